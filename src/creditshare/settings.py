@@ -1,0 +1,55 @@
+"""The one settings object: read once at start, frozen, passed as an argument.
+
+Every field can be set by an environment variable ``CREDITSHARE_<FIELD>`` or by the command line.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Environment = Literal["sandbox", "production"]
+
+
+class Settings(BaseSettings):
+    """Operator's settings. Units stand in the names; defaults suit a laptop."""
+
+    model_config = SettingsConfigDict(env_prefix="CREDITSHARE_", frozen=True, extra="forbid")
+
+    data: Path = Field(Path("creditshare-data"), description="Folder of keyring, tombstones and embedded database.")
+    database_url: str | None = Field(None, description="postgresql+psycopg:// address; empty means embedded.")
+    worker_database_url: str | None = Field(None, description="Address for the worker's role; default database_url.")
+    owner_database_url: str | None = Field(None, description="Address for migrations; default database_url.")
+    environment: Environment | None = Field(
+        None, description="sandbox or production; default sandbox when embedded, production otherwise."
+    )
+    public_url: str | None = Field(None, description="The issuer: scheme://host[:port] as members reach the service.")
+    keyring_file: Path | None = Field(None, description="Key file; default keyring.json in the data folder.")
+    keyring_passphrase_file: Path | None = Field(None, description="File whose content seals the key file.")
+
+    skew_s: int = Field(30, ge=10, le=60, description="Accepted clock difference of signed requests.")
+    merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
+    sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
+    max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216)
+    key_table_poll_s: float = Field(0.5, gt=0, le=1.0, description="Fallback poll of the members' key table.")
+    key_table_stale_s: float = Field(2.0, ge=1.0, le=2.0, description="An unconfirmed key table older than this → 503.")
+    dek_cache_entries: int = Field(10_000, ge=0)
+    dek_cache_s: float = Field(300.0, ge=0)
+    pool_size: int = Field(8, ge=1, le=100, description="Database connections per pool and worker process.")
+    evaluations_per_day: int = Field(2_000, ge=1, description="Default tokeniser budget of a member.")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the service runs its own PostgreSQL in the data folder."""
+        return self.database_url is None
+
+    @property
+    def mode(self) -> Environment:
+        """The environment in force: an embedded database is a sandbox unless production is named."""
+        return self.environment or ("sandbox" if self.embedded else "production")
+
+    @property
+    def keyring_path(self) -> Path:
+        """Where the key file lies."""
+        return self.keyring_file or self.data / "keyring.json"

@@ -1,0 +1,143 @@
+"""The database as the service sees it: reading and writing sessions, and a pool for the hot path.
+
+Every connection takes a restricted role (``SET ROLE`` by connection option), whatever the login, so
+that the service never acts as the owner of its tables. Nobody below the edge commits: a writing
+session that is left without ``commit`` rolls back.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy import URL, Executable, make_url
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from creditshare.errors import ConfigurationError, Unavailable
+
+Role = Literal["creditshare_app", "creditshare_worker", "creditshare_eraser", "creditshare_owner"]
+
+CONNECT_TIMEOUT_S = 5
+LOCK_TIMEOUT_S = 2  # a twin of an idempotent request waits this long, then 409
+STATEMENT_TIMEOUT_S = 10
+
+
+class ReadSession:
+    """One connection in a read-only transaction, or the reading side of a writing one."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement and return its result, already fetched."""
+        return await self._connection.execute(statement, parameters)
+
+
+class WriteSession(ReadSession):
+    """One transaction that may change rows. Only the edge that opened it commits."""
+
+    async def commit(self) -> None:
+        """Make everything of this transaction durable, or raise and have nothing of it."""
+        await self._connection.commit()
+
+
+def driver_url(url: str | URL) -> URL:
+    """Return the address with psycopg 3 as its driver; any other driver is a configuration error."""
+    parsed = make_url(url)
+    if parsed.drivername in {"postgresql", "postgres"}:
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername != "postgresql+psycopg":
+        raise ConfigurationError("the database address must start with postgresql+psycopg://")
+    return parsed
+
+
+def connection_options(role: Role) -> str:
+    """Return libpq's ``options`` for a session of this role."""
+    return (
+        f"-c role={role} -c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_S}s"
+        f" -c statement_timeout={STATEMENT_TIMEOUT_S}s -c search_path=public"
+    )
+
+
+class Database:
+    """Pools of one role on one address."""
+
+    def __init__(self, url: str | URL, *, role: Role, pool_size: int = 8) -> None:
+        self.url = driver_url(url)
+        self.role = role
+        options = connection_options(role)
+        self._engine = create_async_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=CONNECT_TIMEOUT_S,
+            hide_parameters=True,
+            connect_args={"options": options, "connect_timeout": CONNECT_TIMEOUT_S, "prepare_threshold": 1},
+        )
+        self._pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]](
+            conninfo=self.conninfo,
+            min_size=1,
+            max_size=pool_size,
+            timeout=CONNECT_TIMEOUT_S,
+            kwargs={"options": options, "prepare_threshold": 0, "connect_timeout": CONNECT_TIMEOUT_S},
+            open=False,
+        )
+
+    @property
+    def conninfo(self) -> str:
+        """The address in libpq's form (RFC 3986 URI without the driver)."""
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    async def open(self) -> None:
+        """Open the hot path's pool. Does not wait for the database: readiness is asked separately."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[ReadSession]:
+        """Open a read-only transaction; an unreachable database is ``Unavailable``."""
+        async with self._session(readonly=True) as connection:
+            yield ReadSession(connection)
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[WriteSession]:
+        """Open a transaction; it rolls back unless ``commit`` is called inside."""
+        async with self._session(readonly=False) as connection:
+            yield WriteSession(connection)
+
+    @asynccontextmanager
+    async def _session(self, *, readonly: bool) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with self._engine.connect() as connection:
+                if readonly:
+                    await connection.execution_options(postgresql_readonly=True)
+                yield connection
+        except (OperationalError, PoolExhausted) as error:
+            raise Unavailable("the database does not answer") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise Unavailable("the database closed the connection") from error
+            raise
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """Lend a bare driver connection for prepared statements of the hot path.
+
+        Leaving the block commits, an exception rolls back; the pool sends no reset statement.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise Unavailable("the database does not answer") from error
