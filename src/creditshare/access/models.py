@@ -1,0 +1,40 @@
+"""The replay guard, idempotency and the tally of refusals that are counted rather than logged one by one."""
+
+from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+
+from creditshare.storage.metadata import COORDINATOR, metadata
+
+replay_guard = Table(
+    "replay_guard",
+    metadata,
+    Column("iss", Uuid, primary_key=True),
+    Column("jti_hash", LargeBinary, primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+    info=COORDINATOR,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("key_hash", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("status", SmallInteger, nullable=True),
+    Column("subject_id", Uuid, nullable=True),
+    Column("answer", LargeBinary, nullable=True),
+    Column("query_id", Uuid, nullable=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+    info=COORDINATOR,
+)
+
+refusal_tally = Table(
+    "refusal_tally",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("count", Integer, nullable=False),
+    Index("ix_refusal_tally_minute", "minute"),
+    info=COORDINATOR,
+)

@@ -1,0 +1,68 @@
+"""Tables of the log (``../design/audit.md``). Constraints, triggers and grants stand in the migrations."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, LargeBinary, SmallInteger, Table, Text, Uuid, func
+
+from creditshare.storage.metadata import COORDINATOR, metadata
+
+audit_event = Table(
+    "audit_event",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint("octet_length(leaf) <= 4096", name="leaf_size"),
+    CheckConstraint("leaf_hash = sha256('\\x00'::bytea || leaf)", name="leaf_hash"),
+    info=COORDINATOR,
+)
+
+audit_pending = Table(
+    "audit_pending",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=True),
+    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    info=COORDINATOR,
+)
+
+audit_leaf = Table(
+    "audit_leaf",
+    metadata,
+    Column("idx", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Uuid, ForeignKey("audit_event.event_id"), nullable=False, unique=True),
+    Column("leaf_hash", LargeBinary, nullable=False, index=True),
+    CheckConstraint("idx >= 0", name="idx"),
+    info=COORDINATOR,
+)
+
+audit_tile = Table(
+    "audit_tile",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    CheckConstraint("octet_length(hashes) = 8192", name="full"),
+    info=COORDINATOR,
+)
+
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    info=COORDINATOR,
+)
+
+audit_opening = Table(
+    "audit_opening",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("grp", Text, primary_key=True),
+    Column("subject_id", Uuid, nullable=True, index=True),
+    Column("sealed", LargeBinary, nullable=False),
+    CheckConstraint("grp IN ('meta', 'subj', 'body')", name="grp"),
+    info=COORDINATOR,
+)

@@ -1,0 +1,80 @@
+"""Answers to "is this event in the log" and "is the old log a prefix of the new one", from stored rows."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+
+from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf
+from creditshare.audit.nodes import fetch_reads
+from creditshare.errors import Refused
+from creditshare.ids import spell
+from creditshare.storage.engine import ReadSession
+from creditshare.tlog.merkle import ProofPlan, consistency_nodes, fold_proof, inclusion_nodes
+from creditshare.tlog.proof import InclusionProof
+from creditshare.tlog.tiles import evaluate, reads
+
+RETRY_AFTER_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyProof:
+    """Hashes that lead from the root of ``size1`` leaves to that of ``size2``."""
+
+    size1: int
+    size2: int
+    hashes: tuple[bytes, ...]
+
+
+async def latest_checkpoint(session: ReadSession) -> tuple[int, str]:
+    """Return size and signed note of the newest checkpoint; before the first one ``not_integrated_yet``."""
+    row = (
+        await session.execute(
+            select(audit_checkpoint.c.size, audit_checkpoint.c.note).order_by(audit_checkpoint.c.size.desc()).limit(1)
+        )
+    ).first()
+    if row is None:
+        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+    return int(row.size), str(row.note)
+
+
+async def prove_inclusion(
+    session: ReadSession, *, event_id: uuid.UUID | None = None, leaf_hash: bytes | None = None
+) -> InclusionProof:
+    """Prove the leaf of an event against the newest checkpoint.
+
+    ``not_found`` for an event that does not exist, ``not_integrated_yet`` for one that still waits.
+    """
+    size, note = await latest_checkpoint(session)
+    wanted = audit_leaf.c.event_id == event_id if event_id else audit_leaf.c.leaf_hash == leaf_hash
+    leaf = (await session.execute(select(audit_leaf).where(wanted).limit(1))).first()
+    if leaf is None or leaf.idx >= size:
+        known = audit_event.c.event_id == event_id if event_id else audit_event.c.leaf_hash == leaf_hash
+        if (await session.execute(select(audit_event.c.event_id).where(known).limit(1))).first() is None:
+            raise Refused("not_found")
+        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+    return InclusionProof(
+        event_id=spell("evt", leaf.event_id),
+        leaf_hash=leaf.leaf_hash,
+        index=leaf.idx,
+        size=size,
+        hashes=tuple(await _prove(session, inclusion_nodes(leaf.idx, size))),
+        checkpoint=note,
+    )
+
+
+async def prove_consistency(session: ReadSession, *, size1: int, size2: int | None) -> ConsistencyProof:
+    """Prove that the log of ``size2`` leaves (by default the newest checkpoint's) begins with that of ``size1``."""
+    size, _ = await latest_checkpoint(session)
+    end = size if size2 is None else size2
+    if not 0 <= size1 <= end <= size:
+        raise Refused("not_found")
+    if size1 in {0, end}:
+        return ConsistencyProof(size1, end, ())
+    return ConsistencyProof(size1, end, tuple(await _prove(session, consistency_nodes(size1, end))))
+
+
+async def _prove(session: ReadSession, plan: ProofPlan) -> list[bytes]:
+    rows = await fetch_reads(session, reads(plan.nodes))
+    return fold_proof(plan, evaluate(plan.nodes, rows))

@@ -1,0 +1,186 @@
+"""Composing and appending events: what happened, committed to in a leaf, opened only to who may know."""
+
+import secrets
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from creditshare.audit.models import audit_event, audit_opening, audit_pending
+from creditshare.crypto.encoding import b64url_encode
+from creditshare.crypto.sealing import Box, Place
+from creditshare.ids import spell, uuid4
+from creditshare.keys.custody import SubjectKeys
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.wire.leaf import LogEntry, body_payload, build_leaf, commit, leaf_hash
+from creditshare.wire.strict_json import canonical
+from sqlalchemy import func, select
+
+T = TypeVar("T")
+Group = Literal["meta", "subj", "body"]
+SALT_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a business action has to say about itself, before anyone knows who asked for it.
+
+    ``references`` name things by public id (``record_id``, ``consent_id`` …); ``subject`` are the
+    borrower's keys where the action concerns one; ``details`` are counts and codes, never values.
+    """
+
+    action: str
+    purpose: str = ""
+    subject: SubjectKeys | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[T]):
+    """A service's result together with the entry that must be in the log for it to count."""
+
+    value: T
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a member through a key and an officer or system inside it, or the service itself."""
+
+    member_id: str = ""
+    sub: str = ""
+    kid: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeDigests:
+    """The signed exchange that the event belongs to; all empty for acts without a request."""
+
+    rqh: str = ""
+    request_token: str = ""
+    request_digest: str = ""
+    answer_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A sealed salt and payload; deleting it leaves the leaf provable and says nothing more."""
+
+    group: Group
+    subject_id: uuid.UUID | None
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ComposedEvent:
+    """An event ready to be inserted: final leaf bytes, and the part of it that its caller may check."""
+
+    event_id: uuid.UUID
+    leaf: bytes
+    leaf_hash: bytes
+    openings: tuple[Opening, ...]
+    log_entry: LogEntry
+
+
+class Audit:
+    """Composes events and appends them in the caller's transaction."""
+
+    def __init__(
+        self, *, opening_box: Box, merge_delay_s: int, random_bytes: Callable[[int], bytes] = secrets.token_bytes
+    ) -> None:
+        self._opening_box = opening_box
+        self._random = random_bytes
+        self.merge_delay_s = merge_delay_s
+
+    def compose(
+        self, entry: Entry, *, actor: Actor, exchange: ExchangeDigests, now: datetime, outcome: str = "ok"
+    ) -> ComposedEvent:
+        """Make the leaf and its openings (``docs/protocol.md``, "Leaf"). ``outcome`` is ``ok`` or a refusal's code."""
+        event_id = uuid4(self._random)
+        meta: dict[str, Any] = {
+            "action": entry.action,
+            "actor": actor.member_id,
+            "details": dict(entry.details),
+            "kid": actor.kid,
+            "outcome": outcome,
+            "purpose": entry.purpose,
+            "request_id": actor.request_id,
+            "sub": actor.sub,
+        }
+        subj = {**entry.references, "subject": str(entry.subject.subject_id)} if entry.subject else dict(entry.references)
+        payloads: dict[Group, bytes] = {
+            "meta": canonical(meta),
+            "subj": canonical(subj) if subj else b"",
+            "body": body_payload(
+                rqh=exchange.rqh,
+                request_body_digest=exchange.request_digest,
+                answer_digest=exchange.answer_digest,
+            ),
+        }
+        salts: dict[Group, bytes] = {group: self._random(SALT_BYTES) for group in payloads}
+        leaf = build_leaf(
+            event_id=spell("evt", event_id),
+            at=int(now.timestamp()),
+            c_meta=commit("meta", salts["meta"], payloads["meta"]),
+            c_subj=commit("subj", salts["subj"], payloads["subj"]),
+            c_body=commit("body", salts["body"], payloads["body"]),
+        )
+        digest = leaf_hash(leaf)
+        return ComposedEvent(
+            event_id=event_id,
+            leaf=leaf,
+            leaf_hash=digest,
+            openings=tuple(
+                self._seal(group, event_id, entry.subject, salts[group], payloads[group], exchange.request_token)
+                for group in payloads
+                if payloads[group]
+            ),
+            log_entry=LogEntry(
+                event_id=spell("evt", event_id),
+                leaf=leaf,
+                leaf_hash=digest,
+                s_meta=salts["meta"],
+                meta=payloads["meta"],
+                s_body=salts["body"],
+                mmd=self.merge_delay_s,
+            ),
+        )
+
+    def _seal(
+        self, group: Group, event_id: uuid.UUID, subject: SubjectKeys | None, salt: bytes, payload: bytes, token: str
+    ) -> Opening:
+        content = {"payload": payload.decode(), "salt": b64url_encode(salt)}
+        if group == "body":
+            content["request"] = token
+        # Who did what stays readable for the log's keeper; whom it concerned dies with the borrower's key.
+        owner = subject if group != "meta" else None
+        box = owner.box("opening") if owner else self._opening_box
+        sealed = box.seal(Place("audit_opening", group, event_id.bytes), canonical(content))
+        return Opening(group, owner.subject_id if owner else None, sealed)
+
+    async def append(self, session: WriteSession, event: ComposedEvent) -> None:
+        """Insert the event and its openings in the caller's transaction; the trigger queues the leaf."""
+        await session.execute(
+            audit_event.insert(), {"event_id": event.event_id, "leaf": event.leaf, "leaf_hash": event.leaf_hash}
+        )
+        await session.execute(
+            audit_opening.insert(),
+            [
+                {"event_id": event.event_id, "grp": o.group, "subject_id": o.subject_id, "sealed": o.sealed}
+                for o in event.openings
+            ],
+        )
+
+    async def record_own_act(self, session: WriteSession, entry: Entry, *, sub: str, now: datetime) -> ComposedEvent:
+        """Append an act of the service itself (bootstrap, rotation, erasure by deadline): there was no request."""
+        event = self.compose(entry, actor=Actor(sub=sub), exchange=ExchangeDigests(), now=now)
+        await self.append(session, event)
+        return event
+
+    async def oldest_pending_s(self, session: ReadSession) -> float:
+        """Return the age, in seconds, of the oldest event that has no index yet; 0 if there is none."""
+        oldest = select(func.extract("epoch", func.clock_timestamp() - func.min(audit_pending.c.queued_at)))
+        return float((await session.execute(oldest)).scalar() or 0.0)

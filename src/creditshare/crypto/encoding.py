@@ -1,0 +1,34 @@
+"""Base64url as JOSE uses it: one spelling per value, everything else refused.
+
+RFC 7515 section 2 (no padding) and RFC 4648 section 3.5 (canonical encoding: unused trailing bits are zero). Lenient
+decoders let one signature have several spellings, which breaks every rule that compares or hashes a token.
+Left out: ordinary base64 of RFC 9530, which is in ``digests``.
+"""
+
+import base64
+import binascii
+
+from creditshare.errors import Malformed
+
+
+def b64url_encode(data: bytes) -> str:
+    """Return ``data`` in base64url without padding (RFC 7515 section 2): ``ceil(4n/3)`` ASCII characters."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def b64url_decode(text: str | bytes) -> bytes:
+    """Return the bytes whose only spelling is ``text``.
+
+    Raises ``Malformed`` on padding, whitespace, characters outside the alphabet of RFC 4648 section 5, an impossible
+    length, or unused trailing bits that are not zero. The empty text is the spelling of zero bytes.
+    """
+    try:
+        spelled = text.encode("ascii") if isinstance(text, str) else text
+        data = base64.urlsafe_b64decode(spelled + b"=" * (-len(spelled) % 4))
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise Malformed("not base64url") from error
+    # The library skips foreign characters and ignores trailing bits. Encoding again and comparing refuses both, and
+    # whatever other leniency it may grow, without a second list of rules here.
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != spelled:
+        raise Malformed("not canonical base64url without padding")
+    return data

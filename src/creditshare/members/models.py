@@ -1,0 +1,107 @@
+"""Tables of institutions, keys, proposals and budgets. Reference tables hold no counters."""
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+
+from creditshare.storage.metadata import COORDINATOR, REFERENCE, metadata
+
+member = Table(
+    "member",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("jurisdictions", ARRAY(Text), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("key_thumbprint", Text, nullable=True),
+    Column("licence_no", Text, nullable=True),
+    Column("contacts", LargeBinary, nullable=True),
+    Column("evaluations_per_day", Integer, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("role IN ('lender', 'regulator', 'operator')", name="role"),
+    CheckConstraint("status IN ('applicant', 'certified', 'active', 'suspended')", name="status"),
+    info=REFERENCE,
+)
+
+member_key = Table(
+    "member_key",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("member_id", Uuid, ForeignKey("member.member_id"), nullable=False, index=True),
+    Column("jwk", JSON, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("registered_by", Text, nullable=True),
+    Column("bootstrap", Boolean, nullable=False, server_default="false"),
+    Column("registered_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True), nullable=True),
+    Column("reason", Text, nullable=True),
+    CheckConstraint("state IN ('active', 'retiring', 'revoked')", name="state"),
+    info=REFERENCE,
+)
+
+member_proposal = Table(
+    "member_proposal",
+    metadata,
+    Column("proposal_id", Uuid, primary_key=True),
+    Column("member_id", Uuid, ForeignKey("member.member_id"), nullable=False, index=True),
+    Column("action", Text, nullable=False),
+    Column("terms", JSON, nullable=False),
+    Column("proposed_by", Uuid, nullable=False),
+    Column("proposed_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("decided_by", Uuid, nullable=True),
+    Column("decided_at", DateTime(timezone=True), nullable=True),
+    CheckConstraint("action IN ('admission', 'quotas', 'lift_suspension', 'recovery')", name="action"),
+    CheckConstraint("decided_by IS DISTINCT FROM proposed_by", name="four_eyes"),
+    info=REFERENCE,
+)
+
+enrolment = Table(
+    "enrolment",
+    metadata,
+    Column("member_id", Uuid, ForeignKey("member.member_id"), primary_key=True),
+    Column("code_hash", LargeBinary, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("used_at", DateTime(timezone=True), nullable=True),
+    Column("wrong_tries", Integer, nullable=False, server_default="0"),
+    Column("tries_since", DateTime(timezone=True), nullable=True),
+    info=REFERENCE,
+)
+
+key_table_version = Table(
+    "key_table_version",
+    metadata,
+    Column("only", Boolean, primary_key=True, server_default="true"),
+    Column("version", BigInteger, nullable=False),
+    CheckConstraint("only", name="single_row"),
+    info=COORDINATOR,
+)
+
+member_budget = Table(
+    "member_budget",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("evaluated_today", Integer, nullable=False),
+    Column("evaluated", BigInteger, nullable=False),
+    Column("introduced", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("introduced <= evaluated", name="introduced"),
+    info=COORDINATOR,
+)

@@ -1,0 +1,13 @@
+"""Imports every ``models.py``, so that the metadata is whole for migrations and tests."""
+
+from creditshare.access import models as access
+from creditshare.audit import models as audit
+from creditshare.consents import models as consents
+from creditshare.members import models as members
+from creditshare.policy import models as policy
+from creditshare.records import models as records
+from creditshare.sharing import models as sharing
+from creditshare.storage.metadata import metadata
+from creditshare.subjects import models as subjects
+
+__all__ = ["access", "audit", "consents", "members", "metadata", "policy", "records", "sharing", "subjects"]
