@@ -113,10 +113,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_idempotency_expires_at"), "idempotency", ["expires_at"], unique=False)
     op.create_table(
         "key_table_version",
-        sa.Column("only", sa.Boolean(), server_default="true", nullable=False),
+        sa.Column("single", sa.Boolean(), server_default="true", nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("only", name=op.f("ck_key_table_version_single_row")),
-        sa.PrimaryKeyConstraint("only", name=op.f("pk_key_table_version")),
+        sa.CheckConstraint("single", name=op.f("ck_key_table_version_single_row")),
+        sa.PrimaryKeyConstraint("single", name=op.f("pk_key_table_version")),
     )
     op.create_table(
         "member",

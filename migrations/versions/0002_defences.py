@@ -89,7 +89,7 @@ def upgrade() -> None:
     )
     op.execute("ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_is_queued")
 
-    op.execute("INSERT INTO key_table_version (only, version) VALUES (true, 1)")
+    op.execute("INSERT INTO key_table_version (single, version) VALUES (true, 1)")
     op.execute("""
         CREATE FUNCTION creditshare_keys_changed() RETURNS trigger
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

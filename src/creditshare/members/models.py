@@ -88,9 +88,9 @@ enrolment = Table(
 key_table_version = Table(
     "key_table_version",
     metadata,
-    Column("only", Boolean, primary_key=True, server_default="true"),
+    Column("single", Boolean, primary_key=True, server_default="true"),
     Column("version", BigInteger, nullable=False),
-    CheckConstraint("only", name="single_row"),
+    CheckConstraint("single", name="single_row"),
     info=COORDINATOR,
 )
 
