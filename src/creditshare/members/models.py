@@ -7,7 +7,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Date,
     DateTime,
     ForeignKey,
     Integer,
@@ -91,17 +90,5 @@ key_table_version = Table(
     Column("single", Boolean, primary_key=True, server_default="true"),
     Column("version", BigInteger, nullable=False),
     CheckConstraint("single", name="single_row"),
-    info=COORDINATOR,
-)
-
-member_budget = Table(
-    "member_budget",
-    metadata,
-    Column("member_id", Uuid, primary_key=True),
-    Column("day", Date, nullable=False),
-    Column("evaluated_today", Integer, nullable=False),
-    Column("evaluated", BigInteger, nullable=False),
-    Column("introduced", BigInteger, nullable=False, server_default="0"),
-    CheckConstraint("introduced <= evaluated", name="introduced"),
     info=COORDINATOR,
 )

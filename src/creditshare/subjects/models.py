@@ -1,8 +1,8 @@
 """Tables of borrowers, as random ids with a wrapped key."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
 
-from creditshare.storage.metadata import SUBJECT, VALUE, metadata
+from creditshare.storage.metadata import COORDINATOR, SUBJECT, VALUE, metadata
 
 subject_index = Table(
     "subject_index",
@@ -37,4 +37,16 @@ member_subject = Table(
     Column("subject_id", Uuid, primary_key=True),
     Column("member_id", Uuid, primary_key=True),
     info=SUBJECT,
+)
+
+member_budget = Table(
+    "member_budget",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("evaluated_today", Integer, nullable=False),
+    Column("evaluated", BigInteger, nullable=False),
+    Column("introduced", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("introduced <= evaluated", name="introduced"),
+    info=COORDINATOR,
 )

@@ -1,0 +1,502 @@
+"""Membership: proposing, approving, enrolling keys, suspending. The only door to institutions and their keys."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.audit.service import Entry, Recorded
+from creditshare.crypto.encoding import b64url_encode
+from creditshare.crypto.jws import VerifyingKey
+from creditshare.crypto.sealing import Box, Place
+from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.ids import spell, uuid7
+from creditshare.members.models import enrolment, key_table_version, member, member_key, member_proposal
+from creditshare.settings import Environment
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.wire.registration import check_proof
+from creditshare.wire.strict_json import canonical
+
+MemberRole = Literal["lender", "regulator", "operator"]
+ProposalAction = Literal["admission", "quotas", "lift_suspension", "recovery"]
+
+KEY_LIFE: Final = timedelta(days=365)
+KEY_LIMIT: Final = 4
+CODE_LIFE: Final = timedelta(hours=72)
+CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
+CODE_TRIES_PER_HOUR: Final = 10
+BOOTSTRAP_LIFE: Final = timedelta(hours=72)
+PROPOSAL_LIFE: Final = timedelta(days=14)
+PROOF_SKEW_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An institution as operators see it."""
+
+    member_id: UUID
+    name: str
+    role: MemberRole
+    region: str
+    jurisdictions: tuple[str, ...]
+    status: str
+    evaluations_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A registered public key and its state."""
+
+    kid: str
+    member_id: UUID
+    state: str
+    bootstrap: bool
+    registered_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What an operator says about an institution that it proposes."""
+
+    name: str
+    role: MemberRole
+    region: str
+    jurisdictions: tuple[str, ...]
+    key_thumbprint: str | None
+    licence_no: str | None
+    contacts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Something that waits for, or has had, a second person."""
+
+    proposal_id: UUID
+    member_id: UUID
+    action: ProposalAction
+    terms: Mapping[str, Any]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What an approval brought: the member, and a one-time enrolment code where one was due."""
+
+    member: Member
+    enrolment_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One line of the key table that every worker keeps in memory."""
+
+    kid: str
+    jwk: Mapping[str, Any]
+    state: str
+    expires_at: datetime
+    bootstrap: bool
+    member: Member
+
+
+def _member(row: RowMapping) -> Member:
+    return Member(
+        row["member_id"],
+        row["name"],
+        row["role"],
+        row["region"],
+        tuple(row["jurisdictions"]),
+        row["status"],
+        row["evaluations_per_day"],
+    )
+
+
+def _key(row: RowMapping) -> Key:
+    return Key(
+        row["kid"],
+        row["member_id"],
+        row["state"],
+        row["bootstrap"],
+        row["registered_at"],
+        row["expires_at"],
+        row["revoked_at"],
+        row["reason"],
+    )
+
+
+def _hash_code(code: str) -> bytes:
+    return hashlib.sha256(b"creditshare/enrolment|" + code.encode()).digest()
+
+
+class Members:
+    """Membership as named actions. Four eyes compares member ids; never the self-declared ``sub``."""
+
+    def __init__(self, *, environment: Environment, service_box: Box, default_evaluations_per_day: int) -> None:
+        self._production = environment == "production"
+        self._box = service_box
+        self._evaluations_per_day = default_evaluations_per_day
+
+    async def get(self, session: ReadSession, member_id: UUID) -> Member:
+        """Return a member; ``not_found`` if there is none."""
+        row = (await session.execute(select(member).where(member.c.member_id == member_id))).mappings().one_or_none()
+        if row is None:
+            raise Refused("not_found")
+        return _member(row)
+
+    async def list_all(self, session: ReadSession, *, after: UUID | None, limit: int) -> list[Member]:
+        """Return members in order of their ids."""
+        query = select(member).order_by(member.c.member_id).limit(limit)
+        if after is not None:
+            query = query.where(member.c.member_id > after)
+        return [_member(row) for row in (await session.execute(query)).mappings()]
+
+    async def keys_of(self, session: ReadSession, member_id: UUID) -> list[Key]:
+        """Return a member's keys, newest first; public keys are kept for ever."""
+        query = select(member_key).where(member_key.c.member_id == member_id).order_by(member_key.c.registered_at.desc())
+        return [_key(row) for row in (await session.execute(query)).mappings()]
+
+    # Two people
+
+    async def apply(
+        self, session: WriteSession, by: UUID, application: Application, *, bootstrap_key: bool, now: datetime
+    ) -> Recorded[Member]:
+        """Propose an institution. In production bootstrap keys may admit operators only, and no lender while they live."""
+        if self._production and application.role != "operator" and (bootstrap_key or await self._bootstrap_lives(session, now)):
+            raise Refused("state_conflict", extra={"hint": "admit two operators first; bootstrap keys must have ended"})
+        if self._production and application.key_thumbprint is None:
+            raise Refused(
+                "validation_failed",
+                fields=[FieldError("/key_thumbprint", "required", "the RFC 7638 thumbprint of the key to be enrolled")],
+            )
+        member_id = uuid7(now)
+        contacts = self._box.seal(Place("member", "contacts", member_id.bytes), canonical(dict(application.contacts)))
+        await session.execute(
+            member.insert().values(
+                member_id=member_id,
+                name=application.name,
+                role=application.role,
+                region=application.region,
+                jurisdictions=list(application.jurisdictions),
+                status="applicant",
+                key_thumbprint=application.key_thumbprint,
+                licence_no=application.licence_no,
+                contacts=contacts,
+                evaluations_per_day=self._evaluations_per_day,
+            )
+        )
+        await self._propose(session, member_id, "admission", {}, by=by, now=now)
+        return Recorded(await self.get(session, member_id), _entry("apply_member", member_id))
+
+    async def propose(
+        self, session: WriteSession, member_id: UUID, action: ProposalAction, terms: Mapping[str, Any], *, by: UUID, now: datetime
+    ) -> Recorded[Proposal]:
+        """Propose a change that needs a second person."""
+        current = await self.get(session, member_id)
+        fitting = {"lift_suspension": {"suspended"}, "recovery": {"active", "certified"}}.get(action)
+        if fitting is not None and current.status not in fitting:
+            raise Refused("state_conflict")
+        proposal = await self._propose(session, member_id, action, terms, by=by, now=now)
+        return Recorded(proposal, _entry(f"propose_{action}", member_id))
+
+    async def approve(
+        self, session: WriteSession, member_id: UUID, *, action: ProposalAction, by: UUID, now: datetime
+    ) -> Recorded[Approval]:
+        """Decide the open proposal of this kind as the second person, and carry it out."""
+        found = await session.execute(
+            select(member_proposal)
+            .where(
+                member_proposal.c.member_id == member_id,
+                member_proposal.c.action == action,
+                member_proposal.c.decided_by.is_(None),
+                member_proposal.c.expires_at > now,
+            )
+            .order_by(member_proposal.c.proposed_at.desc())
+            .limit(1)
+            .with_for_update()
+        )
+        row = found.mappings().one_or_none()
+        if row is None:
+            await self.get(session, member_id)
+            raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {action}"})
+        if row["proposed_by"] == by:
+            raise Refused("role_forbidden", extra={"hint": "another operator must approve"})
+        await session.execute(
+            update(member_proposal)
+            .where(member_proposal.c.proposal_id == row["proposal_id"])
+            .values(decided_by=by, decided_at=now)
+        )
+        code = await self._carry_out(session, member_id, action, row["terms"], now=now)
+        return Recorded(Approval(await self.get(session, member_id), code), _entry(f"approve_{action}", member_id))
+
+    async def _carry_out(
+        self, session: WriteSession, member_id: UUID, action: str, terms: Mapping[str, Any], *, now: datetime
+    ) -> str | None:
+        change = update(member).where(member.c.member_id == member_id)
+        if action == "admission":
+            await session.execute(change.values(status="certified"))
+            return await self._issue_code(session, member_id, now=now)
+        if action == "recovery":
+            return await self._issue_code(session, member_id, now=now)
+        if action == "quotas":
+            await session.execute(change.values(evaluations_per_day=terms["evaluations_per_day"]))
+        if action == "lift_suspension":
+            await session.execute(change.values(status="active"))
+        return None
+
+    async def _propose(
+        self, session: WriteSession, member_id: UUID, action: ProposalAction, terms: Mapping[str, Any], *, by: UUID, now: datetime
+    ) -> Proposal:
+        proposal = Proposal(uuid7(now), member_id, action, dict(terms), now + PROPOSAL_LIFE)
+        await session.execute(
+            member_proposal.insert().values(
+                proposal_id=proposal.proposal_id,
+                member_id=member_id,
+                action=action,
+                terms=dict(terms),
+                proposed_by=by,
+                proposed_at=now,
+                expires_at=proposal.expires_at,
+            )
+        )
+        return proposal
+
+    async def _bootstrap_lives(self, session: ReadSession, now: datetime) -> bool:
+        alive = select(func.count()).where(
+            member_key.c.bootstrap, member_key.c.state != "revoked", member_key.c.expires_at > now
+        )
+        return bool((await session.execute(alive)).scalar_one())
+
+    # One person, because it must be quick
+
+    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID, now: datetime) -> Recorded[Member]:
+        """Suspend a member at once: it may still correct and answer disputes, not ask."""
+        if member_id == by:
+            raise Refused("state_conflict")
+        changed = await session.execute(
+            update(member)
+            .where(member.c.member_id == member_id, member.c.status == "active")
+            .values(status="suspended")
+            .returning(member.c.member_id)
+        )
+        if changed.first() is None:
+            await self.get(session, member_id)
+            raise Refused("state_conflict")
+        await self._propose(session, member_id, "lift_suspension", {"suspended": True}, by=by, now=now - PROPOSAL_LIFE)
+        return Recorded(await self.get(session, member_id), _entry("suspend_member", member_id))
+
+    # Keys
+
+    async def enrol_first(
+        self, session: WriteSession, member_id: UUID, *, jwk: Mapping[str, Any], proof: str, code: str, issuer: str, now: datetime
+    ) -> Recorded[Key]:
+        """Register a member's first key by its one-time code and proof of possession."""
+        row = (
+            await session.execute(
+                select(enrolment, member.c.key_thumbprint, member.c.status)
+                .join(member, member.c.member_id == enrolment.c.member_id)
+                .where(enrolment.c.member_id == member_id)
+                .with_for_update()
+            )
+        ).mappings().one_or_none()
+        if row is None or row["used_at"] is not None or row["expires_at"] <= now or _too_many_tries(row, now):
+            raise Refused("enrolment_code_invalid")
+        if not hmac.compare_digest(row["code_hash"], _hash_code(code)):
+            raise WrongCode(member_id)
+        key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
+        if row["key_thumbprint"] is not None and row["key_thumbprint"] != key.kid:
+            raise Refused("proof_invalid")
+        await session.execute(update(enrolment).where(enrolment.c.member_id == member_id).values(used_at=now))
+        await session.execute(
+            update(member).where(member.c.member_id == member_id, member.c.status == "certified").values(status="active")
+        )
+        added = await self._add_key(session, member_id, key, registered_by=None, now=now)
+        return Recorded(added, _entry("enrol_first_key", member_id, kid=key.kid))
+
+    async def count_wrong_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> None:
+        """Remember a wrong enrolment code; after ten in an hour even the right one is refused until the hour ends."""
+        row = (await session.execute(select(enrolment).where(enrolment.c.member_id == member_id).with_for_update())).mappings().one()
+        fresh = row["tries_since"] is None or row["tries_since"] <= now - timedelta(hours=1)
+        await session.execute(
+            update(enrolment)
+            .where(enrolment.c.member_id == member_id)
+            .values(wrong_tries=1 if fresh else row["wrong_tries"] + 1, tries_since=now if fresh else row["tries_since"])
+        )
+
+    async def add_key(
+        self, session: WriteSession, member_id: UUID, *, jwk: Mapping[str, Any], proof: str, by_kid: str, issuer: str, now: datetime
+    ) -> Recorded[Key]:
+        """Register a further key: proof of possession of the new one, the request signed by a live one."""
+        key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
+        added = await self._add_key(session, member_id, key, registered_by=by_kid, now=now)
+        return Recorded(added, _entry("add_key", member_id, kid=key.kid))
+
+    async def revoke_key(
+        self, session: WriteSession, member_id: UUID, kid: str, *, reason: str, since: datetime | None, now: datetime, by_kid: str
+    ) -> Recorded[Key]:
+        """Revoke a key. No key revokes the last other live one. ``compromise`` with ``since`` also revokes what it registered since."""
+        rows = (
+            await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update())
+        ).mappings().all()
+        keys = {row["kid"]: _key(row) for row in rows}
+        target = keys.get(kid)
+        if target is None:
+            raise Refused("not_found")
+        if target.state == "revoked":
+            raise Refused("state_conflict")
+        live = {k for k, key in keys.items() if key.state != "revoked" and key.expires_at > now}
+        if kid != by_kid and live <= {kid, by_kid} and by_kid in keys and len(live) > 1:
+            raise Refused("state_conflict", extra={"hint": "a key may not revoke the last other live key"})
+        revoked = {kid}
+        if reason == "compromise" and since is not None:
+            revoked |= _registered_through(rows, kid, since)
+        await session.execute(
+            update(member_key)
+            .where(member_key.c.kid.in_(revoked), member_key.c.state != "revoked")
+            .values(state="revoked", revoked_at=now, reason=reason)
+        )
+        row = (await session.execute(select(member_key).where(member_key.c.kid == kid))).mappings().one()
+        return Recorded(_key(row), _entry("revoke_key", member_id, kid=kid, reason=reason, revoked=len(revoked)))
+
+    async def _add_key(
+        self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
+    ) -> Key:
+        live = select(func.count()).where(
+            member_key.c.member_id == member_id, member_key.c.state != "revoked", member_key.c.expires_at > now
+        )
+        if (await session.execute(live)).scalar_one() >= KEY_LIMIT:
+            raise Refused("key_limit")
+        return await insert_key(session, member_id, key, registered_by=registered_by, bootstrap=False, now=now)
+
+    async def _issue_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> str:
+        code = b64url_encode(secrets.token_bytes(CODE_BYTES))
+        fresh = {
+            "code_hash": _hash_code(code),
+            "expires_at": now + CODE_LIFE,
+            "used_at": None,
+            "wrong_tries": 0,
+            "tries_since": None,
+        }
+        await session.execute(
+            insert(enrolment)
+            .values(member_id=member_id, **fresh)
+            .on_conflict_do_update(index_elements=["member_id"], set_=fresh)
+        )
+        return code
+
+
+class WrongCode(Refused):
+    """The enrolment code does not fit; the edge counts it in a transaction of its own, then refuses."""
+
+    def __init__(self, member_id: UUID) -> None:
+        super().__init__("enrolment_code_invalid")
+        self.member_id = member_id
+
+
+async def insert_key(
+    session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, bootstrap: bool, now: datetime
+) -> Key:
+    """Insert a public key; ``key_exists`` if any member ever registered it."""
+    values = {
+        "kid": key.kid,
+        "member_id": member_id,
+        "jwk": dict(key.jwk),
+        "state": "active",
+        "registered_by": registered_by,
+        "bootstrap": bootstrap,
+        "registered_at": now,
+        "expires_at": now + (BOOTSTRAP_LIFE if bootstrap else KEY_LIFE),
+        "revoked_at": None,
+        "reason": None,
+    }
+    done = await session.execute(insert(member_key).values(values).on_conflict_do_nothing().returning(member_key))
+    row = done.mappings().one_or_none()
+    if row is None:
+        raise Refused("key_exists")
+    return _key(row)
+
+
+async def bootstrap_operators(
+    session: WriteSession, keys: Sequence[VerifyingKey], *, production: bool, evaluations_per_day: int, now: datetime
+) -> list[UUID]:
+    """Make the first operators, one per key, once. ``state_conflict`` if the service has any member already.
+
+    Two keys made on one machine are one person: in production they end after 72 hours and admit operators only.
+    """
+    await session.execute(select(func.pg_advisory_xact_lock(0x626F_6F74)))
+    if (await session.execute(select(func.count()).select_from(member))).scalar_one():
+        raise Refused("state_conflict")
+    made = []
+    for number, key in enumerate(keys, start=1):
+        member_id = uuid7(now)
+        await session.execute(
+            member.insert().values(
+                member_id=member_id,
+                name=f"Operator {number}",
+                role="operator",
+                region="ZZ",
+                jurisdictions=[],
+                status="active",
+                evaluations_per_day=evaluations_per_day,
+            )
+        )
+        await insert_key(session, member_id, key, registered_by=None, bootstrap=production, now=now)
+        made.append(member_id)
+    return made
+
+
+async def read_key_table(session: ReadSession) -> tuple[int, list[KeyRow]]:
+    """Return the version of the key table and all of its rows, in one snapshot."""
+    version = (await session.execute(select(key_table_version.c.version))).scalar_one()
+    rows = await session.execute(
+        select(
+            member,
+            member_key.c.kid,
+            member_key.c.jwk,
+            member_key.c.state,
+            member_key.c.expires_at,
+            member_key.c.bootstrap,
+        ).join(member_key, member_key.c.member_id == member.c.member_id)
+    )
+    return version, [
+        KeyRow(r["kid"], r["jwk"], r["state"], r["expires_at"], r["bootstrap"], _member(r)) for r in rows.mappings()
+    ]
+
+
+async def read_key_table_version(session: ReadSession) -> int:
+    """Return the version of the key table."""
+    return int((await session.execute(select(key_table_version.c.version))).scalar_one())
+
+
+def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:
+    """Return the key of an inline JWK that may be registered, or refuse naming the field."""
+    try:
+        return VerifyingKey.from_jwk(jwk, require_use=True)
+    except Malformed as error:
+        raise Refused("validation_failed", fields=[FieldError("/jwk", "key_unusable", str(error))]) from None
+
+
+def _too_many_tries(row: RowMapping, now: datetime) -> bool:
+    since = row["tries_since"]
+    return since is not None and since > now - timedelta(hours=1) and row["wrong_tries"] >= CODE_TRIES_PER_HOUR
+
+
+def _registered_through(rows: Sequence[RowMapping], kid: str, since: datetime) -> set[str]:
+    reached = {kid}
+    while True:
+        more = {r["kid"] for r in rows if r["registered_by"] in reached and r["registered_at"] >= since} - reached
+        if not more:
+            return reached
+        reached |= more
+
+
+def _entry(action: str, member_id: UUID, **details: str | int) -> Entry:
+    return Entry(action, references={"member_id": spell("mem", member_id)}, details=details)

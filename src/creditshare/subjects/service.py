@@ -1,0 +1,227 @@
+"""From a blind token to a borrower: looked up by keyed hash, made when first named, locked for writing.
+
+Making a borrower costs the same whether it existed or not: a key is always made and wrapped, and the
+insert simply finds its place taken. Every write about a borrower bumps ``version`` under the row's lock,
+extends the MAC chain over its record events, and seals the row.
+"""
+
+import hmac
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.crypto import oprf
+from creditshare.crypto.encoding import b64url_decode
+from creditshare.crypto.p256 import decode_point
+from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
+from creditshare.ids import uuid7
+from creditshare.keys.custody import Custody, SubjectKeys, seal_place
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.subjects.models import member_subject, subject, subject_index
+from creditshare.subjects.tokeniser import Tokeniser, introduce
+
+EMPTY_CHAIN: Final = bytes(32)
+_TICK: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class BorrowerToken:
+    """A blind token as a request gives it: suite, key version and the element's base64url text."""
+
+    suite: str
+    key_version: int
+    element: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectState:
+    """A borrower's row, opened and checked against its own seal."""
+
+    subject_id: UUID
+    version: int
+    event_count: int
+    chain: bytes
+    last_event_at: datetime
+    keys: SubjectKeys
+
+
+class Subjects:
+    """The only door to borrowers' rows."""
+
+    def __init__(
+        self,
+        *,
+        custody: Custody,
+        tokeniser: Tokeniser,
+        pepper: bytes,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._custody = custody
+        self._tokeniser = tokeniser
+        self._pepper = pepper
+        self._monotonic = monotonic
+
+    def index(self, token: BorrowerToken) -> bytes:
+        """Return the keyed hash under which a token is looked up; a malformed element is refused.
+
+        HMAC-SHA-256 under the pepper, over suite, key version and element.
+        """
+        self._tokeniser.key_for(token.suite, token.key_version)
+        element = element_bytes(token.element)
+        message = f"{token.suite}|{token.key_version}|".encode() + element
+        return hmac.digest(self._pepper, message, "sha256")
+
+    async def resolve(
+        self, session: WriteSession, token: BorrowerToken, member_id: UUID, *, now: datetime
+    ) -> SubjectState:
+        """Return the borrower of a token, locked for writing, making it if nobody named it before."""
+        index = self.index(token)
+        subject_id = uuid7(now)
+        keys, wrapped = self._custody.make(subject_id)
+        taken = await session.execute(
+            insert(subject_index)
+            .values(index=index, subject_id=subject_id, key_version=token.key_version)
+            .on_conflict_do_nothing()
+            .returning(subject_index.c.subject_id)
+        )
+        if taken.first() is not None:
+            element = keys.box("element").seal(seal_place("subject", "element", subject_id), element_bytes(token.element))
+            await session.execute(
+                subject.insert().values(
+                    subject_id=subject_id,
+                    state="live",
+                    version=1,
+                    dek_id=keys.key_id,
+                    dek=wrapped.data,
+                    element=element,
+                    event_count=0,
+                    chain=EMPTY_CHAIN,
+                    last_event_at=now,
+                    mac=row_mac(keys, version=1, event_count=0, chain=EMPTY_CHAIN, last_event_at=now),
+                )
+            )
+        else:
+            found = await session.execute(select(subject_index.c.subject_id).where(subject_index.c.index == index))
+            subject_id = found.scalar_one()
+        state = await self.lock(session, subject_id)
+        named = await session.execute(
+            insert(member_subject)
+            .values(subject_id=subject_id, member_id=member_id)
+            .on_conflict_do_nothing()
+            .returning(member_subject.c.subject_id)
+        )
+        if named.first() is not None:
+            await introduce(session, member_id)
+        return state
+
+    async def lock(self, session: WriteSession, subject_id: UUID) -> SubjectState:
+        """Lock a borrower's row for writing and return it; ``erased`` if its key was destroyed."""
+        row = (
+            await session.execute(select(subject).where(subject.c.subject_id == subject_id).with_for_update())
+        ).one_or_none()
+        return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
+
+    async def read(self, session: ReadSession, subject_id: UUID) -> SubjectState:
+        """Return a borrower's row without locking it."""
+        row = (await session.execute(select(subject).where(subject.c.subject_id == subject_id))).one_or_none()
+        return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
+
+    def opened(self, row: Mapping[str, object] | None) -> SubjectState:
+        """Open a borrower's row: unwrap its key and check its seal."""
+        if row is None:
+            raise Refused("not_found")
+        wrapped = row["dek"]
+        if not isinstance(wrapped, bytes):
+            raise Refused("erased")
+        subject_id, dek_id, chain, mac = row["subject_id"], row["dek_id"], row["chain"], row["mac"]
+        version, count, last = row["version"], row["event_count"], row["last_event_at"]
+        if not (
+            isinstance(subject_id, UUID)
+            and isinstance(dek_id, bytes)
+            and isinstance(chain, bytes)
+            and isinstance(mac, bytes)
+            and isinstance(version, int)
+            and isinstance(count, int)
+            and isinstance(last, datetime)
+        ):
+            raise IntegrityError("a borrower's row has columns of other types")
+        keys = self._custody.open(subject_id, dek_id, wrapped, monotonic=self._monotonic())
+        expected = row_mac(keys, version=version, event_count=count, chain=chain, last_event_at=last)
+        if not hmac.compare_digest(expected, mac):
+            raise IntegrityError("a borrower's row does not match its seal")
+        return SubjectState(subject_id, version, count, chain, last, keys)
+
+    async def advance(
+        self, session: WriteSession, state: SubjectState, *, event_macs: Sequence[bytes] = (), at: datetime | None = None
+    ) -> SubjectState:
+        """Bump the version, extend the chain by new record events, and seal the row anew."""
+        chain = state.chain
+        for mac in event_macs:
+            chain = chain_step(state.keys, chain, mac)
+        advanced = SubjectState(
+            state.subject_id,
+            state.version + 1,
+            state.event_count + len(event_macs),
+            chain,
+            at or state.last_event_at,
+            state.keys,
+        )
+        await session.execute(
+            subject.update()
+            .where(subject.c.subject_id == state.subject_id)
+            .values(
+                version=advanced.version,
+                event_count=advanced.event_count,
+                chain=chain,
+                last_event_at=advanced.last_event_at,
+                mac=row_mac(
+                    state.keys,
+                    version=advanced.version,
+                    event_count=advanced.event_count,
+                    chain=chain,
+                    last_event_at=advanced.last_event_at,
+                ),
+            )
+        )
+        return advanced
+
+    def forget(self, subject_id: UUID) -> None:
+        """Drop a borrower's key from the cache."""
+        self._custody.forget(subject_id)
+
+
+def element_bytes(text: str) -> bytes:
+    """Return the 33 bytes of an element's only valid spelling, or refuse naming the field."""
+    try:
+        element = b64url_decode(text)
+        decode_point(element)
+    except Malformed:
+        raise Refused(
+            "element_invalid",
+            fields=[FieldError("/subject/element", "element_invalid", "base64url of 33 bytes, a point of P-256")],
+        ) from None
+    return element
+
+
+def next_event_time(state: SubjectState, now: datetime) -> datetime:
+    """Return the time of the borrower's next event: the clock's, but always after the last one, in whole ms."""
+    clock = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return max(clock, state.last_event_at.replace(microsecond=state.last_event_at.microsecond // 1000 * 1000) + _TICK)
+
+
+def chain_step(keys: SubjectKeys, chain: bytes, event_mac: bytes) -> bytes:
+    """Return the chained MAC after one more record event."""
+    return keys.mac(b"chain", chain, event_mac)
+
+
+def row_mac(keys: SubjectKeys, *, version: int, event_count: int, chain: bytes, last_event_at: datetime) -> bytes:
+    """Return the seal of a borrower's row over all that may change in it."""
+    moment = int(last_event_at.timestamp() * 1_000_000)
+    numbers = b"".join(n.to_bytes(8, "big") for n in (version, event_count, moment))
+    return keys.mac(b"subject", keys.subject_id.bytes, numbers, chain)

@@ -1,0 +1,132 @@
+"""The tokeniser: evaluates the oblivious function on blinded elements, within a member's budget.
+
+RFC 9497, suite P256-SHA256, mode VOPRF. It learns neither the input nor the output, only how many. The
+service of ``embedded`` mode holds the key in its own key file; run apart, the same class holds it alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import case, literal, select
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.audit.service import Entry, Recorded
+from creditshare.crypto import oprf
+from creditshare.crypto.encoding import b64url_decode
+from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.subjects.models import member_budget
+
+SECONDS_PER_DAY: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Evaluated elements in the order asked, with one proof for all of them."""
+
+    key_version: int
+    evaluated: tuple[bytes, ...]
+    proof: bytes
+
+
+class Tokeniser:
+    """Holds the oblivious function's keys by version; one of them is current."""
+
+    def __init__(self, keys: Mapping[int, oprf.SecretKey], *, current: int) -> None:
+        self._keys = dict(keys)
+        self.current = current
+
+    @property
+    def public_keys(self) -> dict[int, bytes]:
+        """The public key of each version, 33 bytes each."""
+        return {version: key.public_key for version, key in self._keys.items()}
+
+    def key_for(self, suite: str, key_version: int) -> oprf.SecretKey:
+        """Return the key of an accepted suite and version, or refuse with the reason."""
+        if suite != oprf.SUITE:
+            raise Refused("suite_unknown")
+        if key_version != self.current:
+            raise Refused("key_version_retired")
+        return self._keys[key_version]
+
+    async def evaluate(
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        *,
+        suite: str,
+        key_version: int,
+        blinded: Sequence[str],
+        per_day: int,
+        now: datetime,
+    ) -> Recorded[Evaluation]:
+        """Evaluate up to 256 blinded elements and count them against the member's day, all or none."""
+        key = self.key_for(suite, key_version)
+        elements = [_element(text, position) for position, text in enumerate(blinded)]
+        await self._spend(session, member_id, count=len(elements), per_day=per_day, now=now)
+        try:
+            evaluated, proof = oprf.evaluate(key, elements)
+        except Malformed:
+            raise Refused(
+                "element_invalid", fields=[FieldError("/blinded", "element_invalid", "33 bytes on the curve P-256")]
+            ) from None
+        entry = Entry("evaluate_tokens", details={"elements": len(elements), "key_version": key_version})
+        return Recorded(Evaluation(key_version, tuple(evaluated), proof), entry)
+
+    @staticmethod
+    async def _spend(session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
+        """Count evaluations of today, and of all time: the latter bounds how many borrowers a member may introduce."""
+        today = now.date()
+        used = case((member_budget.c.day == today, member_budget.c.evaluated_today), else_=0)
+        statement = (
+            insert(member_budget)
+            .from_select(
+                ["member_id", "day", "evaluated_today", "evaluated"],
+                select(literal(member_id), literal(today), literal(count), literal(count)).where(literal(count) <= per_day),
+            )
+            .on_conflict_do_update(
+                index_elements=["member_id"],
+                set_={"day": today, "evaluated_today": used + count, "evaluated": member_budget.c.evaluated + count},
+                where=used + count <= per_day,
+            )
+            .returning(member_budget.c.evaluated)
+        )
+        if (await session.execute(statement)).first() is None:
+            midnight = SECONDS_PER_DAY - int(now.timestamp()) % SECONDS_PER_DAY
+            raise Refused("quota_exhausted", retry_after=midnight)
+
+
+async def introduce(session: WriteSession, member_id: UUID) -> None:
+    """Count one more borrower that this member names for the first time; never more than it had evaluations."""
+    counted = await session.execute(
+        member_budget.update()
+        .where(member_budget.c.member_id == member_id, member_budget.c.introduced < member_budget.c.evaluated)
+        .values(introduced=member_budget.c.introduced + 1)
+        .returning(member_budget.c.introduced)
+    )
+    if counted.first() is None:
+        raise Refused("quota_exhausted")
+
+
+async def used_today(session: ReadSession, member_id: UUID, *, now: datetime) -> int:
+    """Return how many evaluations of today's budget (UTC day) a member has used."""
+    used = select(member_budget.c.evaluated_today).where(
+        member_budget.c.member_id == member_id, member_budget.c.day == now.date()
+    )
+    return int((await session.execute(used)).scalar_one_or_none() or 0)
+
+
+def _element(text: str, position: int) -> bytes:
+    try:
+        element = b64url_decode(text)
+    except Malformed:
+        element = b""
+    if len(element) != oprf.ELEMENT_BYTES:
+        raise Refused(
+            "element_invalid",
+            fields=[FieldError(f"/blinded/{position}", "element_invalid", "base64url of 33 bytes, a point of P-256")],
+        )
+    return element
