@@ -122,8 +122,8 @@ class SigningKey:
     def from_jwk(cls, jwk: Mapping[str, object]) -> Self:
         """Read a private JWK (RFC 7518 section 6.2.2) as ``private_jwk`` writes it.
 
-        Raises ``Malformed`` if a member is missing or not canonical, or if ``d`` does not belong to ``x`` and ``y``. The
-        message never holds a part of the key.
+        Raises ``Malformed`` if a member is missing or not canonical, or if ``d`` does not belong to ``x`` and ``y``.
+        The message never holds a part of the key.
         """
         x, y = _public_coordinates(jwk)
         _check_intent(jwk, kid=_thumbprint(x, y), operation="sign", require_use=False)
@@ -205,7 +205,7 @@ def split(token: str | bytes, *, max_token: int = _MAX_TOKEN, max_payload: int =
     )
 
 
-def _construct(members: Mapping[str, str]) -> Any:  # noqa: ANN401 - python-jose has no types
+def _construct(members: Mapping[str, str]) -> Any:  # python-jose has no types
     try:
         return jose_jwk.construct(dict(members), ES256.name)
     except (JWKError, ValueError):

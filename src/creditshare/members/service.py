@@ -290,7 +290,6 @@ class Members:
         if changed.first() is None:
             await self.get(session, member_id)
             raise Refused("state_conflict")
-        await self._propose(session, member_id, "lift_suspension", {"suspended": True}, by=by, now=now - PROPOSAL_LIFE)
         return Recorded(await self.get(session, member_id), _entry("suspend_member", member_id))
 
     # Keys

@@ -52,7 +52,7 @@ def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH, allow_floats: bool
 
 
 def canonical(value: object) -> bytes:
-    """Return the one spelling of ``value``: names sorted by code point, no spaces, ASCII with ``\\uXXXX`` escapes.
+    """Return the one spelling of ``value``: names sorted by code point, no spaces, ASCII only.
 
     Takes mappings with string names, lists, tuples, str, bool, None and integers within ±(2**53 - 1); raises
     ``Malformed`` for floats, whose spelling differs between languages, and for everything else.

@@ -1,0 +1,6 @@
+"""Access: from a signed request to a ``Caller``, once.
+
+The gate itself is pure (``wire/requests.py``). Here are the table of members' keys that each worker keeps
+in memory (``keytable``), the replay guard and idempotency, which live in PostgreSQL and are claimed in
+the transaction of the action (``service``), and the tally of refusals that are counted, not logged singly.
+"""

@@ -1,0 +1,133 @@
+"""The members' keys as one worker knows them: in memory, confirmed against the database all the time.
+
+A revocation reaches every worker within two seconds: the table is reloaded on NOTIFY, its version is
+polled as a fallback, and a table that could not be confirmed for two seconds answers nothing. For what
+writes, the action's own transaction looks at the key again, so there it takes effect at once.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from creditshare.crypto.jws import VerifyingKey
+from creditshare.errors import Unavailable
+from creditshare.ids import spell
+from creditshare.members.service import KeyRow, Member, read_key_table, read_key_table_version
+from creditshare.storage.engine import Database
+from creditshare.wire.requests import RegisteredKey
+
+UNKNOWN_KEY_WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A member's key, its parsed form kept, and the member as of the last reload."""
+
+    registered: RegisteredKey
+    member: Member
+    bootstrap: bool
+
+
+class KeyTable:
+    """One per worker process. ``run`` keeps it fresh; ``find`` never touches the database for a known key."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        poll_s: float,
+        stale_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._poll_s = poll_s
+        self._stale_s = stale_s
+        self._monotonic = monotonic
+        self._keys: dict[str, KnownKey] = {}
+        self._parsed: dict[str, VerifyingKey] = {}
+        self._version = -1
+        self._confirmed = float("-inf")
+        self._reloading: asyncio.Task[None] | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the table was confirmed recently enough to be believed."""
+        return self._monotonic() - self._confirmed <= self._stale_s
+
+    async def find(self, kid: str) -> KnownKey | None:
+        """Return a key by its id. An unknown one costs a coalesced reload and 200 ms before it is given up."""
+        if not self.fresh:
+            await self._reload_once()
+        if not self.fresh:
+            raise Unavailable("the key table could not be confirmed")
+        known = self._keys.get(kid)
+        if known is None:
+            await asyncio.gather(self._reload_once(), asyncio.sleep(UNKNOWN_KEY_WAIT_S))
+            known = self._keys.get(kid)
+        return known
+
+    async def reload(self) -> None:
+        """Read the whole table in one snapshot; key objects that are known already are kept."""
+        asked = self._monotonic()
+        async with self._database.reading() as session:
+            version, rows = await read_key_table(session)
+        self._keys = {row.kid: self._known(row) for row in rows}
+        self._version = version
+        self._confirmed = asked
+
+    async def confirm(self) -> None:
+        """Ask for the version and reload if it moved."""
+        asked = self._monotonic()
+        async with self._database.reading() as session:
+            version = await read_key_table_version(session)
+        if version != self._version:
+            await self.reload()
+        else:
+            self._confirmed = asked
+
+    async def run(self) -> None:
+        """Poll for ever, woken early by NOTIFY. Failures leave the table to grow stale, which closes the gate."""
+        async with asyncio.TaskGroup() as tasks:
+            woken = asyncio.Event()
+            tasks.create_task(self._listen(woken))
+            while True:
+                with contextlib.suppress(Unavailable):
+                    await self.confirm()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), self._poll_s)
+                woken.clear()
+
+    async def _listen(self, woken: asyncio.Event) -> None:
+        while True:
+            with contextlib.suppress(psycopg.Error):
+                async with await psycopg.AsyncConnection.connect(self._database.conninfo, autocommit=True) as connection:
+                    await connection.execute("LISTEN creditshare_keys")
+                    async for _ in connection.notifies():
+                        woken.set()
+            await asyncio.sleep(1)
+
+    async def _reload_once(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload_quietly())
+        await asyncio.shield(self._reloading)
+
+    async def _reload_quietly(self) -> None:
+        with contextlib.suppress(Unavailable):
+            await self.reload()
+
+    def _known(self, row: KeyRow) -> KnownKey:
+        parsed = self._parsed.get(row.kid)
+        if parsed is None:
+            parsed = self._parsed[row.kid] = VerifyingKey.from_jwk(row.jwk)
+        registered = RegisteredKey(
+            kid=row.kid,
+            member_id=spell("mem", row.member.member_id),
+            key=parsed,
+            state="active" if row.state == "active" else "retiring" if row.state == "retiring" else "revoked",
+            expires_at=int(row.expires_at.timestamp()),
+        )
+        return KnownKey(registered, row.member, row.bootstrap)

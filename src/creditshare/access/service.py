@@ -1,0 +1,261 @@
+"""The request gate's side effects: who calls, is it new, is it a retry of something already done."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import and_, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+
+from creditshare.access.keytable import KeyTable
+from creditshare.access.models import idempotency, refusal_tally, replay_guard
+from creditshare.clock import Clock
+from creditshare.crypto.sealing import Box, Place
+from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.ids import parse
+from creditshare.keys.custody import SubjectKeys
+from creditshare.members.models import member, member_key
+from creditshare.members.service import Member
+from creditshare.storage.engine import WriteSession
+from creditshare.wire.requests import Authenticated, Received, authenticate
+from creditshare.wire.requests import parse as parse_request
+
+REPLAY_GRACE_S: Final = 300
+IDEMPOTENCY_LIFE: Final = timedelta(hours=72)
+KEY_LENGTH: Final = range(1, 256)
+LOCK_NOT_AVAILABLE: Final = "55P03"
+TALLIED: Final = frozenset({"replay_detected", "rate_limited", "quota_exhausted", "enumeration_suspected"})
+"""Refusals that are one event per member, code and minute: nobody may grow the log at will."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who signed this request, proved. ``member`` is as of the key table's last reload."""
+
+    member: Member
+    sub: str
+    kid: str
+    bootstrap: bool
+    jti: str
+    expires_at: int
+    rqh: str
+    request_token: str
+    request_id: str
+
+    @property
+    def member_id(self) -> UUID:
+        """The member's id."""
+        return self.member.member_id
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a request with this idempotency key was already answered: status and the stored, sealed answer."""
+
+    status: int
+    subject_id: UUID | None
+    sealed: bytes | None
+    query_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An idempotency key of a member on a route, with the keyed digest of what was asked under it."""
+
+    member_id: UUID
+    route: str
+    key_hash: bytes
+    fingerprint: bytes
+
+    @property
+    def place(self) -> Place:
+        """Where the stored answer is bound to."""
+        return Place("idempotency", "answer", self.member_id.bytes + self.key_hash)
+
+
+class Access:
+    """Authenticates and guards. Everything it writes is part of the action's own transaction."""
+
+    def __init__(
+        self, *, key_table: KeyTable, issuer: str, skew_s: int, clock: Clock, fingerprint_key: bytes, service_box: Box
+    ) -> None:
+        self.key_table = key_table
+        self._issuer = issuer
+        self._skew = skew_s
+        self._clock = clock
+        self._fingerprint_key = fingerprint_key
+        self._box = service_box
+
+    async def authenticate(self, received: Received, *, request_id: str) -> Caller:
+        """Run the gate. Raises ``Refused``; until it returns nothing is logged and nothing is used up."""
+        unverified = parse_request(received)
+        known = await self.key_table.find(unverified.kid)
+        proved: Authenticated = authenticate(
+            unverified,
+            received,
+            registered=None if known is None else known.registered,
+            issuer=self._issuer,
+            now=int(self._clock.now().timestamp()),
+            skew=self._skew,
+        )
+        if known is None:
+            raise Refused("signature_invalid")
+        return Caller(
+            member=known.member,
+            sub=proved.claims.sub,
+            kid=proved.kid,
+            bootstrap=known.bootstrap,
+            jti=proved.claims.jti,
+            expires_at=proved.claims.exp,
+            rqh=proved.rqh,
+            request_token=proved.token_bytes.decode("ascii"),
+            request_id=request_id,
+        )
+
+    async def claim_request(self, session: WriteSession, caller: Caller) -> datetime:
+        """Use up the request's jti, if its key is still good now, and return the database's time.
+
+        The first statement of every signed action: all else depends on its row.
+        """
+        statement = (
+            insert(replay_guard)
+            .from_select(
+                ["iss", "jti_hash", "expires_at"],
+                select(
+                    literal(caller.member_id), literal(jti_hash(caller.jti)), literal(replay_expiry(caller, self._skew))
+                ).where(
+                    select(member_key.c.kid)
+                    .where(
+                        member_key.c.kid == caller.kid,
+                        member_key.c.state != "revoked",
+                        member_key.c.expires_at > func.clock_timestamp(),
+                    )
+                    .exists()
+                ),
+            )
+            .on_conflict_do_nothing()
+            .returning(func.clock_timestamp())
+        )
+        now = (await session.execute(statement)).scalar_one_or_none()
+        if now is None:
+            state = select(member_key.c.state, member_key.c.expires_at > func.clock_timestamp()).where(
+                member_key.c.kid == caller.kid
+            )
+            row = (await session.execute(state)).one_or_none()
+            if row is None or row[0] == "revoked":
+                raise Refused("key_revoked")
+            raise Refused("replay_detected" if row[1] else "key_expired")
+        return now.astimezone(UTC) + self._clock.offset
+
+    async def status_now(self, session: WriteSession, member_id: UUID) -> str:
+        """Return the member's status in this transaction."""
+        return str((await session.execute(select(member.c.status).where(member.c.member_id == member_id))).scalar_one())
+
+    def claim_of(self, member_id: UUID, *, route: str, key: str | None, method: str, body: bytes) -> Claim:
+        """Return the claim that an ``Idempotency-Key`` header makes; missing or misshapen is refused.
+
+        Quoted (draft-ietf-httpapi-idempotency-key-header) and bare forms name the same key. Both digests
+        are HMACs: a plain hash of a body would let its content be guessed.
+        """
+        if key is None:
+            raise Refused("idempotency_key_missing")
+        bare = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
+        if len(bare) not in KEY_LENGTH or not bare.isascii() or not bare.isprintable() or '"' in bare:
+            detail = "1 to 255 printable ASCII characters, quoted or bare"
+            raise Refused("validation_failed", fields=[FieldError("/headers/Idempotency-Key", "format", detail)])
+        return Claim(
+            member_id,
+            route,
+            hmac.digest(self._fingerprint_key, b"key|" + bare.encode(), "sha256"),
+            hmac.digest(self._fingerprint_key, f"request|{method}|{route}|".encode() + body, "sha256"),
+        )
+
+    async def claim_key(self, session: WriteSession, claim: Claim, *, now: datetime) -> Told | None:
+        """Claim an idempotency key for this transaction, or return what it was already answered.
+
+        Waits two seconds for a twin that is still running, then ``idempotency_in_progress``.
+        """
+        try:
+            claimed = await session.execute(
+                insert(idempotency)
+                .values(
+                    member_id=claim.member_id,
+                    route=claim.route,
+                    key_hash=claim.key_hash,
+                    fingerprint=claim.fingerprint,
+                    expires_at=now + IDEMPOTENCY_LIFE,
+                )
+                .on_conflict_do_nothing()
+                .returning(idempotency.c.member_id)
+            )
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+                raise Refused("idempotency_in_progress", retry_after=1) from error
+            raise
+        if claimed.first() is not None:
+            return None
+        row = (await session.execute(select(idempotency).where(_same(claim)))).mappings().one()
+        if not hmac.compare_digest(row["fingerprint"], claim.fingerprint):
+            raise Refused("idempotency_mismatch")
+        return Told(row["status"], row["subject_id"], row["answer"], row["query_id"])
+
+    async def keep_answer(
+        self, session: WriteSession, claim: Claim, *, status: int, body: bytes, subject: SubjectKeys | None
+    ) -> None:
+        """Bind a successful answer to its key, sealed under the borrower's key where it concerns one."""
+        box = subject.box("idempotency") if subject else self._box
+        await session.execute(
+            update(idempotency)
+            .where(_same(claim))
+            .values(
+                status=status, answer=box.seal(claim.place, body), subject_id=subject.subject_id if subject else None
+            )
+        )
+
+    def open_answer(self, claim: Claim, told: Told, *, subject: SubjectKeys | None) -> bytes:
+        """Return the bytes once answered under this key."""
+        box = subject.box("idempotency") if subject else self._box
+        if told.sealed is None:
+            raise Refused("erased")
+        return box.open(claim.place, told.sealed)
+
+    async def tally(self, session: WriteSession, caller: Caller, code: str, *, now: datetime) -> None:
+        """Count a refusal that becomes one event per minute."""
+        minute = now.replace(second=0, microsecond=0)
+        await session.execute(
+            insert(refusal_tally)
+            .values(member_id=caller.member_id, code=code, minute=minute, count=1)
+            .on_conflict_do_update(
+                index_elements=["member_id", "code", "minute"], set_={"count": refusal_tally.c.count + 1}
+            )
+        )
+
+
+def jti_hash(jti: str) -> bytes:
+    """Return the 16 bytes under which a jti is remembered."""
+    return hashlib.sha256(jti.encode()).digest()[:16]
+
+
+def replay_expiry(caller: Caller, skew_s: int) -> datetime:
+    """Return until when a jti must be remembered: as long as its request could be accepted, and 300 s more."""
+    return datetime.fromtimestamp(caller.expires_at + skew_s + REPLAY_GRACE_S, UTC)
+
+
+def public_id(prefix: str, text: str) -> UUID:
+    """Return the UUID of an id in an address; anything else is simply not found."""
+    try:
+        return parse(prefix, text)  # type: ignore[arg-type]  # prefixes are literals at every call
+    except Malformed:
+        raise Refused("not_found") from None
+
+
+def _same(claim: Claim):  # type: ignore[no-untyped-def]  # noqa: ANN202  a SQLAlchemy condition
+    return and_(
+        idempotency.c.member_id == claim.member_id,
+        idempotency.c.route == claim.route,
+        idempotency.c.key_hash == claim.key_hash,
+    )

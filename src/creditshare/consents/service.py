@@ -1,0 +1,246 @@
+"""Granting, showing, revoking, pausing and resuming consents; opening them for those who decide by them."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.audit.service import Entry, Recorded
+from creditshare.consents.models import consent, consent_evidence, consent_lookup
+from creditshare.consents.rules import Consent, Frequency, Kind
+from creditshare.crypto.sealing import length_prefixed
+from creditshare.errors import FieldError, IntegrityError, Refused
+from creditshare.ids import spell, uuid7
+from creditshare.keys.custody import SubjectKeys, seal_place
+from creditshare.policy.service import Policy
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.subjects.service import BorrowerToken, Subjects
+from creditshare.wire.strict_json import canonical, decode
+
+Change = Literal["revoke", "pause", "resume"]
+_NEXT: Final[Mapping[Change, tuple[frozenset[str], str]]] = {
+    "revoke": (frozenset({"active", "paused"}), "revoked"),
+    "pause": (frozenset({"active"}), "paused"),
+    "resume": (frozenset({"paused"}), "active"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What proves the consent: digest of (32 random bytes ‖ document), how it was given, when it was signed."""
+
+    digest: str
+    channel: str
+    signed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A consent as a lender registers it."""
+
+    kind: Kind
+    subject: BorrowerToken
+    purposes: tuple[str, ...]
+    scopes: tuple[str, ...]
+    valid_from: datetime
+    valid_until: datetime
+    max_uses: int | None
+    frequency: Frequency | None
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A consent with its evidence, for its own lender."""
+
+    consent: Consent
+    evidence: Evidence
+
+
+class Consents:
+    """The only door to consents."""
+
+    def __init__(self, *, subjects: Subjects, policy: Policy, reference_key: bytes) -> None:
+        self._subjects = subjects
+        self._policy = policy
+        self._reference_key = reference_key
+
+    async def grant(self, session: WriteSession, member_id: UUID, terms: Terms, *, now: datetime) -> Recorded[Held]:
+        """Register a consent. A document's digest serves once per member; its signature must be fresh."""
+        self._check(terms, now)
+        state = await self._subjects.resolve(session, terms.subject, member_id, now=now)
+        consent_id = uuid7(now)
+        index = hmac.digest(self._reference_key, length_prefixed(b"evidence", member_id.bytes, terms.evidence.digest.encode()), "sha256")
+        first = await session.execute(
+            insert(consent_evidence)
+            .values(digest_index=index, consent_id=consent_id)
+            .on_conflict_do_nothing()
+            .returning(consent_evidence.c.consent_id)
+        )
+        if first.first() is None:
+            raise Refused(
+                "validation_failed",
+                fields=[FieldError("/evidence/digest", "used_before", "a document's digest serves for one consent only")],
+            )
+        state = await self._subjects.advance(session, state)
+        values: dict[str, Any] = {
+            "subject_id": state.subject_id,
+            "consent_id": consent_id,
+            "member_id": member_id,
+            "kind": terms.kind,
+            "state": "active",
+            "valid_from": terms.valid_from,
+            "valid_until": terms.valid_until,
+            "max_uses": terms.max_uses,
+            "window_uses": terms.frequency.uses if terms.frequency else None,
+            "window_per": terms.frequency.per if terms.frequency else None,
+            "version": state.version,
+        }
+        content = canonical(
+            {
+                "evidence": {
+                    "channel": terms.evidence.channel,
+                    "digest": terms.evidence.digest,
+                    "signed_at": terms.evidence.signed_at.isoformat(),
+                },
+                "purposes": list(terms.purposes),
+                "scopes": list(terms.scopes),
+            }
+        )
+        sealed = state.keys.box("consent").seal(seal_place("consent", "sealed", consent_id), content)
+        values |= {"sealed": sealed, "mac": consent_mac(state.keys, values, sealed)}
+        await session.execute(consent.insert().values(values))
+        await session.execute(consent_lookup.insert().values(consent_id=consent_id, subject_id=state.subject_id))
+        held = Held(
+            open_consent(state.keys, {**values, "uses": 0, "window_start": None, "window_used": 0}, version=state.version),
+            terms.evidence,
+        )
+        return Recorded(held, self._entry("grant_consent", state.keys, consent_id, kind=terms.kind))
+
+    async def show(self, session: ReadSession, member_id: UUID, consent_id: UUID) -> Recorded[Held]:
+        """Return a member's own consent."""
+        keys, row = await self._own(session, member_id, consent_id)
+        content = _content(keys, row)
+        evidence = content["evidence"]
+        held = Held(
+            open_consent(keys, row, version=None),
+            Evidence(evidence["digest"], evidence["channel"], datetime.fromisoformat(evidence["signed_at"])),
+        )
+        return Recorded(held, self._entry("show_consent", keys, consent_id))
+
+    async def change(self, session: WriteSession, member_id: UUID, consent_id: UUID, change: Change) -> Recorded[Held]:
+        """Revoke, pause or resume. Takes effect with the very next question, whoever is asking already."""
+        subject_id = await self._subject_of(session, consent_id)
+        state = await self._subjects.lock(session, subject_id)
+        keys, row = await self._own(session, member_id, consent_id)
+        allowed, target = _NEXT[change]
+        if row["state"] not in allowed:
+            raise Refused("state_conflict")
+        state = await self._subjects.advance(session, state)
+        changed = {**row, "state": target, "version": state.version}
+        await session.execute(
+            update(consent)
+            .where(consent.c.subject_id == subject_id, consent.c.consent_id == consent_id)
+            .values(state=target, version=state.version, mac=consent_mac(keys, changed, row["sealed"]))
+        )
+        shown = await self.show(session, member_id, consent_id)
+        return Recorded(shown.value, self._entry(f"{change}_consent", keys, consent_id))
+
+    async def for_report(
+        self, session: ReadSession, keys: SubjectKeys, consent_id: UUID
+    ) -> Consent | None:
+        """Return the consent of this borrower with this id, if there is one, for the rules to judge."""
+        row = (
+            await session.execute(
+                select(consent).where(consent.c.subject_id == keys.subject_id, consent.c.consent_id == consent_id)
+            )
+        ).mappings().one_or_none()
+        return None if row is None else open_consent(keys, dict(row), version=None)
+
+    def _check(self, terms: Terms, now: datetime) -> None:
+        wrong = []
+        oldest = self._policy.number("*", "consent.evidence_max_age_days", now.date())
+        if terms.valid_until <= terms.valid_from:
+            wrong.append(FieldError("/valid_until", "not_after_valid_from", "an instant after valid_from"))
+        if terms.valid_until <= now:
+            wrong.append(FieldError("/valid_until", "in_past", "an instant that lies ahead"))
+        if terms.evidence.signed_at > now:
+            wrong.append(FieldError("/evidence/signed_at", "in_future", "an instant not after now"))
+        if (now - terms.evidence.signed_at).total_seconds() > oldest * 86_400:
+            wrong.append(FieldError("/evidence/signed_at", "too_old", f"at most {oldest} days ago"))
+        if wrong:
+            raise Refused("validation_failed", fields=wrong)
+
+    async def _subject_of(self, session: ReadSession, consent_id: UUID) -> UUID:
+        found = await session.execute(
+            select(consent_lookup.c.subject_id).where(consent_lookup.c.consent_id == consent_id)
+        )
+        subject_id = found.scalar_one_or_none()
+        if subject_id is None:
+            raise Refused("not_found")
+        return UUID(str(subject_id))
+
+    async def _own(
+        self, session: ReadSession, member_id: UUID, consent_id: UUID
+    ) -> tuple[SubjectKeys, dict[str, Any]]:
+        subject_id = await self._subject_of(session, consent_id)
+        row = (
+            await session.execute(
+                select(consent).where(consent.c.subject_id == subject_id, consent.c.consent_id == consent_id)
+            )
+        ).mappings().one_or_none()
+        if row is None or row["member_id"] != member_id:
+            raise Refused("not_found")
+        state = await self._subjects.read(session, subject_id)
+        return state.keys, dict(row)
+
+    @staticmethod
+    def _entry(action: str, keys: SubjectKeys, consent_id: UUID, **details: str) -> Entry:
+        return Entry(action, subject=keys, references={"consent_id": spell("cns", consent_id)}, details=details)
+
+
+def consent_mac(keys: SubjectKeys, row: Mapping[str, Any], sealed: bytes) -> bytes:
+    """Return the seal over a consent's clear columns, all but the counters that its use moves."""
+    text = "|".join(
+        str(row[name])
+        for name in ("consent_id", "member_id", "kind", "state", "max_uses", "window_uses", "window_per", "version")
+    )
+    moments = f"{int(row['valid_from'].timestamp() * 1e6)}|{int(row['valid_until'].timestamp() * 1e6)}"
+    return keys.mac(b"consent", text.encode(), moments.encode(), sealed)
+
+
+def open_consent(keys: SubjectKeys, row: Mapping[str, Any], *, version: int | None) -> Consent:
+    """Open a consent's row, checking its seal; ``version`` is the borrower's, which no row may run ahead of."""
+    if not hmac.compare_digest(consent_mac(keys, row, row["sealed"]), row["mac"]):
+        raise IntegrityError("a consent does not match its seal")
+    if version is not None and row["version"] > version:
+        raise IntegrityError("a borrower's row was rolled back behind its consent")
+    content = _content(keys, row)
+    frequency = Frequency(row["window_uses"], row["window_per"]) if row["window_uses"] is not None else None
+    return Consent(
+        consent_id=row["consent_id"],
+        member_id=row["member_id"],
+        kind=row["kind"],
+        state=row["state"],
+        purposes=tuple(content["purposes"]),
+        scopes=tuple(content["scopes"]),
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+        max_uses=row["max_uses"],
+        uses=row["uses"],
+        frequency=frequency,
+        window_start=row["window_start"],
+        window_used=row["window_used"],
+    )
+
+
+def _content(keys: SubjectKeys, row: Mapping[str, Any]) -> dict[str, Any]:
+    opened = decode(keys.box("consent").open(seal_place("consent", "sealed", row["consent_id"]), row["sealed"]))
+    if not isinstance(opened, dict):
+        raise IntegrityError("a consent's content is not an object")
+    return opened

@@ -1,0 +1,225 @@
+"""Pure rules of default records: what may be reported, what a list of events amounts to at a time."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final, Literal
+
+from stdnum import lei
+from stdnum.cn import ric, uscc
+
+from creditshare.errors import FieldError, Refused
+from creditshare.notices.rules import AttestedNotice
+from creditshare.policy.service import Policy
+
+PRODUCTS: Final = ("term_loan", "revolving", "overdraft", "mortgage", "trade_finance", "lease", "card", "guarantee", "other")
+CAUSES: Final = ("cash_flow", "disaster", "upstream_nonpayment", "dispute", "fraud", "unknown")
+GUARANTEES: Final = ("credit", "guaranteed", "mortgage", "pledge", "combined", "government_guarantee")
+SIZE_CLASSES: Final = ("micro", "small", "medium")
+BASES: Final = ("consent", "public_record", "legal_duty")
+REASONS: Final = ("days_past_due", "unlikely_to_pay", "both", "legal")
+INDUSTRY_SCHEMES: Final = ("GB/T 4754-2017", "NAICS", "NACE", "ISIC")
+REGION_SCHEMES: Final = ("GB/T 2260", "ISO 3166-2")
+
+LifeEvent = Literal[
+    "forbearance", "default", "cured", "legal", "written_off", "recovered", "settled_full", "settled_partial", "sold"
+]
+LIFE_EVENTS: Final[tuple[LifeEvent, ...]] = (
+    "forbearance",
+    "default",
+    "cured",
+    "legal",
+    "written_off",
+    "recovered",
+    "settled_full",
+    "settled_partial",
+    "sold",
+)
+ENDING: Final = frozenset({"cured", "recovered", "settled_full", "settled_partial", "sold"})
+"""After these the default has ended and retention runs (征信业管理条例 art. 16). A write-off does not end the debt."""
+CORRECTION_REASONS: Final = ("wrong_amount", "wrong_date", "wrong_borrower_data", "wrong_classification", "other")
+WITHDRAWAL_REASONS: Final = ("reported_in_error", "wrong_borrower", "duplicate", "court_order", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A code in a named scheme."""
+
+    scheme: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A default as its lender reports it. Money is decimal, in ``currency``; dates are legal days."""
+
+    role: Literal["borrower", "guarantor"]
+    account_ref: str
+    product: str
+    currency: str
+    original_amount: Decimal
+    opened_on: date
+    default_on: date
+    default_reason: str
+    region: Coded
+    lawful_basis: str
+    outstanding_principal: Decimal | None = None
+    overdue_principal: Decimal | None = None
+    overdue_interest: Decimal | None = None
+    due_on: date | None = None
+    first_overdue_on: date | None = None
+    days_past_due: int | None = None
+    written_off_on: date | None = None
+    written_off_amount: Decimal | None = None
+    cause: str | None = None
+    guarantee: str | None = None
+    size_class: str | None = None
+    industry: Coded | None = None
+    public_ref: str | None = None
+    provide_consent_id: str | None = None
+    notice: AttestedNotice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event of a record, opened: what was recorded, when, and on which legal day it took effect."""
+
+    kind: str
+    recorded_at: datetime
+    on: date | None = None
+    report: Report | None = None
+    amount: Decimal | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordState:
+    """What the events of one record amount to."""
+
+    report: Report
+    status: str
+    first_recorded_at: datetime
+    last_recorded_at: datetime
+    ended_on: date | None
+    corrected: bool
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether its lender took it back."""
+        return self.status == "withdrawn"
+
+    @property
+    def open(self) -> bool:
+        """Whether the default is still unpaid."""
+        return self.ended_on is None and not self.withdrawn
+
+    @property
+    def written_off(self) -> bool:
+        """Whether the lender has written it off and it has not ended since."""
+        return self.status == "written_off"
+
+    @property
+    def lifecycle(self) -> str:
+        """The clear column that the state must agree with."""
+        return "withdrawn" if self.withdrawn else "live" if self.open else "ended"
+
+
+def fold(events: Sequence[Happened], *, until: datetime | None = None) -> RecordState | None:
+    """Return what the events amount to, or None where nothing was reported by ``until``.
+
+    Life events after ``until`` have not happened yet. A correction or withdrawal counts whenever it was
+    made: a past date never brings back what was wrong.
+    """
+    state: RecordState | None = None
+    for event in events:
+        before = until is None or event.recorded_at <= until
+        if event.kind == "submitted" and event.report is not None:
+            if not before:
+                return None
+            status = "written_off" if event.report.written_off_on else "default"
+            state = RecordState(event.report, status, event.recorded_at, event.recorded_at, None, corrected=False)
+        elif state is None:
+            continue
+        elif event.kind == "corrected" and event.report is not None:
+            status = state.status
+            if state.ended_on is None and status in {"default", "written_off"}:
+                status = "written_off" if event.report.written_off_on else "default"
+            state = replace(state, report=event.report, status=status, last_recorded_at=event.recorded_at, corrected=True)
+        elif event.kind == "withdrawn":
+            state = replace(state, status="withdrawn", last_recorded_at=event.recorded_at)
+        elif before:
+            ended_on = event.on if event.kind in ENDING else None
+            state = replace(state, status=event.kind, ended_on=ended_on, last_recorded_at=event.recorded_at)
+    return state
+
+
+def jurisdiction(region: Coded) -> str:
+    """Return the country whose policy rows apply (ISO 3166-1 alpha-2)."""
+    return "CN" if region.scheme == "GB/T 2260" else region.code[:2]
+
+
+def looks_like_identifier(text: str) -> bool:
+    """Whether a reference is itself a valid identifier of a borrower, which would undo the blindness."""
+    plain = "".join(unicodedata.normalize("NFKC", text).split()).upper()
+    return bool(uscc.is_valid(plain) or ric.is_valid(plain) or lei.is_valid(plain))
+
+
+def check(report: Report, *, policy: Policy, today: date) -> None:
+    """Refuse a report that its reason, its basis or its dates do not allow, naming every wrong field."""
+    wrong = [*_reason_errors(report, policy, today), *_basis_errors(report), *_date_errors(report, today)]
+    wrong += [
+        FieldError(f"/{name}", "identifier", "an opaque reference, not an identifier of the borrower")
+        for name, text in (("account_ref", report.account_ref), ("public_ref", report.public_ref))
+        if text is not None and looks_like_identifier(text)
+    ]
+    if (report.written_off_on is None) != (report.written_off_amount is None):
+        wrong.append(FieldError("/written_off_amount", "incomplete", "written_off_on and written_off_amount together"))
+    if wrong:
+        raise Refused("validation_failed", fields=wrong)
+
+
+def _reason_errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
+    wrong = []
+    threshold = policy.number(jurisdiction(report.region), "default.days_past_due", today)
+    if report.default_reason in {"days_past_due", "both"}:
+        if report.days_past_due is None or report.days_past_due <= threshold:
+            wrong.append(FieldError("/days_past_due", "below_default", f"more than {threshold} days for this reason"))
+        if report.overdue_principal is None and report.overdue_interest is None and report.outstanding_principal is None:
+            wrong.append(FieldError("/outstanding_principal", "required", "an overdue or outstanding amount for this reason"))
+    if report.default_reason in {"unlikely_to_pay", "both"} and report.cause is None:
+        wrong.append(FieldError("/cause", "required", "a cause where the borrower is judged unlikely to pay"))
+    if report.default_reason == "legal" and report.public_ref is None:
+        wrong.append(FieldError("/public_ref", "required", "the reference of the judgment or order"))
+    return wrong
+
+
+def _basis_errors(report: Report) -> list[FieldError]:
+    wrong = []
+    if report.lawful_basis == "consent" and report.provide_consent_id is None:
+        wrong.append(FieldError("/provide_consent_id", "required", "the borrower's consent to provide, for this basis"))
+    if report.lawful_basis == "public_record" and report.public_ref is None:
+        wrong.append(FieldError("/public_ref", "required", "where the public can find the fact, for this basis"))
+    return wrong
+
+
+def _date_errors(report: Report, today: date) -> list[FieldError]:
+    # A day ahead is allowed: the reporting place may be east of the service.
+    latest = date.fromordinal(today.toordinal() + 1)
+    wrong = [
+        FieldError(f"/{name}", "in_future", "a day not after today")
+        for name in ("opened_on", "first_overdue_on", "default_on", "written_off_on")
+        if (day := getattr(report, name)) is not None and day > latest
+    ]
+    if report.default_on < report.opened_on:
+        wrong.append(FieldError("/default_on", "before_opened_on", "a day not before opened_on"))
+    if report.first_overdue_on is not None and report.first_overdue_on > report.default_on:
+        wrong.append(FieldError("/first_overdue_on", "after_default_on", "a day not after default_on"))
+    return wrong
+
+
+def next_status(state: RecordState, kind: LifeEvent) -> None:
+    """Refuse a life event that cannot follow what the record already is."""
+    if state.withdrawn or (state.ended_on is not None and kind != "recovered"):
+        raise Refused("state_conflict")

@@ -1,0 +1,629 @@
+"""Every code that a refusal may carry: when it is given, whether to retry, and what to tell the reader.
+
+The documentation page and the problem documents are made from this table. No HTTP here: the status of a code stands in
+``api/problems.py``. Codes are part of the protocol: they may be added, never renamed, reused or given another meaning.
+Titles and details may be reworded. No text has a place for a submitted value.
+
+``retry`` tells a program: the same action again, in a newly signed token (new ``jti``) with the same
+``Idempotency-Key`` and the same body, after ``Retry-After`` where sent, may succeed without a person changing anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One sentence or two, in both languages of the service."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A row of the table. ``when`` is for documentation, ``title`` and ``detail`` for the one who was refused."""
+
+    code: str
+    when: str
+    retry: bool
+    title: Text
+    detail: Text
+
+
+def _reason(code: str, when: str, *, retry: bool = False, title: tuple[str, str], detail: tuple[str, str]) -> Reason:
+    return Reason(code=code, when=when, retry=retry, title=Text(*title), detail=Text(*detail))
+
+
+_FORM: Final = (
+    _reason(
+        "body_malformed",
+        "The body is not strict JSON in UTF-8, or not the announced file format.",
+        title=("Body cannot be read", "请求体无法解析"),
+        detail=(
+            (
+                "Send strict JSON in UTF-8: no byte order mark, no name twice in one object, no NaN or Infinity, "
+                "moderate nesting."
+            ),
+            "请发送严格的 UTF-8 编码 JSON：无字节顺序标记，同一对象内无重名成员，无 NaN 或 Infinity，嵌套不可过深。",
+        ),
+    ),
+    _reason(
+        "idempotency_key_missing",
+        "A POST that needs the header Idempotency-Key came without it.",
+        title=("Idempotency-Key is missing", "缺少 Idempotency-Key"),
+        detail=(
+            "Add the header Idempotency-Key with a fresh unique value and repeat the same value in the claim idk.",
+            "请添加请求头 Idempotency-Key（取一个新的唯一值），并在声明 idk 中写入相同的值。",
+        ),
+    ),
+    _reason(
+        "validation_failed",
+        "The body is readable, but one or more fields break a rule; each is listed with a pointer.",
+        title=("Some fields are not valid", "部分字段无效"),
+        detail=(
+            "Correct every field listed under errors, then send again with a new Idempotency-Key.",
+            "请更正 errors 中列出的每个字段，然后使用新的 Idempotency-Key 重新发送。",
+        ),
+    ),
+    _reason(
+        "content_too_large",
+        "The body or a batch is larger than the published limit.",
+        title=("Request is too large", "请求过大"),
+        detail=(
+            "Split the request. The limits are published in the discovery document under limits.",
+            "请拆分请求。各项上限见服务发现文档中的 limits。",
+        ),
+    ),
+    _reason(
+        "unsupported_media_type",
+        "Content-Type is not one of the resource's, or Content-Encoding is other than identity.",
+        title=("Media type or encoding is not supported", "不支持的媒体类型或编码"),
+        detail=(
+            "Use a Content-Type documented for this resource and send the body uncompressed.",
+            "请使用该资源文档列明的 Content-Type，并发送未压缩的请求体。",
+        ),
+    ),
+    _reason(
+        "not_acceptable",
+        "Accept names no form in which the resource can be given.",
+        title=("No acceptable representation", "没有可接受的表示形式"),
+        detail=(
+            "Ask for one of the media types documented for this resource in the header Accept.",
+            "请在请求头 Accept 中指定该资源文档列明的媒体类型。",
+        ),
+    ),
+    _reason(
+        "method_not_allowed",
+        "The resource exists but does not know the method.",
+        title=("Method is not allowed here", "该资源不支持此方法"),
+        detail=(
+            "Use one of the methods in the header Allow of this answer.",
+            "请使用本响应的 Allow 头中列出的方法。",
+        ),
+    ),
+)
+
+_SIGNATURE: Final = (
+    _reason(
+        "token_missing",
+        "There is no Authorization header with the scheme Bearer and a token.",
+        title=("Signed token is missing", "缺少签名令牌"),
+        detail=(
+            "Send Authorization: Bearer followed by one space and the signed token of this request.",
+            "请发送 Authorization: Bearer，后接一个空格和本次请求的签名令牌。",
+        ),
+    ),
+    _reason(
+        "token_malformed",
+        "More than one Authorization header; or the token is too long, not a compact JWS in canonical base64url, not "
+        "strict JSON, or a claim has the wrong type or form.",
+        title=("Token has the wrong form", "令牌格式错误"),
+        detail=(
+            (
+                "Send one compact JWS of at most 8192 characters, without padding or whitespace; times are integers in "
+                "seconds, ver is the string 1, sub and jti have the prescribed characters and length."
+            ),
+            (
+                "请只发送一个紧凑格式 JWS，长度不超过 8192 个字符，不含填充或空白；时间为整数秒，ver 为字符串 1，"
+                "sub 与 jti 须符合规定的字符和长度。"
+            ),
+        ),
+    ),
+    _reason(
+        "header_not_allowed",
+        "The token's header has a member other than alg, typ and kid.",
+        title=("Token header has a forbidden member", "令牌头部含有不允许的成员"),
+        detail=(
+            "Write exactly alg, typ and kid into the token's header. Keys are registered, never sent along.",
+            "令牌头部只能包含 alg、typ 和 kid。公钥须事先登记，不可随令牌发送。",
+        ),
+    ),
+    _reason(
+        "alg_not_allowed",
+        "alg is missing or not an allowed algorithm.",
+        title=("Signature algorithm is not allowed", "签名算法不被允许"),
+        detail=("Sign with ES256 and say so in alg.", "请使用 ES256 签名，并在 alg 中注明。"),
+    ),
+    _reason(
+        "typ_mismatch",
+        "typ is missing or names another kind of token.",
+        title=("Token is of another kind", "令牌类型不符"),
+        detail=(
+            "Set typ to cs-req+jwt exactly; tokens made for other purposes cannot be used as requests.",
+            "请将 typ 准确设为 cs-req+jwt；用于其他目的的令牌不能作为请求使用。",
+        ),
+    ),
+    _reason(
+        "signature_invalid",
+        "The key is unknown or not yet active, iss does not own it, or the signature does not verify.",
+        title=("Signature does not verify", "签名验证失败"),
+        detail=(
+            (
+                "Check that kid is the RFC 7638 thumbprint of a registered active key, that iss is your member id and "
+                "that the token is sent unchanged. All these cases get this same answer."
+            ),
+            (
+                "请确认 kid 是已登记且已启用的密钥的 RFC 7638 指纹，iss 是贵机构的成员编号，且令牌未被改动。"
+                "以上各种情况均返回相同的结果。"
+            ),
+        ),
+    ),
+    _reason(
+        "key_expired",
+        "The signature is good, but the key's life has ended.",
+        title=("Signing key has expired", "签名密钥已过期"),
+        detail=(
+            "Sign with another live key, or register a new one. Without a live key ask the operator for a new code.",
+            "请改用另一把有效密钥或登记新密钥。若已无有效密钥，请向运营方申请新的登记码。",
+        ),
+    ),
+    _reason(
+        "key_revoked",
+        "The signature is good, but the key was revoked.",
+        title=("Signing key was revoked", "签名密钥已吊销"),
+        detail=(
+            (
+                "Stop using this key and sign with another live one. If nobody at your institution revoked it, call the "
+                "operator at once."
+            ),
+            "请停止使用该密钥并改用另一把有效密钥。如果并非贵机构吊销，请立即联系运营方。",
+        ),
+    ),
+    _reason(
+        "token_expired",
+        "exp has passed, or is not after iat.",
+        retry=True,
+        title=("Token has expired", "令牌已过期"),
+        detail=(
+            "Sign a new token just before sending. If this repeats, compare your clock with server_time.",
+            "请在发送前重新签发令牌。若反复出现，请将本机时钟与 server_time 核对。",
+        ),
+    ),
+    _reason(
+        "token_not_yet_valid",
+        "iat or nbf is more than the allowed skew in the future.",
+        retry=True,
+        title=("Token is not valid yet", "令牌尚未生效"),
+        detail=(
+            "Your clock is ahead. Set it by server_time and sign a new token.",
+            "贵方时钟偏快。请按 server_time 校准后重新签发令牌。",
+        ),
+    ),
+    _reason(
+        "lifetime_too_long",
+        "exp is more than 120 seconds after iat.",
+        title=("Token lives too long", "令牌有效期过长"),
+        detail=(
+            "Set exp to at most 120 seconds after iat; 60 is enough for one request.",
+            "请将 exp 设为 iat 之后不超过 120 秒；单次请求 60 秒即可。",
+        ),
+    ),
+    _reason(
+        "claim_missing",
+        "A required claim is absent; htq is required with a query string, cdg with a body.",
+        title=("A required claim is missing", "缺少必需的声明"),
+        detail=(
+            "Add the claim named in claim. See the signing profile for what each must contain.",
+            "请补充 claim 所指的声明。各声明的内容要求见签名规范。",
+        ),
+    ),
+    _reason(
+        "aud_mismatch",
+        "aud is not exactly this service's issuer as one string.",
+        title=("Token is for another audience", "令牌受众不符"),
+        detail=(
+            "Set aud to the issuer of the discovery document: one string, no trailing slash, not a list.",
+            "请将 aud 设为服务发现文档中的 issuer：单个字符串，无结尾斜杠，不可为数组。",
+        ),
+    ),
+    _reason(
+        "method_mismatch",
+        "htm is not the method of the request, in upper case.",
+        title=("Token is for another method", "令牌对应的方法不符"),
+        detail=(
+            "Set htm to the request's method in upper case and sign one token per request.",
+            "请将 htm 设为大写的请求方法，并为每个请求单独签发令牌。",
+        ),
+    ),
+    _reason(
+        "uri_mismatch",
+        "htu is not issuer and path as sent; or the path has a percent sign, an empty or a dot segment.",
+        title=("Token is for another address", "令牌对应的地址不符"),
+        detail=(
+            (
+                "Set htu to the issuer followed by the path exactly as sent, without query. Paths need no "
+                "percent-encoding, double slashes or dot segments."
+            ),
+            "请将 htu 设为 issuer 加上实际发送的路径，不含查询串。路径中不得出现百分号编码、连续斜杠或点段。",
+        ),
+    ),
+    _reason(
+        "query_mismatch",
+        "htq is not the hash of the query string, or there is none.",
+        title=("Query string does not match the token", "查询串与令牌不符"),
+        detail=(
+            (
+                "Set htq to base64url(SHA-256) of the query string exactly as sent, without the question mark; leave it "
+                "out if there is none."
+            ),
+            "请将 htq 设为实际发送的查询串（不含问号）的 base64url(SHA-256)；没有查询串时请省略。",
+        ),
+    ),
+    _reason(
+        "header_mismatch",
+        "idk or ifm is not the value of Idempotency-Key or If-Match, or only one of the two is there.",
+        title=("A header does not match the token", "请求头与令牌不符"),
+        detail=(
+            (
+                "Repeat the raw values of Idempotency-Key in idk and of If-Match in ifm; leave the claim out where the "
+                "header is not sent."
+            ),
+            "请在 idk 中重复 Idempotency-Key 的原值，在 ifm 中重复 If-Match 的原值；未发送该请求头时请省略相应声明。",
+        ),
+    ),
+    _reason(
+        "digest_mismatch",
+        "cdg is not the RFC 9530 SHA-256 digest of the body, or there is no body.",
+        title=("Body does not match the token", "请求体与令牌不符"),
+        detail=(
+            (
+                "Set cdg to sha-256=:<base64>: over the bytes exactly as sent; leave it out if there is no body. Check "
+                "that nothing between you and the service rewrites the body."
+            ),
+            "请将 cdg 设为对实际发送字节计算的 sha-256=:<base64>:；没有请求体时请省略。请确认途中没有组件改写请求体。",
+        ),
+    ),
+    _reason(
+        "replay_detected",
+        "A token with this jti was already used.",
+        retry=True,
+        title=("Token was already used", "令牌已被使用"),
+        detail=(
+            "Sign a new token with a new jti. To repeat an action safely keep its Idempotency-Key.",
+            "请使用新的 jti 重新签发令牌。如需安全重试，请保持原 Idempotency-Key。",
+        ),
+    ),
+)
+
+_RIGHTS: Final = (
+    _reason(
+        "member_suspended",
+        "The member is suspended or not yet active and may not do this.",
+        title=("Membership does not allow this now", "成员资格当前不允许此操作"),
+        detail=(
+            "Correcting records and answering disputes stays possible. For the rest contact the operator.",
+            "更正记录和答复异议仍可进行。其他事项请联系运营方。",
+        ),
+    ),
+    _reason(
+        "role_forbidden",
+        "The action belongs to another role, or to a second person.",
+        title=("Not allowed for your role", "您的角色无权执行此操作"),
+        detail=(
+            "Have it done by a member of the role that the documentation names for this action.",
+            "请由文档中为该操作指定角色的成员执行。",
+        ),
+    ),
+    _reason(
+        "jurisdiction_not_admitted",
+        "The record's region belongs to a jurisdiction for which the member was not admitted.",
+        title=("Not admitted for this jurisdiction", "未获准在该法域开展业务"),
+        detail=(
+            "Check the region of the record, or apply to the operator for admission to its jurisdiction.",
+            "请核对记录的地区，或向运营方申请该法域的准入。",
+        ),
+    ),
+    _reason(
+        "purpose_not_allowed",
+        "The purpose is unknown, or not open to this member or in this jurisdiction.",
+        title=("Purpose is not allowed", "查询目的不被允许"),
+        detail=(
+            "State one of the purposes of the code lists that your membership covers.",
+            "请使用代码表中贵机构成员资格所涵盖的目的。",
+        ),
+    ),
+    _reason(
+        "consent_missing",
+        "No such consent of this member for this borrower; also where it is another member's or another borrower's.",
+        title=("No consent for this borrower", "没有该借款人的授权"),
+        detail=(
+            "Obtain the borrower's consent, register it, and name its consent_id.",
+            "请取得借款人授权并登记，然后提供其 consent_id。",
+        ),
+    ),
+    _reason(
+        "consent_not_yet_valid",
+        "The consent begins later.",
+        title=("Consent is not valid yet", "授权尚未生效"),
+        detail=(
+            "Wait until valid_from of the consent, or register one that is valid now.",
+            "请等待至授权的 valid_from，或登记当前有效的授权。",
+        ),
+    ),
+    _reason(
+        "consent_paused",
+        "The consent is paused.",
+        title=("Consent is paused", "授权已暂停"),
+        detail=(
+            "Resume the consent once its reason has gone; do not ask before.",
+            "请在暂停原因消除后恢复授权，在此之前不得查询。",
+        ),
+    ),
+    _reason(
+        "consent_revoked",
+        "The borrower withdrew the consent.",
+        title=("Consent was withdrawn", "授权已撤回"),
+        detail=(
+            "Do not ask on the strength of this consent again. A new question needs a new consent.",
+            "不得再依据该授权查询。如需再次查询，须取得新的授权。",
+        ),
+    ),
+    _reason(
+        "consent_expired",
+        "The consent has ended.",
+        title=("Consent has expired", "授权已过期"),
+        detail=(
+            "Obtain and register a new consent.",
+            "请取得并登记新的授权。",
+        ),
+    ),
+    _reason(
+        "consent_exhausted",
+        "All uses that the consent allows, in all or in the current period, are spent.",
+        title=("Consent has no uses left", "授权次数已用完"),
+        detail=(
+            "Wait for the next period where the consent has a frequency, or register a new consent.",
+            "如授权约定了频率，请等待下一周期；否则请登记新的授权。",
+        ),
+    ),
+    _reason(
+        "consent_scope",
+        "The consent does not cover the kind, a purpose or a field that was asked for.",
+        title=("Consent does not cover this", "授权范围不包含此项"),
+        detail=(
+            "Ask only for the purposes and scopes that the consent names, or register one that covers more.",
+            "请仅按授权载明的目的和范围查询，或登记范围更大的授权。",
+        ),
+    ),
+    _reason(
+        "notice_required",
+        "A negative record came without a sent notice or another legal basis, or its notice has lapsed.",
+        title=("Borrower must be notified first", "须先告知借款人"),
+        detail=(
+            "Send the notice to the borrower, register it and name it in the record, or give the legal basis.",
+            "请先向借款人发出告知并登记，在记录中注明；或提供其他法定依据。",
+        ),
+    ),
+)
+
+_ENROLMENT: Final = (
+    _reason(
+        "enrolment_code_invalid",
+        "The code is wrong, used, too old or tried too often; also for an unknown member.",
+        title=("Enrolment code is not valid", "登记码无效"),
+        detail=(
+            "Check code and member id. Codes work once, within 72 hours; ask the operator for a new one.",
+            "请核对登记码与成员编号。登记码 72 小时内一次有效；请向运营方申请新的登记码。",
+        ),
+    ),
+    _reason(
+        "proof_invalid",
+        "The key is not an acceptable EC P-256 public key, or the proof does not show that the sender holds it.",
+        title=("Proof of possession is not valid", "密钥持有证明无效"),
+        detail=(
+            (
+                "Register a public EC P-256 key with use sig, and sign a fresh proof (typ cs-keyreg+jwt, at most 120 "
+                "seconds) with that same key for this member and issuer."
+            ),
+            (
+                "请登记 use 为 sig 的 EC P-256 公钥，并用同一密钥为该成员和 issuer 签发新的证明"
+                "（typ 为 cs-keyreg+jwt，有效期不超过 120 秒）。"
+            ),
+        ),
+    ),
+    _reason(
+        "key_exists",
+        "The key is already registered, by this or another member.",
+        title=("Key is already registered", "密钥已被登记"),
+        detail=(
+            "Generate a new key; a key is registered once and never shared.",
+            "请生成新的密钥；每把密钥只能登记一次，不得共用。",
+        ),
+    ),
+    _reason(
+        "key_limit",
+        "The member already has the greatest number of live keys.",
+        title=("Too many live keys", "有效密钥数量已达上限"),
+        detail=(
+            "Revoke a key that is no longer used, then register the new one.",
+            "请先吊销不再使用的密钥，再登记新密钥。",
+        ),
+    ),
+)
+
+_STATE: Final = (
+    _reason(
+        "not_found",
+        "There is no such thing, or the caller may not see it; the two are not told apart.",
+        title=("Not found", "未找到"),
+        detail=(
+            "Check the address and the id, and that the item belongs to your institution.",
+            "请核对地址与编号，并确认该项目属于贵机构。",
+        ),
+    ),
+    _reason(
+        "not_integrated_yet",
+        "The event is recorded but not yet part of the log's tree.",
+        retry=True,
+        title=("Event is not in the log yet", "事件尚未并入日志"),
+        detail=(
+            "Ask again after the seconds in Retry-After. Until then the signed answer is the receipt.",
+            "请在 Retry-After 指定的秒数后再次请求。在此之前，已签名的响应即为回执。",
+        ),
+    ),
+    _reason(
+        "erased",
+        "What was asked for existed and was erased by law or deadline.",
+        title=("Erased", "已删除"),
+        detail=(
+            "It cannot be restored. The log still proves that the event took place.",
+            "该内容无法恢复。日志仍可证明相关事件曾经发生。",
+        ),
+    ),
+    _reason(
+        "state_conflict",
+        "The thing's present state does not allow the step, or a unique value is taken.",
+        title=("Current state does not allow this", "当前状态不允许此操作"),
+        detail=(
+            "Read the item again and decide anew; somebody may have changed it meanwhile.",
+            "请重新读取该项目后再作决定；期间可能已被他人更改。",
+        ),
+    ),
+    _reason(
+        "precondition_failed",
+        "If-Match names a version that is no longer the current one.",
+        title=("Item was changed meanwhile", "项目已被更改"),
+        detail=(
+            "Read the item again, apply your change to it and send its new ETag in If-Match.",
+            "请重新读取该项目，在其上应用更改，并在 If-Match 中发送新的 ETag。",
+        ),
+    ),
+    _reason(
+        "precondition_required",
+        "The change needs If-Match, so that two people do not overwrite each other.",
+        title=("If-Match is required", "必须提供 If-Match"),
+        detail=(
+            "Read the item and send its ETag in If-Match, repeated in the claim ifm.",
+            "请先读取该项目，在 If-Match 中发送其 ETag，并在声明 ifm 中重复该值。",
+        ),
+    ),
+    _reason(
+        "idempotency_in_progress",
+        "A request with the same Idempotency-Key is still running.",
+        retry=True,
+        title=("The same request is still running", "相同请求仍在处理"),
+        detail=(
+            "Wait for Retry-After seconds and send it again with the same Idempotency-Key.",
+            "请等待 Retry-After 指定的秒数，然后以相同的 Idempotency-Key 重新发送。",
+        ),
+    ),
+    _reason(
+        "idempotency_mismatch",
+        "The Idempotency-Key was used before with another request.",
+        title=("Idempotency-Key belongs to another request", "Idempotency-Key 已用于其他请求"),
+        detail=(
+            "Use a new Idempotency-Key for a new request, and the same body when repeating an old one.",
+            "新请求请使用新的 Idempotency-Key；重试旧请求时请求体须保持不变。",
+        ),
+    ),
+)
+
+_TOKENS: Final = (
+    _reason(
+        "element_invalid",
+        "An element is not a canonical encoding of a group element, or is the identity.",
+        title=("Element is not valid", "群元素无效"),
+        detail=(
+            "Send elements as the client library makes them: base64url of the compressed point, without padding.",
+            "请按客户端库的输出发送元素：压缩点的 base64url 编码，不含填充。",
+        ),
+    ),
+    _reason(
+        "suite_unknown",
+        "The token suite is not offered.",
+        title=("Token suite is unknown", "未知的令牌算法套件"),
+        detail=(
+            "Use a suite of the discovery document, under tokens.suites.",
+            "请使用服务发现文档 tokens.suites 中列出的套件。",
+        ),
+    ),
+    _reason(
+        "key_version_retired",
+        "The key version of the token is unknown or no longer accepted.",
+        title=("Token key version is retired", "令牌密钥版本已停用"),
+        detail=(
+            "Read the discovery document again, make the token under the current key version and send anew.",
+            "请重新读取服务发现文档，以当前密钥版本生成令牌后重新发送。",
+        ),
+    ),
+)
+
+_LIMITS: Final = (
+    _reason(
+        "rate_limited",
+        "More requests in a short time than the member may send.",
+        retry=True,
+        title=("Too many requests", "请求过于频繁"),
+        detail=(
+            "Wait for Retry-After seconds and send more slowly; RateLimit tells what is left.",
+            "请等待 Retry-After 指定的秒数并降低频率；剩余额度见 RateLimit。",
+        ),
+    ),
+    _reason(
+        "quota_exhausted",
+        "The member's budget for the period is spent.",
+        retry=True,
+        title=("Quota is used up", "配额已用完"),
+        detail=(
+            "Wait for the next period (Retry-After), or ask the operator for a larger quota.",
+            "请等待下一周期（见 Retry-After），或向运营方申请提高配额。",
+        ),
+    ),
+    _reason(
+        "enumeration_suspected",
+        "The pattern of questions looks like guessing borrowers.",
+        title=("Pattern of requests was stopped", "请求模式已被拦截"),
+        detail=(
+            "Stop the job that sends these requests and talk to the operator; trying again makes it worse.",
+            "请停止发送此类请求的任务并联系运营方；继续尝试会使情况恶化。",
+        ),
+    ),
+    _reason(
+        "unavailable",
+        "The service cannot answer now; nothing happened.",
+        retry=True,
+        title=("Service is unavailable", "服务暂不可用"),
+        detail=(
+            "Nothing was done. Send again after Retry-After with the same Idempotency-Key.",
+            "未执行任何操作。请在 Retry-After 之后以相同的 Idempotency-Key 重新发送。",
+        ),
+    ),
+    _reason(
+        "internal_error",
+        "A fault of the service.",
+        retry=True,
+        title=("Internal error", "内部错误"),
+        detail=(
+            "Repeat once with the same Idempotency-Key, which is safe. If it stays, give the operator X-Request-Id.",
+            "可用相同的 Idempotency-Key 安全地重试一次。若仍失败，请将 X-Request-Id 提供给运营方。",
+        ),
+    ),
+)
+
+REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
+    {reason.code: reason for reason in (*_FORM, *_SIGNATURE, *_RIGHTS, *_ENROLMENT, *_STATE, *_TOKENS, *_LIMITS)}
+)
+"""The published table, by code."""
