@@ -186,8 +186,8 @@ _SIGNATURE: Final = (
         title=("Signing key was revoked", "签名密钥已吊销"),
         detail=(
             (
-                "Stop using this key and sign with another live one. If nobody at your institution revoked it, call the "
-                "operator at once."
+                "Stop using this key and sign with another live one. If nobody at your institution revoked it, call "
+                "the operator at once."
             ),
             "请停止使用该密钥并改用另一把有效密钥。如果并非贵机构吊销，请立即联系运营方。",
         ),
@@ -266,8 +266,8 @@ _SIGNATURE: Final = (
         title=("Query string does not match the token", "查询串与令牌不符"),
         detail=(
             (
-                "Set htq to base64url(SHA-256) of the query string exactly as sent, without the question mark; leave it "
-                "out if there is none."
+                "Set htq to base64url(SHA-256) of the query string exactly as sent, without the question mark; leave "
+                "it out if there is none."
             ),
             "请将 htq 设为实际发送的查询串（不含问号）的 base64url(SHA-256)；没有查询串时请省略。",
         ),

@@ -1,0 +1,123 @@
+"""Opening a borrower's records: rows in, checked histories out. Every reading goes through here.
+
+The chain over all record events must end in the MAC that the borrower's row keeps, the clear columns must
+equal what the events say, and each event must open under its record's key: an edited, moved, deleted or
+rolled-back row is noticed before anything of it is told.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from creditshare.crypto.sealing import Place
+from creditshare.errors import IntegrityError
+from creditshare.keys.custody import SubjectKeys
+from creditshare.records.rules import Happened, RecordState, fold
+from creditshare.subjects.service import EMPTY_CHAIN, SubjectState, chain_step
+
+_HAPPENED: Final = TypeAdapter(Happened)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """A stored record event."""
+
+    event_no: int
+    record_id: UUID
+    version: int
+    sealed: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRow:
+    """The clear columns of a record."""
+
+    record_id: UUID
+    member_id: UUID
+    lifecycle: str
+    visible_from: datetime
+    account_index: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One record: whose it is, from when it may be seen, and its events with the borrower's version of each."""
+
+    record_id: UUID
+    member_id: UUID
+    visible_from: datetime
+    events: tuple[tuple[int, Happened], ...]
+
+    def state(self, *, version: int | None = None, until: datetime | None = None) -> RecordState | None:
+        """Fold the events up to a version of the borrower, as of an instant."""
+        return fold([event for at, event in self.events if version is None or at <= version], until=until)
+
+
+def seal_event(keys: SubjectKeys, salt: bytes, record_id: UUID, *, event_no: int, version: int, event: Happened) -> EventRow:
+    """Seal an event under its record's key and MAC it in its place in the borrower's chain."""
+    sealed = keys.record_box(record_id, salt).seal(_place(record_id, event_no), _HAPPENED.dump_json(event, exclude_none=True))
+    return EventRow(event_no, record_id, version, sealed, _event_mac(keys, record_id, event_no, version, sealed))
+
+
+def current_mac_bytes(row: CurrentRow) -> bytes:
+    """Return the clear columns as bytes, for comparing them with what an event sealed."""
+    return f"{row.record_id}|{row.member_id}|{int(row.visible_from.timestamp() * 1e6)}".encode()
+
+
+def open_histories(
+    state: SubjectState, events: Sequence[EventRow], current: Sequence[CurrentRow], salts: Mapping[UUID, bytes]
+) -> list[History]:
+    """Open all records of a borrower, in the order they were made. Erased ones are left out.
+
+    Raises ``IntegrityError`` for anything that does not fit the seals.
+    """
+    chain = EMPTY_CHAIN
+    opened: dict[UUID, list[tuple[int, Happened]]] = {}
+    for number, row in enumerate(events, start=1):
+        mac = _event_mac(state.keys, row.record_id, row.event_no, row.version, row.sealed)
+        if row.event_no != number or row.version > state.version or not hmac.compare_digest(mac, row.mac):
+            raise IntegrityError("a record event is not in its place")
+        chain = chain_step(state.keys, chain, mac)
+        salt = salts.get(row.record_id)
+        if salt is not None:
+            plain = state.keys.record_box(row.record_id, salt).open(_place(row.record_id, row.event_no), row.sealed)
+            opened.setdefault(row.record_id, []).append((row.version, _HAPPENED.validate_json(plain)))
+    if len(events) != state.event_count or not hmac.compare_digest(chain, state.chain):
+        raise IntegrityError("the borrower's record events do not match their chain")
+    known = {row.record_id for row in events}
+    if {row.record_id for row in current} != known:
+        raise IntegrityError("a record lacks its events or its clear columns")
+    return [
+        _history(row, opened[row.record_id])
+        for row in sorted(current, key=lambda row: row.record_id)
+        if not _erased(row, salts)
+    ]
+
+
+def _erased(row: CurrentRow, salts: Mapping[UUID, bytes]) -> bool:
+    if (row.lifecycle == "erased") != (row.record_id not in salts):
+        raise IntegrityError("a record's key and its lifecycle disagree")
+    return row.lifecycle == "erased"
+
+
+def _history(row: CurrentRow, events: list[tuple[int, Happened]]) -> History:
+    history = History(row.record_id, row.member_id, row.visible_from, tuple(events))
+    state = history.state()
+    first = events[0][1]
+    if state is None or state.lifecycle != row.lifecycle or first.reason != current_mac_bytes(row).decode():
+        raise IntegrityError("a record's clear columns do not match its events")
+    return history
+
+
+def _place(record_id: UUID, event_no: int) -> Place:
+    return Place("record_event", "sealed", record_id.bytes + event_no.to_bytes(8, "big"))
+
+
+def _event_mac(keys: SubjectKeys, record_id: UUID, event_no: int, version: int, sealed: bytes) -> bytes:
+    return keys.mac(b"event", record_id.bytes, event_no.to_bytes(8, "big"), version.to_bytes(8, "big"), sealed)

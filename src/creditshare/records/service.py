@@ -1,0 +1,273 @@
+"""Submitting, reading, advancing, correcting and withdrawing default records. The only door to them."""
+
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.audit.service import Entry, Recorded
+from creditshare.consents import rules as consent_rules
+from creditshare.consents.service import Consents
+from creditshare.crypto.sealing import length_prefixed
+from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.ids import parse, spell, uuid7
+from creditshare.keys.custody import SALT_BYTES
+from creditshare.notices import rules as notice_rules
+from creditshare.policy.service import Policy
+from creditshare.records.history import CurrentRow, EventRow, History, current_mac_bytes, open_histories, seal_event
+from creditshare.records.models import record_current, record_event, record_lookup, record_secret
+from creditshare.records.rules import Happened, LifeEvent, RecordState, Report, check, jurisdiction, next_status
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A record as its own lender sees it."""
+
+    record_id: UUID
+    visible_from: datetime
+    state: RecordState
+    now: datetime
+
+    @property
+    def status(self) -> str:
+        """``pending_notice`` while the notice window runs, then where the record stands in its life."""
+        if self.now < self.visible_from and not self.state.withdrawn:
+            return "pending_notice"
+        return self.state.status
+
+
+class Records:
+    """The only door to default records."""
+
+    def __init__(self, *, subjects: Subjects, consents: Consents, policy: Policy, reference_key: bytes) -> None:
+        self._subjects = subjects
+        self._consents = consents
+        self._policy = policy
+        self._reference_key = reference_key
+
+    async def submit(
+        self, session: WriteSession, member_id: UUID, admitted: tuple[str, ...], token: BorrowerToken, report: Report, *, now: datetime
+    ) -> Recorded[Held]:
+        """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
+        where = jurisdiction(report.region)
+        if where not in admitted:
+            raise Refused("jurisdiction_not_admitted")
+        check(report, policy=self._policy, today=now.date())
+        visible_from = self._visible_from(report, now)
+        state = await self._subjects.resolve(session, token, member_id, now=now)
+        await self._require_consent(session, member_id, state, report, now)
+        record_id = uuid7(now)
+        row = CurrentRow(record_id, member_id, "live", visible_from, self._account_index(member_id, report))
+        inserted = await session.execute(
+            insert(record_current)
+            .values(
+                subject_id=state.subject_id,
+                record_id=record_id,
+                member_id=member_id,
+                lifecycle="live",
+                visible_from=visible_from,
+                account_index=row.account_index,
+            )
+            .on_conflict_do_nothing()
+            .returning(record_current.c.record_id)
+        )
+        if inserted.first() is None:
+            raise Refused("state_conflict", extra={"hint": "this account is reported already; correct that record"})
+        salt = secrets.token_bytes(SALT_BYTES)
+        ids = {"subject_id": state.subject_id, "record_id": record_id}
+        await session.execute(record_secret.insert().values(**ids, salt=salt))
+        await session.execute(record_lookup.insert().values(**ids))
+        # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
+        at = next_event_time(state, now)
+        event = Happened("submitted", at, report=report, reason=current_mac_bytes(row).decode())
+        state = await self._append(session, state, salt, record_id, event)
+        history = History(record_id, member_id, visible_from, ((state.version, event),))
+        return Recorded(_held(history, now), self._entry("submit_record", state, record_id))
+
+    async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
+        """Return a member's own record."""
+        state = await self._subjects.read(session, await self._subject_of(session, record_id))
+        history, _ = await self._own(session, state, member_id, record_id)
+        return Recorded(_held(history, now), self._entry("show_record", state, record_id))
+
+    async def advance(
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        record_id: UUID,
+        *,
+        kind: LifeEvent,
+        on: date,
+        amount: Decimal | None,
+        now: datetime,
+    ) -> Recorded[Held]:
+        """Add a step of the record's life: forbearance, cure, write-off, settlement, sale …"""
+        if (on - now.date()).days > 1:  # the reporting place may be a day ahead of the service
+            raise Refused("validation_failed", fields=[FieldError("/on", "in_future", "a day not after today")])
+
+        def event(history: History, at: datetime) -> Happened:
+            next_status(_known(history), kind)
+            return Happened(kind, at, on=on, amount=amount)
+
+        return await self._change(session, member_id, record_id, event, action="advance_record", now=now)
+
+    async def correct(
+        self, session: WriteSession, member_id: UUID, record_id: UUID, *, changes: Mapping[str, Any], reason: str, now: datetime
+    ) -> Recorded[Held]:
+        """Replace fields that were wrong. What identifies the record stays: borrower, account, role."""
+
+        def event(history: History, at: datetime) -> Happened:
+            current = _known(history)
+            if current.withdrawn:
+                raise Refused("state_conflict")
+            corrected = replace(current.report, **changes)
+            check(corrected, policy=self._policy, today=now.date())
+            return Happened("corrected", at, report=corrected, reason=reason)
+
+        return await self._change(session, member_id, record_id, event, action="correct_record", now=now)
+
+    async def withdraw(
+        self, session: WriteSession, member_id: UUID, record_id: UUID, *, reason: str, now: datetime
+    ) -> Recorded[Held]:
+        """Take a record back: it appears in no answer any more, of whatever date."""
+
+        def event(history: History, at: datetime) -> Happened:
+            if _known(history).withdrawn:
+                raise Refused("state_conflict")
+            return Happened("withdrawn", at, reason=reason)
+
+        return await self._change(session, member_id, record_id, event, action="withdraw_record", now=now)
+
+    async def histories(self, session: ReadSession, state: SubjectState) -> list[History]:
+        """Return all records of a borrower, opened and checked."""
+        histories, _ = await self._all(session, state)
+        return histories
+
+    async def _change(  # type: ignore[no-untyped-def]  # noqa: ANN202
+        self, session: WriteSession, member_id: UUID, record_id: UUID, make_event, *, action: str, now: datetime
+    ) -> Recorded[Held]:
+        state = await self._subjects.lock(session, await self._subject_of(session, record_id))
+        history, salt = await self._own(session, state, member_id, record_id)
+        event = make_event(history, next_event_time(state, now))
+        state = await self._append(session, state, salt, record_id, event)
+        changed = replace(history, events=(*history.events, (state.version, event)))
+        held = _held(changed, now)
+        await session.execute(
+            update(record_current)
+            .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == record_id)
+            .values(lifecycle=held.state.lifecycle)
+        )
+        return Recorded(held, self._entry(action, state, record_id))
+
+    async def _append(
+        self, session: WriteSession, state: SubjectState, salt: bytes, record_id: UUID, event: Happened
+    ) -> SubjectState:
+        row = seal_event(
+            state.keys, salt, record_id, event_no=state.event_count + 1, version=state.version + 1, event=event
+        )
+        await session.execute(
+            record_event.insert().values(
+                subject_id=state.subject_id,
+                event_no=row.event_no,
+                record_id=record_id,
+                version=row.version,
+                sealed=row.sealed,
+                mac=row.mac,
+            )
+        )
+        return await self._subjects.advance(session, state, event_macs=[row.mac], at=event.recorded_at)
+
+    def _visible_from(self, report: Report, now: datetime) -> datetime:
+        return notice_rules.visible_from(
+            report.notice,
+            policy=self._policy,
+            jurisdiction=jurisdiction(report.region),
+            lawful_basis=report.lawful_basis,
+            has_public_ref=report.public_ref is not None,
+            to=notice_rules.addressee(role=report.role, size_class=report.size_class),
+            now=now,
+        )
+
+    async def _require_consent(
+        self, session: ReadSession, member_id: UUID, state: SubjectState, report: Report, now: datetime
+    ) -> None:
+        """A named consent to provide must hold; the basis ``consent`` must name one (征信业管理条例 art. 29)."""
+        if report.provide_consent_id is None:
+            return
+        try:
+            consent_id = parse("cns", report.provide_consent_id)
+        except Malformed:
+            raise Refused("consent_missing") from None
+        consent = await self._consents.for_report(session, state.keys, consent_id)
+        reason = consent_rules.refusal(
+            consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now
+        )
+        if reason is not None:
+            raise Refused(reason)
+
+    def _account_index(self, member_id: UUID, report: Report) -> bytes:
+        message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
+        return hmac.digest(self._reference_key, message, "sha256")
+
+    async def _subject_of(self, session: ReadSession, record_id: UUID) -> UUID:
+        found = await session.execute(select(record_lookup.c.subject_id).where(record_lookup.c.record_id == record_id))
+        subject_id = found.scalar_one_or_none()
+        if subject_id is None:
+            raise Refused("not_found")
+        return UUID(str(subject_id))
+
+    async def _own(
+        self, session: ReadSession, state: SubjectState, member_id: UUID, record_id: UUID
+    ) -> tuple[History, bytes]:
+        histories, salts = await self._all(session, state)
+        for history in histories:
+            if history.record_id == record_id and history.member_id == member_id:
+                return history, salts[record_id]
+        current = select(record_current.c.lifecycle).where(
+            record_current.c.subject_id == state.subject_id,
+            record_current.c.record_id == record_id,
+            record_current.c.member_id == member_id,
+        )
+        raise Refused("erased" if (await session.execute(current)).first() is not None else "not_found")
+
+    async def _all(self, session: ReadSession, state: SubjectState) -> tuple[list[History], dict[UUID, bytes]]:
+        mine = state.subject_id
+        events = await session.execute(
+            select(record_event).where(record_event.c.subject_id == mine).order_by(record_event.c.event_no)
+        )
+        current = await session.execute(select(record_current).where(record_current.c.subject_id == mine))
+        secrets_ = await session.execute(select(record_secret).where(record_secret.c.subject_id == mine))
+        salts = {row.record_id: row.salt for row in secrets_}
+        return (
+            open_histories(
+                state,
+                [EventRow(r.event_no, r.record_id, r.version, r.sealed, r.mac) for r in events],
+                [CurrentRow(r.record_id, r.member_id, r.lifecycle, r.visible_from, r.account_index) for r in current],
+                salts,
+            ),
+            salts,
+        )
+
+    @staticmethod
+    def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
+        return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
+
+
+def _known(history: History) -> RecordState:
+    state = history.state()
+    if state is None:
+        raise Refused("not_found")
+    return state
+
+
+def _held(history: History, now: datetime) -> Held:
+    return Held(history.record_id, history.visible_from, _known(history), now)

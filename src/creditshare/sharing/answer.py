@@ -1,0 +1,154 @@
+"""Composing the answer: pure, so that the same events, question and instant always give the same bytes.
+
+An unknown borrower, one whose records are all pending or withdrawn and one without any give the same
+answer. Handles are HMACs of member and record, so two members cannot join what they were told.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from creditshare.ids import spell, uuid8
+from creditshare.records.grid import SEVERITY, Bucket, bucket, tier
+from creditshare.records.history import History
+from creditshare.records.rules import RecordState, Report
+from creditshare.sharing.rules import Grant, Question
+from creditshare.wire.strict_json import canonical
+
+AMOUNT_BANDS: Final[tuple[tuple[int, str], ...]] = (
+    (10_000, "under_10k"),
+    (50_000, "10k_to_50k"),
+    (200_000, "50k_to_200k"),
+    (1_000_000, "200k_to_1m"),
+    (5_000_000, "1m_to_5m"),
+    (20_000_000, "5m_to_20m"),
+)
+TOP_BAND: Final = "20m_and_more"
+NO_EXPOSURE: Final = "none"
+MIXED_CURRENCIES: Final = "mixed_currencies"
+EXACT_AMOUNTS: Final = (
+    "original_amount",
+    "outstanding_principal",
+    "overdue_principal",
+    "overdue_interest",
+    "written_off_amount",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Everything besides the records that an answer depends on."""
+
+    query_id: UUID
+    member_id: UUID
+    question: Question
+    grant: Grant
+    now: datetime
+    version: int
+    policy_version: str
+
+
+def instant(value: datetime) -> str:
+    """Spell an instant in UTC with ``Z`` and milliseconds."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def band(amount: Decimal) -> str:
+    """Return the band of an amount in its own currency; edges belong to the band above."""
+    return next((name for edge, name in AMOUNT_BANDS if amount < edge), TOP_BAND)
+
+
+def exposure(state: RecordState) -> Decimal:
+    """Return what is still owed as far as reported: nothing once ended, else the closest amount given."""
+    report = state.report
+    if not state.open:
+        return Decimal(0)
+    if state.written_off and report.written_off_amount is not None:
+        return report.written_off_amount
+    if report.outstanding_principal is not None:
+        return report.outstanding_principal
+    overdue = [amount for amount in (report.overdue_principal, report.overdue_interest) if amount is not None]
+    return sum(overdue, Decimal(0)) if overdue else report.original_amount
+
+
+def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) -> bytes:
+    """Return the answer's exact bytes: canonical JSON of `../design/api.md`, core bodies."""
+    shown = [(history, state) for history in histories if (state := told(history, asking)) is not None]
+    others = [(h, s) for h, s in shown if h.member_id != asking.member_id and s.open]
+    body: dict[str, Any] = {
+        "as_of": instant(asking.question.as_of or asking.now),
+        "consent": {"id": spell("cns", asking.question.consent_id)},
+        "match": "records" if shown else "none",
+        "policy_version": asking.policy_version,
+        "query_id": spell("qry", asking.query_id),
+        "records": [_record(asking, history, state, handle_key) for history, state in shown],
+        "summary": {
+            "exposure_band": _total_band([state for _, state in others]),
+            "lenders": len({history.member_id for history, _ in others}),
+            "open_defaults": len(others),
+            "worst_bucket": _worst([_bucket(state) for _, state in others]),
+        },
+        "withheld": [{"what": w.what, "why": w.why} for w in asking.grant.withheld],
+    }
+    return canonical(body)
+
+
+def told(history: History, asking: Asking) -> RecordState | None:
+    """Return the state in which a record appears in this answer, or None where it does not."""
+    at = asking.question.as_of or asking.now
+    if history.visible_from > at:
+        return None
+    state = history.state(version=asking.version, until=asking.question.as_of)
+    return None if state is None or state.withdrawn else state
+
+
+def _record(asking: Asking, history: History, state: RecordState, handle_key: bytes) -> dict[str, Any]:
+    report = state.report
+    row: dict[str, Any] = {
+        "amount_band": band(exposure(state)) if state.open else NO_EXPOSURE,
+        "as_of": state.last_recorded_at.astimezone(UTC).date().isoformat(),
+        "bucket": _bucket(state),
+        "classification": tier(report.days_past_due, written_off=state.written_off) if state.open else "normal",
+        "days_past_due": report.days_past_due,
+        "default_on": report.default_on.isoformat(),
+        "disputed": False,
+        "freshness_days": (asking.now.astimezone(UTC).date() - state.last_recorded_at.astimezone(UTC).date()).days,
+        "handle": _handle(asking.member_id, history.record_id, handle_key),
+        "own": history.member_id == asking.member_id,
+        "product": report.product,
+        "status": state.status,
+    }
+    if "amounts" in asking.grant.scopes:
+        row["amounts"] = _amounts(report)
+    return row
+
+
+def _amounts(report: Report) -> dict[str, str]:
+    given = {name: getattr(report, name) for name in EXACT_AMOUNTS}
+    return {"currency": report.currency} | {name: f"{amount:f}" for name, amount in given.items() if amount is not None}
+
+
+def _bucket(state: RecordState) -> Bucket:
+    if not state.open:
+        return "current"
+    return bucket(state.report.days_past_due, written_off=state.written_off)
+
+
+def _worst(buckets: Sequence[Bucket]) -> str:
+    return max(buckets, key=SEVERITY.index, default="current")
+
+
+def _total_band(states: Sequence[RecordState]) -> str:
+    if not states:
+        return NO_EXPOSURE
+    if len({state.report.currency for state in states}) > 1:
+        return MIXED_CURRENCIES
+    return band(sum((exposure(state) for state in states), Decimal(0)))
+
+
+def _handle(member_id: UUID, record_id: UUID, key: bytes) -> str:
+    return spell("hnd", uuid8(hmac.digest(key, member_id.bytes + record_id.bytes, "sha256")))

@@ -1,0 +1,72 @@
+"""Pure decisions of sharing: may this question be answered, and with what left out?"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from creditshare.consents.rules import Consent
+from creditshare.consents.rules import refusal as consent_refusal
+
+UNAVAILABLE_SCOPES: Final = ("legal", "inquiries")
+"""Scopes that a consent may already name but that no part of the service answers yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a lender asks: for which purpose, under which consent, with which fields, as of when."""
+
+    purpose: str
+    consent_id: UUID
+    scopes: tuple[str, ...]
+    as_of: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Something within the consent that is left out, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The answer is yes. ``withheld`` says what it will not contain."""
+
+    scopes: tuple[str, ...]
+    withheld: tuple[Withheld, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer is no, for a reason of the published table."""
+
+    reason: str
+
+
+def decide(
+    question: Question, consent: Consent | None, *, member_id: UUID, member_status: str, now: datetime
+) -> Grant | Refusal:
+    """Decide a question on what the first statement found (`../design/privacy.md` §2).
+
+    Purpose and scopes must lie inside the consent; a past date also needs the scope ``history``.
+    """
+    if member_status != "active":
+        return Refusal("member_suspended")
+    past = question.as_of is not None and question.as_of < now
+    needed = (*question.scopes, "history") if past else question.scopes
+    reason = consent_refusal(
+        consent, kind="query", member_id=member_id, purpose=question.purpose, scopes=needed, now=now
+    )
+    if reason is None and past and "history" not in question.scopes:
+        reason = "consent_scope"
+    if reason is not None:
+        return Refusal(reason)
+    return grant(question)
+
+
+def grant(question: Question) -> Grant:
+    """Return what a question that may be answered gets; the same question always gets the same."""
+    withheld = tuple(Withheld(scope, "not_offered_yet") for scope in question.scopes if scope in UNAVAILABLE_SCOPES)
+    return Grant(tuple(s for s in question.scopes if s not in UNAVAILABLE_SCOPES), withheld)

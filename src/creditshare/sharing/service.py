@@ -1,0 +1,298 @@
+"""The hot path. Read ``Sharing.ask`` from top to bottom; it is the promise of this project in one place.
+
+1. *Read* everything in one snapshot: consent, records, the rules' facts, the states of key, member and
+   borrower, and the database's time. Nothing is decided on what a worker remembers.
+2. *Decide* by pure rules. A refusal is raised here and becomes an event at the edge.
+3. *Open* the granted fields and *compose* the answer's bytes. Nothing has left the service.
+4. *Write* one statement: the request's single use (all else depends on it), the idempotency key, one use
+   of the consent, the answer sealed, the event with the digest of exactly this answer. Only if version,
+   key and member are unchanged; otherwise nothing is written and the path starts again, so that a
+   correction, revocation or erasure in between is never missed.
+5. *Commit*, then release. Signing happens at the edge, after this returns.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+
+from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
+from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.clock import Clock
+from creditshare.consents.rules import Consent
+from creditshare.consents.service import open_consent
+from creditshare.crypto.digests import content_digest
+from creditshare.errors import IntegrityError, Refused, Unavailable
+from creditshare.ids import spell, uuid7
+from creditshare.keys.custody import SubjectKeys, seal_place
+from creditshare.policy.service import Policy
+from creditshare.records.history import CurrentRow, EventRow, History, open_histories
+from creditshare.records.service import Records
+from creditshare.sharing.answer import Asking, compose, instant, told
+from creditshare.sharing.models import query_answer, query_lookup
+from creditshare.sharing.repository import Changed, Questions
+from creditshare.sharing.rules import Question, Refusal, decide, grant
+from creditshare.storage.engine import ReadSession
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState
+from creditshare.wire.leaf import LogEntry
+from creditshare.wire.strict_json import canonical, decode
+
+TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is committed and may be released: its exact bytes and its log entry."""
+
+    query_id: UUID
+    body: bytes
+    log_entry: LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The question was answered before under the same idempotency key; the edge tells the same bytes again."""
+
+    query_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was once told, and whether it still holds."""
+
+    body: bytes
+    superseded: str | None
+
+
+class Sharing:
+    """Answers lenders' questions."""
+
+    def __init__(
+        self,
+        *,
+        questions: Questions,
+        subjects: Subjects,
+        records: Records,
+        audit: Audit,
+        policy: Policy,
+        clock: Clock,
+        handle_key: bytes,
+        skew_s: int,
+    ) -> None:
+        self._questions = questions
+        self._subjects = subjects
+        self._records = records
+        self._audit = audit
+        self._policy = policy
+        self._clock = clock
+        self._handle_key = handle_key
+        self._skew = skew_s
+
+    async def ask(
+        self, caller: Caller, claim: Claim, token: BorrowerToken, question: Question, *, request_digest: str
+    ) -> Answer | Retried:
+        """Answer one question (steps in the module's docstring)."""
+        index = self._subjects.index(token)
+        for _ in range(TRIES):
+            seen = await self._questions.read(_read_parameters(caller, claim, index, question))  # 1
+            _require_key(seen)
+            if seen["fingerprint"] is not None:
+                if not hmac.compare_digest(seen["fingerprint"], claim.fingerprint):
+                    raise Refused("idempotency_mismatch")
+                return Retried(seen["told_query_id"])
+            now = seen["now"].astimezone(UTC) + self._clock.offset
+            state, consent = self._open(seen)
+            decision = decide(  # 2
+                question, consent, member_id=caller.member_id, member_status=seen["member_status"], now=now
+            )
+            if isinstance(decision, Refusal) or state is None:
+                raise Refused(decision.reason if isinstance(decision, Refusal) else "consent_missing")
+            asking = Asking(
+                uuid7(now), caller.member_id, question, decision, now, state.version, self._policy.version
+            )
+            body = compose(asking, _histories(state, seen), handle_key=self._handle_key)  # 3
+            event = self._audit.compose(
+                _entry("query", state.keys, asking),
+                actor=_actor(caller),
+                exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
+                now=now,
+            )
+            written = _write_parameters(caller, claim, asking, consent, state, body, skew_s=self._skew) | {
+                "event_id": event.event_id,
+                "leaf": event.leaf,
+                "leaf_hash": event.leaf_hash,
+                "groups": [o.group for o in event.openings],
+                "owners": [o.subject_id for o in event.openings],
+                "openings": [o.sealed for o in event.openings],
+            }
+            try:
+                await self._questions.write(written)  # 4, 5
+            except Changed:
+                continue
+            return Answer(asking.query_id, body, event.log_entry)
+        raise Unavailable("the borrower's data kept changing while the question was answered")
+
+    async def told(self, session: ReadSession, member_id: UUID, query_id: UUID) -> Recorded[Told]:
+        """Return the exact bytes once told to this member, and whether what they say was corrected since."""
+        row, state = await self._stored(session, query_id)
+        if row["member_id"] != member_id:
+            raise Refused("not_found")
+        stored = _open_stored(state.keys, row)
+        asking = _asking_again(row, stored)
+        superseded = _superseded(await self._records.histories(session, state), asking)
+        entry = Entry("show_query", subject=state.keys, references={"query_id": spell("qry", query_id)})
+        return Recorded(Told(str(stored["body"]).encode(), superseded), entry)
+
+    async def rebuild(self, session: ReadSession, query_id: UUID) -> tuple[bytes, bytes]:
+        """Return the stored bytes and the same answer composed anew from the borrower's version. They must be equal."""
+        row, state = await self._stored(session, query_id)
+        stored = _open_stored(state.keys, row)
+        histories = await self._records.histories(session, state)
+        return str(stored["body"]).encode(), compose(
+            _asking_again(row, stored), histories, handle_key=self._handle_key
+        )
+
+    def _open(self, seen: Mapping[str, Any]) -> tuple[SubjectState | None, Consent | None]:
+        if seen["subject_id"] is None or seen["dek"] is None:
+            return None, None
+        state = self._subjects.opened(seen)
+        if seen["consent_id"] is None:
+            return state, None
+        row = {
+            **seen,
+            "state": seen["consent_state"],
+            "version": seen["consent_version"],
+            "sealed": seen["consent_sealed"],
+            "mac": seen["consent_mac"],
+        }
+        return state, open_consent(state.keys, row, version=state.version)
+
+    async def _stored(self, session: ReadSession, query_id: UUID) -> tuple[Mapping[str, Any], SubjectState]:
+        found = await session.execute(
+            select(query_answer)
+            .join(query_lookup, query_lookup.c.subject_id == query_answer.c.subject_id)
+            .where(query_lookup.c.query_id == query_id, query_answer.c.query_id == query_id)
+        )
+        row = found.mappings().one_or_none()
+        if row is None:
+            raise Refused("not_found")
+        return row, await self._subjects.read(session, row["subject_id"])
+
+
+def _require_key(seen: dict[str, Any] | None) -> None:
+    if seen is None or seen["key_state"] == "revoked":
+        raise Refused("key_revoked")
+    if not seen["key_lives"]:
+        raise Refused("key_expired")
+
+
+def _read_parameters(caller: Caller, claim: Claim, index: bytes, question: Question) -> dict[str, Any]:
+    return {
+        "kid": caller.kid,
+        "route": claim.route,
+        "key_hash": claim.key_hash,
+        "index": index,
+        "consent_id": question.consent_id,
+    }
+
+
+def _write_parameters(
+    caller: Caller, claim: Claim, asking: Asking, consent: Consent | None, state: SubjectState, body: bytes, *, skew_s: int
+) -> dict[str, Any]:
+    frequency = consent.frequency if consent else None
+    stored = canonical(
+        {
+            "as_of": instant(asking.question.as_of) if asking.question.as_of else "",
+            "body": body.decode(),
+            "policy_version": asking.policy_version,
+            "purpose": asking.question.purpose,
+            "scopes": list(asking.question.scopes),
+        }
+    )
+    return {
+        "subject_id": state.subject_id,
+        "version": state.version,
+        "dek_id": state.keys.key_id,
+        "kid": caller.kid,
+        "member_id": caller.member_id,
+        "jti_hash": jti_hash(caller.jti),
+        "replay_until": replay_expiry(caller, skew_s),
+        "route": claim.route,
+        "key_hash": claim.key_hash,
+        "fingerprint": claim.fingerprint,
+        "idempotent_until": asking.now + IDEMPOTENCY_LIFE,
+        "query_id": asking.query_id,
+        "consent_id": asking.question.consent_id,
+        "window_start": frequency.window(asking.now) if frequency else None,
+        "now": asking.now,
+        "sealed": state.keys.box("answer").seal(seal_place("query_answer", "sealed", asking.query_id), stored),
+    }
+
+
+def _histories(state: SubjectState, seen: Mapping[str, Any]) -> list[History]:
+    events = zip(
+        seen["event_nos"] or (),
+        seen["event_records"] or (),
+        seen["event_versions"] or (),
+        seen["event_sealed"] or (),
+        seen["event_macs"] or (),
+        strict=True,
+    )
+    current = zip(
+        seen["records"] or (),
+        seen["record_members"] or (),
+        seen["record_lifecycles"] or (),
+        seen["record_visible"] or (),
+        strict=True,
+    )
+    return open_histories(
+        state,
+        [EventRow(*row) for row in events],
+        [CurrentRow(*row, None) for row in current],
+        dict(zip(seen["salt_records"] or (), seen["salts"] or (), strict=True)),
+    )
+
+
+def _open_stored(keys: SubjectKeys, row: Mapping[str, Any]) -> dict[str, Any]:
+    if row["sealed"] is None:
+        raise Refused("erased")
+    stored = decode(keys.box("answer").open(seal_place("query_answer", "sealed", row["query_id"]), row["sealed"]))
+    if not isinstance(stored, dict):
+        raise IntegrityError("a stored answer is not an object")
+    return stored
+
+
+def _asking_again(row: Mapping[str, Any], stored: Mapping[str, Any]) -> Asking:
+    as_of = datetime.fromisoformat(stored["as_of"]) if stored["as_of"] else None
+    question = Question(stored["purpose"], row["consent_id"], tuple(stored["scopes"]), as_of)
+    granted = grant(question)
+    return Asking(
+        row["query_id"], row["member_id"], question, granted, row["told_at"], row["version"], stored["policy_version"]
+    )
+
+
+def _superseded(histories: list[History], asking: Asking) -> str | None:
+    since = {
+        event.kind
+        for history in histories
+        if told(history, asking) is not None
+        for version, event in history.events
+        if version > asking.version
+    }
+    return next((kind for kind in ("withdrawn", "corrected") if kind in since), None)
+
+
+def _actor(caller: Caller) -> Actor:
+    return Actor(spell("mem", caller.member_id), caller.sub, caller.kid, caller.request_id)
+
+
+def _entry(action: str, keys: SubjectKeys, asking: Asking) -> Entry:
+    references = {
+        "consent_id": spell("cns", asking.question.consent_id),
+        "query_id": spell("qry", asking.query_id),
+    }
+    return Entry(action, asking.question.purpose, keys, references)

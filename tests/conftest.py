@@ -1,0 +1,12 @@
+"""The policy of the tests; the fixtures themselves stand in ``fixtures/``, one file per matter.
+
+- ``tests/`` mirrors ``src/creditshare/``. Rules and pure code use no database.
+- The database is always a real PostgreSQL: one embedded server per session, made by the migrations.
+- Service tests roll back; stories and faults get a fresh database from a template and really commit.
+- The other side is simulated in memory, never mocked call by call. Warnings are errors.
+- What takes more than a few seconds is marked ``slow``.
+"""
+
+from tests.fixtures.postgres import postgres
+
+__all__ = ["postgres"]
