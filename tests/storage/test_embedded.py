@@ -483,7 +483,10 @@ def test_cluster_of_another_version_is_refused(server: EmbeddedPostgres) -> None
         version.write_text("18\n")
 
 
-def test_server_that_cannot_start_is_said_with_its_last_words(server: EmbeddedPostgres) -> None:
+def test_server_that_cannot_start_is_said_with_its_last_words(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "_RETRY_S", 0.2)
     server.stop()
     broken = server.folder / "data" / "pg_hba.conf"
     saved = broken.read_text()

@@ -1,0 +1,45 @@
+"""Who may call a route, visible in its signature: ``LenderWork``, ``OperatorWork``, ``MemberWork`` …"""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from creditshare.api.exchange import Work
+from creditshare.errors import Refused
+from creditshare.members.service import MemberRole
+
+
+def any_member(request: Request) -> Work:
+    """Admit any member with a live key, suspended or not: it may always read itself, correct and answer."""
+    work: Work = request.state.work
+    return work
+
+
+def _only(request: Request, role: MemberRole, *, suspended: bool) -> Work:
+    work = any_member(request)
+    if work.caller.member.role != role:
+        raise Refused("role_forbidden")
+    if work.caller.member.status != "active" and not (suspended and work.caller.member.status == "suspended"):
+        raise Refused("member_suspended")
+    return work
+
+
+def active_lender(request: Request) -> Work:
+    """Admit active lenders."""
+    return _only(request, "lender", suspended=False)
+
+
+def correcting_lender(request: Request) -> Work:
+    """Admit lenders, suspended ones too: they must be able to correct, withdraw and revoke."""
+    return _only(request, "lender", suspended=True)
+
+
+def active_operator(request: Request) -> Work:
+    """Admit the operator's people."""
+    return _only(request, "operator", suspended=False)
+
+
+MemberWork = Annotated[Work, Depends(any_member)]
+LenderWork = Annotated[Work, Depends(active_lender)]
+CorrectingLenderWork = Annotated[Work, Depends(correcting_lender)]
+OperatorWork = Annotated[Work, Depends(active_operator)]

@@ -1,0 +1,146 @@
+"""Refusals as RFC 9457 problem documents: the only place that knows HTTP statuses."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic_core import ErrorDetails
+
+from creditshare.errors import FieldError, Refused
+from creditshare.wire.reasons import REASONS
+
+STATUS: Final[dict[str, int]] = {
+    **dict.fromkeys(("body_malformed", "idempotency_key_missing"), 400),
+    **dict.fromkeys(
+        (
+            "token_missing",
+            "token_malformed",
+            "header_not_allowed",
+            "alg_not_allowed",
+            "typ_mismatch",
+            "signature_invalid",
+            "key_expired",
+            "key_revoked",
+            "token_expired",
+            "token_not_yet_valid",
+            "lifetime_too_long",
+            "claim_missing",
+            "aud_mismatch",
+            "method_mismatch",
+            "uri_mismatch",
+            "query_mismatch",
+            "header_mismatch",
+            "digest_mismatch",
+            "replay_detected",
+        ),
+        401,
+    ),
+    **dict.fromkeys(
+        (
+            "member_suspended",
+            "role_forbidden",
+            "jurisdiction_not_admitted",
+            "purpose_not_allowed",
+            "consent_missing",
+            "consent_not_yet_valid",
+            "consent_paused",
+            "consent_revoked",
+            "consent_expired",
+            "consent_exhausted",
+            "consent_scope",
+            "enrolment_code_invalid",
+            "proof_invalid",
+        ),
+        403,
+    ),
+    **dict.fromkeys(("not_found", "not_integrated_yet"), 404),
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    **dict.fromkeys(("idempotency_in_progress", "state_conflict", "key_exists", "key_limit"), 409),
+    "erased": 410,
+    "precondition_failed": 412,
+    "content_too_large": 413,
+    "unsupported_media_type": 415,
+    **dict.fromkeys(
+        (
+            "validation_failed",
+            "idempotency_mismatch",
+            "notice_required",
+            "element_invalid",
+            "suite_unknown",
+            "key_version_retired",
+        ),
+        422,
+    ),
+    "precondition_required": 428,
+    **dict.fromkeys(("rate_limited", "quota_exhausted", "enumeration_suspected"), 429),
+    "internal_error": 500,
+    "unavailable": 503,
+}
+
+MEDIA_TYPE: Final = "application/problem+json"
+_EXPECTED: Final[dict[str, str]] = {
+    "missing": "this field is required",
+    "extra_forbidden": "this field is not known here",
+    "string_type": "text",
+    "string_pattern_mismatch": "text of the documented form",
+    "string_too_short": "longer text",
+    "string_too_long": "shorter text",
+    "int_type": "a whole number",
+    "literal_error": "one of the documented codes",
+    "enum": "one of the documented codes",
+    "list_type": "a list",
+    "too_short": "more items",
+    "too_long": "fewer items",
+    "date_type": "a date, YYYY-MM-DD",
+    "model_attributes_type": "an object",
+    "model_type": "an object",
+    "dict_type": "an object",
+    "greater_than": "a larger number",
+    "greater_than_equal": "a larger number",
+    "less_than_equal": "a smaller number",
+}
+
+
+def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, bytes, dict[str, str]]:
+    """Return status, body and headers of a refusal. ``language`` is an Accept-Language value; codes are never translated."""
+    reason = REASONS[refusal.code]
+    status = STATUS[refusal.code]
+    chinese = language.lower().lstrip().startswith("zh")
+    title, detail = (reason.title.zh, reason.detail.zh) if chinese else (reason.title.en, reason.detail.en)
+    document: dict[str, Any] = {
+        "type": f"/docs/problems#{refusal.code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": f"urn:creditshare:request:{request_id}",
+        "code": refusal.code,
+        "retryable": reason.retry,
+        "request_id": request_id,
+        **refusal.extra,
+    }
+    if refusal.fields:
+        document["errors"] = [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in refusal.fields]
+    headers = {"Content-Language": "zh" if chinese else "en"}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    if status == 401:  # noqa: PLR2004  RFC 6750 §3
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    return status, json.dumps(document, ensure_ascii=False).encode(), headers
+
+
+def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:
+    """Translate the validator's findings into field errors, without any submitted value or internal wording."""
+    found = []
+    for error in errors:
+        path = [str(part) for part in error["loc"] if part != "body"]
+        code = error["type"]
+        detail = _EXPECTED.get(code, "the documented form")
+        if code == "value_error" and isinstance(error.get("ctx", {}).get("error"), ValueError):
+            detail = str(error["ctx"]["error"])
+        escaped = [part.replace("~", "~0").replace("/", "~1") for part in path]
+        # The name of an unknown field is the sender's own text, so it is not repeated.
+        if code == "extra_forbidden":
+            escaped = escaped[:-1]
+        found.append(FieldError("/" + "/".join(escaped) if escaped else "", code, detail))
+    return found
