@@ -4,11 +4,12 @@ import base64
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from creditshare.crypto.digests import content_digest, parse_content_digest, sha256_b64url
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import Malformed
-from hypothesis import given
-from hypothesis import strategies as st
 
 HELLO_WORLD = b'{"hello": "world"}'
 # RFC 9530 appendix D uses this value for {"hello": "world"} without a line end.
@@ -22,7 +23,7 @@ HELLO_WORLD_DIGEST = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
         pytest.param(b"f", "Zg", id="one-byte"),
         pytest.param(b"fo", "Zm8", id="two-bytes"),
         pytest.param(b"foo", "Zm9v", id="three-bytes"),
-        pytest.param(b"\xff\xef\xbe", "_---"[:1] + "--" + "-", id="both-special-characters"),
+        pytest.param(b"\xff\xef\xbe", "_---", id="both-special-characters"),
         pytest.param(bytes([3, 236, 255, 224, 193]), "A-z_4ME", id="rfc7515-appendix-c"),
     ],
 )

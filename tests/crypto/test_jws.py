@@ -11,6 +11,10 @@ from typing import Any
 
 import jose.backends
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.crypto.jws import (
     ALGORITHMS,
@@ -21,9 +25,6 @@ from creditshare.crypto.jws import (
     thumbprint,
 )
 from creditshare.errors import ConfigurationError, Malformed
-from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 # RFC 7515 appendix A.3: key, signing input and signature of the ES256 example.
 RFC7515_KEY = {

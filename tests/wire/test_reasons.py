@@ -5,22 +5,72 @@ import dataclasses
 import re
 from pathlib import Path
 
-import creditshare
 import pytest
+
+import creditshare
 from creditshare.wire.reasons import REASONS
 
 # The codes of the signing profile, and those that any HTTP service needs.
-PUBLISHED = """
-body_malformed idempotency_key_missing token_missing token_malformed header_not_allowed alg_not_allowed typ_mismatch
-signature_invalid key_expired key_revoked token_expired token_not_yet_valid lifetime_too_long claim_missing aud_mismatch
-method_mismatch uri_mismatch query_mismatch header_mismatch digest_mismatch replay_detected member_suspended
-role_forbidden jurisdiction_not_admitted purpose_not_allowed consent_missing consent_not_yet_valid consent_paused
-consent_revoked consent_expired consent_exhausted consent_scope enrolment_code_invalid proof_invalid not_found
-not_integrated_yet not_acceptable idempotency_in_progress state_conflict key_exists key_limit erased precondition_failed
-precondition_required content_too_large unsupported_media_type validation_failed idempotency_mismatch notice_required
-element_invalid suite_unknown key_version_retired rate_limited quota_exhausted enumeration_suspected unavailable
-method_not_allowed internal_error
-""".split()
+PUBLISHED = [
+    "body_malformed",
+    "idempotency_key_missing",
+    "token_missing",
+    "token_malformed",
+    "header_not_allowed",
+    "alg_not_allowed",
+    "typ_mismatch",
+    "signature_invalid",
+    "key_expired",
+    "key_revoked",
+    "token_expired",
+    "token_not_yet_valid",
+    "lifetime_too_long",
+    "claim_missing",
+    "aud_mismatch",
+    "method_mismatch",
+    "uri_mismatch",
+    "query_mismatch",
+    "header_mismatch",
+    "digest_mismatch",
+    "replay_detected",
+    "member_suspended",
+    "role_forbidden",
+    "jurisdiction_not_admitted",
+    "purpose_not_allowed",
+    "consent_missing",
+    "consent_not_yet_valid",
+    "consent_paused",
+    "consent_revoked",
+    "consent_expired",
+    "consent_exhausted",
+    "consent_scope",
+    "enrolment_code_invalid",
+    "proof_invalid",
+    "not_found",
+    "not_integrated_yet",
+    "not_acceptable",
+    "idempotency_in_progress",
+    "state_conflict",
+    "key_exists",
+    "key_limit",
+    "erased",
+    "precondition_failed",
+    "precondition_required",
+    "content_too_large",
+    "unsupported_media_type",
+    "validation_failed",
+    "idempotency_mismatch",
+    "notice_required",
+    "element_invalid",
+    "suite_unknown",
+    "key_version_retired",
+    "rate_limited",
+    "quota_exhausted",
+    "enumeration_suspected",
+    "unavailable",
+    "method_not_allowed",
+    "internal_error",
+]
 
 
 def test_the_table_is_exactly_what_is_published() -> None:

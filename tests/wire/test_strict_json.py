@@ -4,10 +4,11 @@ import json
 import time
 
 import pytest
-from creditshare.errors import Malformed
-from creditshare.wire.strict_json import canonical, decode, decode_object
 from hypothesis import given
 from hypothesis import strategies as st
+
+from creditshare.errors import Malformed
+from creditshare.wire.strict_json import canonical, decode, decode_object
 
 PLAIN = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**53) + 1, 2**53 - 1), st.text(max_size=10)),
@@ -135,7 +136,8 @@ def test_canonical_is_read_back_and_stable(value: object) -> None:
 
 
 def test_canonical_spelling() -> None:
-    assert canonical({"b": (1, None), "a": {"é": True}, "B": "\x7f"}) == b'{"B":"\x7f","a":{"\\u00e9":true},"b":[1,null]}'
+    value = {"b": (1, None), "a": {"é": True}, "B": '"\\/\b\t\n\f\r\0\x7f~\U0001f600'}
+    assert canonical(value) == (rb'{"B":"\"\\/\b\t\n\f\r\u0000\u007f~\ud83d\ude00","a":{"\u00e9":true},"b":[1,null]}')
 
 
 @pytest.mark.parametrize(
@@ -163,3 +165,12 @@ def test_canonical_refuses_what_contains_itself() -> None:
     loop.append(loop)
     with pytest.raises(Malformed):
         canonical(loop)
+
+
+def test_canonical_is_as_deep_as_decode() -> None:
+    value: object = []
+    for _ in range(31):
+        value = {"a": value}
+    assert decode(canonical(value)) == value
+    with pytest.raises(Malformed):
+        canonical([value])

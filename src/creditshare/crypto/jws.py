@@ -40,6 +40,7 @@ ES256: Final = Algorithm(name="ES256", kty="EC", crv="P-256", coordinate_bytes=3
 ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType({ES256.name: ES256})
 """Every algorithm there is. A name not in it is refused; a message never chooses (RFC 8725 section 3.1)."""
 
+_FIELD_PRIME: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1  # of P-256, FIPS 186-5 / SP 800-186 section 3.2.1.3
 _SECRET_MEMBERS: Final = frozenset({"d", "k", "p", "q", "dp", "dq", "qi", "oth"})  # RFC 7518 section 6
 _MAX_TOKEN: Final = 8192
 _MAX_PAYLOAD: Final = 4096
@@ -216,7 +217,12 @@ def _construct(members: Mapping[str, str]) -> Any:  # python-jose has no types
 def _public_coordinates(jwk: Mapping[str, object]) -> tuple[str, str]:
     if jwk.get("kty") != ES256.kty or jwk.get("crv") != ES256.crv:
         raise Malformed("a key is EC on P-256")
-    return _coordinate(jwk, "x"), _coordinate(jwk, "y")
+    x, y = _coordinate(jwk, "x"), _coordinate(jwk, "y")
+    # OpenSSL takes x + p for x where that fits 32 bytes. One key would have two thumbprints, and could be registered
+    # by two members.
+    if any(int.from_bytes(b64url_decode(coordinate), "big") >= _FIELD_PRIME for coordinate in (x, y)):
+        raise Malformed("a coordinate is smaller than the field's prime")
+    return x, y
 
 
 def _coordinate(jwk: Mapping[str, object], name: str) -> str:

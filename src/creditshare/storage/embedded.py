@@ -334,8 +334,9 @@ class EmbeddedPostgres:
         return copy / _PACKAGE / _INSTALL / "bin"
 
     def _last_words(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()
-        return " / ".join(line for line in lines[-20:] if "FATAL" in line or "PANIC" in line)[-500:] or "nothing"
+        lines = self._log.read_text(errors="replace").splitlines()[-20:]
+        telling = [line for line in lines if "FATAL" in line or "PANIC" in line]
+        return " / ".join((telling or lines)[-3:]) or "nothing"
 
     def _stop(self) -> None:
         if self._postmaster() is None:  # pg_ctl would signal whatever process carries the recorded number

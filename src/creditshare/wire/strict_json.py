@@ -3,7 +3,7 @@
 RFC 8259 within the limits of I-JSON (RFC 7493): UTF-8 without byte order mark, no name twice in one object, no lone
 surrogates, integers that a double holds exactly, no NaN or infinity. Nesting is bounded before the recursive parser
 sees the bytes. ``canonical`` is the one spelling that is hashed and signed; it is not RFC 8785, because it knows no
-floats and escapes everything outside ASCII, which makes it reproducible with any language's standard library.
+floats and writes printable ASCII only, so that a few lines in any language reproduce it.
 """
 
 import json
@@ -52,8 +52,10 @@ def decode_object(data: bytes, *, max_depth: int = MAX_DEPTH, allow_floats: bool
 
 
 def canonical(value: object) -> bytes:
-    """Return the one spelling of ``value``: names sorted by code point, no spaces, ASCII only.
+    r"""Return the one spelling of ``value``: names sorted by code point, no spaces, printable ASCII only.
 
+    Strings escape ``"`` and ``\`` with a backslash, five controls as ``\b \t \n \f \r``, and whatever else is not
+    between U+0020 and U+007E as UTF-16 units in ``\u`` and four lower-case hexadecimal digits; ``/`` stays as it is.
     Takes mappings with string names, lists, tuples, str, bool, None and integers within ±(2**53 - 1); raises
     ``Malformed`` for floats, whose spelling differs between languages, and for everything else.
     """
@@ -62,8 +64,6 @@ def canonical(value: object) -> bytes:
 
 def _plain(value: object, depth: int) -> object:
     """Return ``value`` with mappings as dicts and sequences as lists, refusing what has no canonical spelling."""
-    if depth < 0:
-        raise Malformed("too deeply nested")
     match value:
         case None | bool():
             return value
@@ -72,12 +72,12 @@ def _plain(value: object, depth: int) -> object:
             return value
         case int() if abs(value) <= _MAX_INTEGER:
             return value
-        case list() | tuple():
+        case list() | tuple() if depth > 0:
             return [_plain(item, depth - 1) for item in value]
-        case Mapping():
+        case Mapping() if depth > 0:
             return {_name(name): _plain(item, depth - 1) for name, item in value.items()}
         case _:
-            raise Malformed("no canonical JSON for a value of this type or size")
+            raise Malformed("no canonical JSON for a value of this type, size or depth")
 
 
 def _name(name: object) -> str:

@@ -1,0 +1,132 @@
+"""A member's first key: the only write without Authorization. The one-time code and the new key's own proof speak."""
+
+import hashlib
+import hmac
+import json
+from uuid import UUID
+
+from fastapi import Request, Response
+from pydantic import ValidationError
+
+from creditshare.access.service import Claim, public_id
+from creditshare.api.exchange import JSON_TYPE, MAX_DEPTH, read_body, request_id
+from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.schemas import KeyIn, KeyOut
+from creditshare.audit.service import Actor, ExchangeDigests
+from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.errors import FieldError, Malformed, Refused, Unavailable
+from creditshare.ids import spell
+from creditshare.members.service import WrongCode, checked_jwk
+from creditshare.services import Services
+from creditshare.wire.answers import sign_answer
+from creditshare.wire.strict_json import decode
+
+PROOF_ID_BYTES = 16
+
+
+async def enrol_first_key(request: Request, services: Services, member_text: str) -> Response:
+    """Enrol the first key. Idempotent per enrolment code; the answer is signed with ``rqh`` = hash of ``proof``."""
+    number = request_id(request)
+    try:
+        body = await read_body(request, limit=services.settings.max_body_bytes)
+        return await _enrol(request, services, member_text, body, number)
+    except Unavailable:
+        refusal = Refused("unavailable", retry_after=2)
+    except Refused as refused:
+        refusal = refused
+    language = request.headers.get("accept-language", "")
+    status, document, headers = problem(refusal, request_id=number, language=language)
+    return Response(document, status, headers={**headers, "Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
+
+
+async def _enrol(request: Request, services: Services, member_text: str, body: bytes, number: str) -> Response:
+    given = _parse(request, body)
+    key = checked_jwk(given.jwk)
+    try:
+        member_id = public_id("mem", member_text)
+    except Refused:
+        raise Refused("enrolment_code_invalid") from None
+    code = given.enrolment_code or ""
+    claim = _claim(services, request, member_id, code, body)
+    try:
+        async with services.database.writing() as session:
+            now = services.clock.now()
+            told = await services.access.claim_key(session, claim, now=now)
+            if told is not None:
+                answer = services.access.open_answer(claim, told, subject=None)
+                return _signed(services, given.proof, member_id, answer, replayed=True)
+            done = await services.members.enrol_first(
+                session, member_id, jwk=given.jwk, proof=given.proof, code=code, issuer=services.issuer, now=now
+            )
+            answer = json.dumps(KeyOut.of(done.value, now=now).model_dump(mode="json")).encode()
+            event = services.audit.compose(
+                done.entry,
+                actor=Actor(spell("mem", member_id), "", key.kid, number),
+                exchange=ExchangeDigests(
+                    sha256_b64url(given.proof.encode()), given.proof, content_digest(body), content_digest(answer)
+                ),
+                now=now,
+            )
+            await services.audit.append(session, event)
+            await services.access.keep_answer(session, claim, status=201, body=answer, subject=None)
+            await session.commit()
+    except WrongCode as wrong:
+        async with services.database.writing() as session:
+            await services.members.count_wrong_code(session, wrong.member_id, now=services.clock.now())
+            await session.commit()
+        raise
+    return _signed(services, given.proof, member_id, answer, log=event.log_entry.to_mapping())
+
+
+def _parse(request: Request, body: bytes) -> KeyIn:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON_TYPE:
+        raise Refused("unsupported_media_type")
+    try:
+        decode(body, max_depth=MAX_DEPTH)
+        return KeyIn.model_validate_json(body)
+    except Malformed:
+        raise Refused("body_malformed") from None
+    except ValidationError as error:
+        raise Refused("validation_failed", fields=field_errors(error.errors())) from None
+
+
+def _claim(services: Services, request: Request, member_id: UUID, code: str, body: bytes) -> Claim:
+    header = request.headers.get("idempotency-key")
+    if header is None:
+        raise Refused("idempotency_key_missing")
+    # The scope is the enrolment code, so that nobody without it can take a key or read an answer.
+    scope = hmac.digest(code.encode(), b"creditshare/enrolment", hashlib.sha256)
+    try:
+        return services.access.claim_of(
+            member_id, route=f"enrolment|{scope.hex()}", key=header, method="POST", body=body
+        )
+    except Refused as refusal:
+        raise Refused(
+            refusal.code, fields=[FieldError("/headers/Idempotency-Key", "format", "1 to 255 printable characters")]
+        ) from None
+
+
+def _signed(
+    services: Services,
+    proof: str,
+    member_id: UUID,
+    body: bytes,
+    *,
+    log: dict[str, object] | None = None,
+    replayed: bool = False,
+) -> Response:
+    signature = sign_answer(
+        services.signing_key,
+        issuer=services.issuer,
+        audience=spell("mem", member_id),
+        iat=int(services.clock.now().timestamp()),
+        jti=sha256_b64url(proof.encode() + body)[:32],
+        rqh=sha256_b64url(proof.encode()),
+        status=201,
+        body=body,
+        log=log,
+    )
+    headers = {"Content-Type": JSON_TYPE, "CS-Signature": signature, "Cache-Control": "no-store, no-transform"}
+    if replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return Response(body, 201, headers=headers)

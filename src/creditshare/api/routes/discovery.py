@@ -1,0 +1,97 @@
+"""What anyone may know before the first signed request: who we are, our keys, our lists, our health."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+
+from creditshare.api.codelists import CODE_LISTS
+from creditshare.api.wiring import Wired
+from creditshare.crypto import oprf
+from creditshare.crypto.encoding import b64url_encode
+from creditshare.crypto.jws import ALGORITHMS
+from creditshare.errors import Refused, Unavailable
+
+router = APIRouter(tags=["discovery"])
+
+
+@router.get("/.well-known/creditshare")
+async def discover(services: Wired) -> dict[str, object]:
+    """Return everything a client needs to begin: issuer, signing profile, token suites, log key, limits."""
+    settings = services.settings
+    return {
+        "issuer": services.issuer,
+        "environment": settings.mode,
+        "signing": {
+            "algs": sorted(ALGORITHMS),
+            "request_typ": "cs-req+jwt",
+            "answer_typ": "cs-res+jwt",
+            "max_lifetime_s": 120,
+            "skew_s": settings.skew_s,
+        },
+        "jwks_uri": services.issuer + "/.well-known/jwks.json",
+        "tokens": {
+            "mode": "embedded",
+            "suites": [
+                {
+                    "suite": oprf.SUITE,
+                    "key_version": version,
+                    "public_key": b64url_encode(public),
+                    "current": version == services.tokeniser.current,
+                }
+                for version, public in services.tokeniser.public_keys.items()
+            ],
+        },
+        "log": {
+            "origin": services.log_verifier.name,
+            "vkey": services.log_verifier.vkey,
+            "mmd_s": settings.merge_delay_s,
+            "base": services.issuer + "/log/v1",
+        },
+        "limits": {
+            "body_bytes": settings.max_body_bytes,
+            "token_bytes": 8192,
+            "evaluations_per_call": oprf.MAX_BATCH,
+            "evaluations_per_day": settings.evaluations_per_day,
+        },
+        "policy_version": services.policy.version,
+    }
+
+
+@router.get("/.well-known/jwks.json")
+async def show_service_keys(services: Wired) -> dict[str, list[dict[str, object]]]:
+    """Return the keys that sign answers (RFC 7517)."""
+    keys = [{**key.public_jwk, "kid": key.kid, "alg": "ES256"} for key in services.service_keys.values()]
+    return {"keys": keys}
+
+
+@router.get("/v1/code-lists")
+async def show_code_lists() -> dict[str, list[str]]:
+    """Return all published vocabularies."""
+    return CODE_LISTS
+
+
+@router.get("/healthz")
+async def is_alive() -> dict[str, str]:
+    """Say that the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def is_ready(services: Wired) -> dict[str, str]:
+    """Say whether requests can be served, and if not, which part is not ready."""
+    try:
+        async with services.database.reading() as session:
+            await session.execute(text("SELECT 1"))
+    except Unavailable:
+        raise Refused("unavailable", retry_after=1, extra={"part": "database"}) from None
+    if not services.key_table.fresh:
+        raise Refused("unavailable", retry_after=1, extra={"part": "key table"})
+    if services.log_is_late():
+        raise Refused("unavailable", retry_after=1, extra={"part": "log"})
+    return {"status": "ready"}
+
+
+@router.get("/metrics", response_class=Response)
+async def show_metrics() -> Response:
+    """Return Prometheus metrics; none carries borrower data."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,79 @@
+"""The log, readable by anyone who is let in: checkpoint, proofs, keys, health. Plain GETs without signatures."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from creditshare.access.service import public_id
+from creditshare.api.wiring import Wired
+from creditshare.audit.proofs import latest_checkpoint, prove_consistency, prove_inclusion
+from creditshare.crypto.encoding import b64url_decode, b64url_encode
+from creditshare.errors import FieldError, Malformed, Refused
+
+router = APIRouter(tags=["log"])
+HASH_BYTES = 32
+
+
+@router.get("/log/v1/checkpoint", response_class=Response)
+async def show_checkpoint(services: Wired) -> Response:
+    """Return the newest checkpoint, a signed note (C2SP tlog-checkpoint)."""
+    async with services.database.reading() as session:
+        _, note = await latest_checkpoint(session)
+    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/audit/v1/proof/inclusion")
+async def show_inclusion_proof(
+    services: Wired,
+    event_id: Annotated[str | None, Query(max_length=64)] = None,
+    leaf_hash: Annotated[str | None, Query(max_length=64)] = None,
+) -> dict[str, object]:
+    """Prove that an event's leaf is in the log, against the newest checkpoint."""
+    if (event_id is None) == (leaf_hash is None):
+        raise Refused("validation_failed", fields=[FieldError("/event_id", "required", "either event_id or leaf_hash")])
+    async with services.database.reading() as session:
+        if event_id is not None:
+            proof = await prove_inclusion(session, event_id=public_id("evt", event_id))
+        else:
+            proof = await prove_inclusion(session, leaf_hash=_hash(leaf_hash or ""))
+    return proof.to_json()
+
+
+@router.get("/audit/v1/proof/consistency")
+async def show_consistency_proof(
+    services: Wired,
+    start: Annotated[int, Query(alias="from", ge=0, le=2**62)],
+    end: Annotated[int | None, Query(alias="to", ge=0, le=2**62)] = None,
+) -> dict[str, object]:
+    """Prove that the log of ``to`` leaves begins with the log of ``from`` leaves."""
+    async with services.database.reading() as session:
+        proof = await prove_consistency(session, size1=start, size2=end)
+    return {"from": proof.size1, "to": proof.size2, "hashes": [b64url_encode(h) for h in proof.hashes]}
+
+
+@router.get("/audit/v1/keys")
+async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
+    """Return the keys that sign checkpoints, as C2SP verifier keys."""
+    return {"keys": [{"vkey": services.log_verifier.vkey, "state": "active"}]}
+
+
+@router.get("/audit/v1/health")
+async def show_log_health(services: Wired) -> dict[str, int | float]:
+    """Return the log's size and how long its oldest event has been waiting for an index."""
+    async with services.database.reading() as session:
+        oldest = await services.audit.oldest_pending_s(session)
+        try:
+            size, _ = await latest_checkpoint(session)
+        except Refused:
+            size = 0
+    return {"size": size, "oldest_pending_s": round(oldest, 3), "mmd_s": services.audit.merge_delay_s}
+
+
+def _hash(text: str) -> bytes:
+    try:
+        value = b64url_decode(text)
+    except Malformed:
+        value = b""
+    if len(value) != HASH_BYTES:
+        raise Refused("validation_failed", fields=[FieldError("/leaf_hash", "format", "base64url of 32 bytes")])
+    return value

@@ -1,0 +1,192 @@
+"""Institutions and their keys. What cannot be undone takes two operators."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from creditshare.access.service import public_id
+from creditshare.api.callers import MemberWork, OperatorWork
+from creditshare.api.enrolment import enrol_first_key
+from creditshare.api.exchange import SignedRoute, policy
+from creditshare.api.schemas import (
+    ApprovalIn,
+    ApprovalOut,
+    KeyIn,
+    KeyOut,
+    MemberIn,
+    MemberOut,
+    MeOut,
+    Page,
+    ProposalIn,
+    ProposalOut,
+    QuotasIn,
+    RevocationIn,
+    SuspensionIn,
+)
+from creditshare.api.wiring import Wired, opened
+from creditshare.errors import Refused
+from creditshare.ids import spell
+from creditshare.members.service import checked_jwk
+
+router = APIRouter(route_class=SignedRoute, tags=["members"])
+first_key = APIRouter(tags=["members"])
+MemberId = Annotated[str, Path(description="mem_ and a UUID")]
+
+
+@router.get("/v1/me")
+@policy(data=False)
+async def show_me(work: MemberWork) -> MeOut:
+    """Show whom the service takes the caller for."""
+    own = MemberOut.of(work.caller.member)
+    return MeOut(**own.model_dump(), kid=work.caller.kid, sub=work.caller.sub)
+
+
+@router.post("/v1/members", status_code=201)
+async def propose_member(body: MemberIn, work: OperatorWork, services: Wired) -> MemberOut:
+    """Propose an institution. Another operator must approve it."""
+    session, now = opened(work)
+    caller = work.caller
+    return MemberOut.of(
+        work.record(
+            await services.members.apply(
+                session, caller.member_id, body.application(), bootstrap_key=caller.bootstrap, now=now
+            )
+        )
+    )
+
+
+@router.get("/v1/members")
+async def list_members(
+    work: OperatorWork,
+    services: Wired,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> Page:
+    """List institutions in order of their ids."""
+    session, _ = opened(work)
+    after = public_id("mem", cursor) if cursor else None
+    found = await services.members.list_all(session, after=after, limit=limit + 1)
+    page = found[:limit]
+    more = len(found) > limit
+    return Page(
+        data=[MemberOut.of(member) for member in page],
+        has_more=more,
+        next_cursor=spell("mem", page[-1].member_id) if more else None,
+    )
+
+
+@router.get("/v1/members/{member_id}")
+async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) -> MemberOut:
+    """Show an institution."""
+    session, _ = opened(work)
+    return MemberOut.of(await services.members.get(session, public_id("mem", member_id)))
+
+
+@router.post("/v1/members/{member_id}/approvals")
+async def approve_member(
+    member_id: MemberId, work: OperatorWork, services: Wired, body: ApprovalIn | None = None
+) -> ApprovalOut:
+    """Approve an open proposal as the second person; an admission brings the one-time enrolment code."""
+    session, now = opened(work)
+    done = work.record(
+        await services.members.approve(
+            session,
+            public_id("mem", member_id),
+            action=body.action if body else "admission",
+            by=work.caller.member_id,
+            now=now,
+        )
+    )
+    return ApprovalOut(**MemberOut.of(done.member).model_dump(), enrolment_code=done.enrolment_code)
+
+
+@router.post("/v1/members/{member_id}/proposals", status_code=202)
+async def propose_change(member_id: MemberId, body: ProposalIn, work: OperatorWork, services: Wired) -> ProposalOut:
+    """Propose lifting a suspension, or a new enrolment code after a lost key."""
+    session, now = opened(work)
+    done = work.record(
+        await services.members.propose(
+            session, public_id("mem", member_id), body.action, {}, by=work.caller.member_id, now=now
+        )
+    )
+    return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)
+
+
+@router.post("/v1/members/{member_id}/quotas", status_code=202)
+async def propose_quotas(member_id: MemberId, body: QuotasIn, work: OperatorWork, services: Wired) -> ProposalOut:
+    """Propose budgets; they hold once another operator approves."""
+    session, now = opened(work)
+    done = work.record(
+        await services.members.propose(
+            session, public_id("mem", member_id), "quotas", body.model_dump(), by=work.caller.member_id, now=now
+        )
+    )
+    return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)
+
+
+@router.post("/v1/members/{member_id}/suspension")
+async def suspend_member(
+    member_id: MemberId,
+    body: SuspensionIn,  # noqa: ARG001  the reason is in the signed request that the log keeps
+    work: OperatorWork,
+    services: Wired,
+) -> MemberOut:
+    """Suspend a member at once. Lifting it takes two operators."""
+    session, now = opened(work)
+    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
+    return MemberOut.of(work.record(suspended))
+
+
+@first_key.post("/v1/members/{member_id}/keys", status_code=201, response_model=KeyOut)
+async def add_key(member_id: MemberId, request: Request, services: Wired) -> Response:
+    """Register a key: the first one by its enrolment code without Authorization, later ones by a live key."""
+    if "authorization" in request.headers:
+        return await signed_key_route(request)
+    return await enrol_first_key(request, services, member_id)
+
+
+async def _add_later_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: Wired) -> KeyOut:
+    session, now = opened(work)
+    owner = public_id("mem", member_id)
+    if owner != work.caller.member_id:
+        raise Refused("not_found")
+    checked_jwk(body.jwk)
+    done = await services.members.add_key(
+        session, owner, jwk=body.jwk, proof=body.proof, by_kid=work.caller.kid, issuer=services.issuer, now=now
+    )
+    return KeyOut.of(work.record(done), now=now)
+
+
+_later = SignedRoute("/v1/members/{member_id}/keys", _add_later_key, methods=["POST"], status_code=201, name="add_key")
+signed_key_route = _later.get_route_handler()
+
+
+@router.get("/v1/members/{member_id}/keys")
+async def list_keys(member_id: MemberId, work: MemberWork, services: Wired) -> list[KeyOut]:
+    """List a member's keys, revoked and expired ones too: old evidence stays verifiable."""
+    session, now = opened(work)
+    owner = public_id("mem", member_id)
+    if work.caller.member.role != "operator" and owner != work.caller.member_id:
+        raise Refused("not_found")
+    return [KeyOut.of(key, now=now) for key in await services.members.keys_of(session, owner)]
+
+
+@router.post("/v1/members/{member_id}/keys/{kid}/revocation")
+async def revoke_key(
+    member_id: MemberId,
+    kid: Annotated[str, Path(max_length=64)],
+    body: RevocationIn,
+    work: MemberWork,
+    services: Wired,
+) -> KeyOut:
+    """Revoke a key; in every worker within two seconds, at once for what writes."""
+    session, now = opened(work)
+    owner = public_id("mem", member_id)
+    if work.caller.member.role != "operator" and owner != work.caller.member_id:
+        raise Refused("not_found")
+    done = await services.members.revoke_key(
+        session, owner, kid, reason=body.reason, since=body.since, now=now, by_kid=work.caller.kid
+    )
+    return KeyOut.of(work.record(done), now=now)
+
+

@@ -1,0 +1,62 @@
+"""Questions about borrowers: the hot path's door. The path itself is ``sharing/service.py``."""
+
+from datetime import UTC
+
+from fastapi import APIRouter, Request, Response
+
+from creditshare.access.service import public_id
+from creditshare.api.callers import LenderWork
+from creditshare.api.exchange import JSON_TYPE, SignedRoute, Work, policy
+from creditshare.api.schemas import QueryIn, QueryOut, consent_id, unknown_codes
+from creditshare.api.wiring import Wired, opened
+from creditshare.consents.rules import SCOPES
+from creditshare.errors import FieldError, Refused
+from creditshare.sharing.rules import Question
+from creditshare.sharing.service import Retried
+
+router = APIRouter(route_class=SignedRoute, tags=["queries"])
+
+
+@router.post("/v1/queries", response_model=QueryOut)
+@policy(own_transaction=True)
+async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: Request) -> Response:
+    """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
+    if work.claim is None:
+        raise Refused("idempotency_key_missing")
+    answer = await services.sharing.ask(
+        work.caller, work.claim, body.subject.token(), _question(body, services), request_digest=work.request_digest
+    )
+    if isinstance(answer, Retried):
+        retried = answer
+
+        async def retell(again: Work) -> Response:
+            session, _ = opened(again)
+            told = again.record(await services.sharing.told(session, again.caller.member_id, retried.query_id))
+            return Response(told.body, 200, media_type=JSON_TYPE)
+
+        request.state.retell = retell
+        return Response()
+    work.committed = answer.log_entry
+    return Response(answer.body, 200, media_type=JSON_TYPE)
+
+
+@router.get("/v1/queries/{query_id}", response_model=QueryOut)
+async def show_query(query_id: str, work: LenderWork, services: Wired) -> Response:
+    """Return the exact bytes once told; ``CS-Superseded`` says why they no longer hold, if they do not."""
+    session, _ = opened(work)
+    shown = await services.sharing.told(session, work.caller.member_id, public_id("qry", query_id))
+    told = work.record(shown)
+    if told.superseded is not None:
+        work.headers["CS-Superseded"] = told.superseded
+    return Response(told.body, 200, media_type=JSON_TYPE)
+
+
+def _question(body: QueryIn, services: Wired) -> Question:
+    wrong = unknown_codes("/scopes", body.scopes, SCOPES)
+    if "defaults" not in body.scopes:
+        wrong.append(FieldError("/scopes", "required", "the scope defaults; the others add to it"))
+    if body.as_of is not None and body.as_of > services.clock.now().astimezone(UTC) + services.clock.offset:
+        wrong.append(FieldError("/as_of", "in_future", "an instant not after now"))
+    if wrong:
+        raise Refused("validation_failed", fields=wrong)
+    return Question(body.purpose, consent_id(body.consent_id), tuple(body.scopes), body.as_of)

@@ -1,0 +1,48 @@
+"""Blind tokens: the oblivious function, evaluated on blinded elements."""
+
+from fastapi import APIRouter
+
+from creditshare.api.callers import LenderWork
+from creditshare.api.exchange import SignedRoute, policy
+from creditshare.api.schemas import EvaluateIn, EvaluateOut
+from creditshare.api.wiring import Wired, opened
+from creditshare.crypto.encoding import b64url_encode
+from creditshare.subjects.tokeniser import used_today
+from creditshare.api.schemas import QuotaOut
+from creditshare.api.callers import MemberWork
+
+router = APIRouter(route_class=SignedRoute, tags=["tokens"])
+
+
+@router.post("/v1/tokens/evaluate")
+@policy(idempotent=False)
+async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -> EvaluateOut:
+    """Evaluate up to 256 blinded elements; the service learns only how many there were."""
+    session, now = opened(work)
+    done = work.record(
+        await services.tokeniser.evaluate(
+            session,
+            work.caller.member_id,
+            suite=body.suite,
+            key_version=body.key_version,
+            blinded=body.blinded,
+            per_day=work.caller.member.evaluations_per_day,
+            now=now,
+        )
+    )
+    return EvaluateOut(
+        suite=body.suite,
+        key_version=done.key_version,
+        evaluated=[b64url_encode(element) for element in done.evaluated],
+        proof=b64url_encode(done.proof),
+    )
+
+
+@router.get("/v1/me/quota")
+async def show_quota(work: MemberWork, services: Wired) -> QuotaOut:  # noqa: ARG001  every route is wired alike
+    """Show today's evaluation budget and what is used of it."""
+    session, now = opened(work)
+    return QuotaOut(
+        evaluations_per_day=work.caller.member.evaluations_per_day,
+        evaluations_used_today=await used_today(session, work.caller.member_id, now=now),
+    )

@@ -1,0 +1,72 @@
+"""The frozen value that holds every wired service. ``app.py`` builds it once; nobody else does."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from creditshare.access.keytable import KeyTable
+from creditshare.access.service import Access
+from creditshare.audit.service import Audit
+from creditshare.clock import Clock
+from creditshare.consents.service import Consents
+from creditshare.crypto.jws import SigningKey
+from creditshare.members.service import Members
+from creditshare.policy.service import Policy
+from creditshare.records.service import Records
+from creditshare.settings import Settings
+from creditshare.sharing.service import Sharing
+from creditshare.storage.engine import Database
+from creditshare.subjects.service import Subjects
+from creditshare.subjects.tokeniser import Tokeniser
+from creditshare.telemetry import PENDING_SECONDS
+from creditshare.tlog.note import Verifier
+
+
+@dataclass(slots=True)
+class LogHealth:
+    """What this worker last saw of the log: the age of its oldest event without an index, and when it looked."""
+
+    merge_delay_s: int
+    oldest_pending_s: float = 0.0
+    looked_at: float = field(default_factory=lambda: float("-inf"))
+    monotonic: Callable[[], float] = time.monotonic
+
+    def saw(self, oldest_pending_s: float) -> None:
+        """Note a look at the queue."""
+        self.oldest_pending_s, self.looked_at = oldest_pending_s, self.monotonic()
+        PENDING_SECONDS.set(oldest_pending_s)
+
+    @property
+    def late(self) -> bool:
+        """Whether an event waits longer than promised; what was seen keeps ageing until the next look."""
+        if self.oldest_pending_s <= 0:
+            return False
+        return self.oldest_pending_s + (self.monotonic() - self.looked_at) > self.merge_delay_s
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything the edges call."""
+
+    settings: Settings
+    clock: Clock
+    issuer: str
+    signing_key: SigningKey
+    service_keys: dict[str, SigningKey]
+    log_verifier: Verifier
+    log_health: LogHealth
+    database: Database
+    policy: Policy
+    audit: Audit
+    key_table: KeyTable
+    access: Access
+    members: Members
+    tokeniser: Tokeniser
+    subjects: Subjects
+    consents: Consents
+    records: Records
+    sharing: Sharing
+
+    def log_is_late(self) -> bool:
+        """Whether an event waits for its index longer than promised."""
+        return self.log_health.late
