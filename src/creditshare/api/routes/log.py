@@ -36,7 +36,7 @@ async def show_inclusion_proof(
             proof = await prove_inclusion(session, event_id=public_id("evt", event_id))
         else:
             proof = await prove_inclusion(session, leaf_hash=_hash(leaf_hash or ""))
-    return proof.to_json()
+    return proof.to_dict()
 
 
 @router.get("/audit/v1/proof/consistency")
