@@ -12,7 +12,7 @@ from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import Malformed
 
 HELLO_WORLD = b'{"hello": "world"}'
-# RFC 9530 appendix D uses this value for {"hello": "world"} without a line end.
+# The value printed in many examples of signed HTTP messages; no line end after the object.
 HELLO_WORLD_DIGEST = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
 
 
@@ -73,9 +73,14 @@ def test_decoding_is_injective_and_raises_only_malformed(text: str | bytes) -> N
     assert b64url_encode(data) == (text if isinstance(text, str) else text.decode())
 
 
-def test_digest_of_the_rfc_example() -> None:
+def test_digest_of_the_common_example() -> None:
     assert content_digest(HELLO_WORLD) == HELLO_WORLD_DIGEST
     assert parse_content_digest(HELLO_WORLD_DIGEST) == hashlib.sha256(HELLO_WORLD).digest()
+
+
+def test_digest_of_rfc_9530_appendix_b() -> None:
+    """The same object with a line end, as the RFC's own examples have it."""
+    assert content_digest(HELLO_WORLD + b"\n") == "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"
 
 
 def test_digest_of_zero_bytes() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -165,6 +165,16 @@ def test_killed_postmaster_is_started_again_and_committed_rows_are_there(server:
     assert not server.running()
     assert server.start() is True
     assert value(server, "owner", "SELECT id FROM kept") == 7
+
+
+def test_backend_that_outlives_its_killed_server_does_not_hold_up_the_next(server: EmbeddedPostgres) -> None:
+    with closing(connect(server, "superuser")) as connection:
+        connection.pgconn.send_query(b"SELECT sum(sqrt(g)) FROM generate_series(1, 10000000000) g")
+        time.sleep(0.2)  # it computes now, and would not notice for hours that its server is gone
+        kill_postmaster(server)
+        began = time.monotonic()
+        assert server.start() is True
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("kind", ["dead", "zombie", "foreign", "empty", "garbled"])

@@ -170,6 +170,11 @@ def test_keys_that_are_not_the_services(kid: object) -> None:
         verify_answer(token(payload(), kid=kid), **CHECK)
 
 
+def test_a_mixed_up_key_set_fails_closed() -> None:
+    with pytest.raises(VerificationFailed):
+        verify_answer(token(payload(), kid=OTHER_KEY.kid), **{**CHECK, "keys": {OTHER_KEY.kid: KEY.verifying_key}})
+
+
 def test_a_request_is_not_an_answer() -> None:
     request = sign_request(KEY, issuer=MEMBER, member_id=ISSUER, sub="s", method="GET", path="/v1/me", iat=NOW, jti=JTI)
     with pytest.raises(Malformed):

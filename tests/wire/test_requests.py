@@ -526,6 +526,12 @@ def test_unknown_kid_wrong_owner_and_bad_signature_are_the_same_refusal() -> Non
     }
 
 
+def test_a_mixed_up_key_table_fails_closed() -> None:
+    """The row under one kid holds another key: even that key's true signature is refused."""
+    received = request(token(None, header(kid=OTHER_KEY.kid)))
+    assert code(received, table={OTHER_KEY.kid: registered(kid=OTHER_KEY.kid)}) == "signature_invalid"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

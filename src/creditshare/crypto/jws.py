@@ -40,7 +40,7 @@ ES256: Final = Algorithm(name="ES256", kty="EC", crv="P-256", coordinate_bytes=3
 ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType({ES256.name: ES256})
 """Every algorithm there is. A name not in it is refused; a message never chooses (RFC 8725 section 3.1)."""
 
-_FIELD_PRIME: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1  # of P-256, FIPS 186-5 / SP 800-186 section 3.2.1.3
+_FIELD_PRIME: Final = 2**256 - 2**224 + 2**192 + 2**96 - 1  # of P-256, SP 800-186 section 3.2.1.3
 _SECRET_MEMBERS: Final = frozenset({"d", "k", "p", "q", "dp", "dq", "qi", "oth"})  # RFC 7518 section 6
 _MAX_TOKEN: Final = 8192
 _MAX_PAYLOAD: Final = 4096

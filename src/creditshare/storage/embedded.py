@@ -26,6 +26,7 @@ import re
 import secrets
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -116,7 +117,8 @@ class EmbeddedPostgres:
         self._data = self.folder / "data"
         self._secrets = self.folder / "secrets.json"
         self._log = self.folder / "server.log"
-        self._socket_folder = _socket_folder(self.folder)
+        self._name = f"creditshare-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}"
+        self._socket_folder = _socket_folder(self.folder, self._name)
 
     def start(self) -> bool:
         """Make the server run, and say whether this call started it (so that the caller may stop it).
@@ -207,6 +209,7 @@ class EmbeddedPostgres:
         if self._came_up_by_itself():
             return False
         self._forget_dead_server()
+        self._end_orphans()
         _private_folder(self._socket_folder, account)
         give_up = time.monotonic() + _RETRY_S
         while not self._pg_ctl(account, "start", "-w", "-t", str(_START_TIMEOUT_S), "-o", self._server_options()):
@@ -306,8 +309,22 @@ class EmbeddedPostgres:
             file.truncate()
             file.writelines([f"{os.getpid()}\n", *lines[1:]])
 
+    def _end_orphans(self) -> None:
+        """End backends that outlived a killed server: a busy one keeps the data for as long as its query lasts.
+
+        They are known by the cluster's name in their title. One with a living postmaster above it is left alone.
+        """
+        for pid, parent in _processes_titled(f"postgres: {self._name}: "):
+            if not _may_serve(_command_line(parent), self._data):
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGQUIT)  # what a living postmaster sends when it gives up
+
     def _server_options(self) -> str:
-        settings = {**_SERVER_SETTINGS, "unix_socket_directories": str(self._socket_folder)}
+        settings = {
+            **_SERVER_SETTINGS,
+            "cluster_name": self._name,
+            "unix_socket_directories": str(self._socket_folder),
+        }
         # Not pg_ctl's own -D: that one reaches a shell in double quotes only, this one is quoted fully.
         return shlex.join(["-D", str(self._data), *(f"--{name}={value}" for name, value in settings.items())])
 
@@ -574,7 +591,7 @@ def _is_private(status: os.stat_result, *owners: int) -> bool:
     return stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077 and status.st_uid in owners
 
 
-def _socket_folder(folder: Path) -> Path:
+def _socket_folder(folder: Path, name: str) -> Path:
     """Return where the socket lies: in the folder, or under a short name that every process finds again.
 
     Also for a path with blanks or other unusual characters, because SQLAlchemy and libpq decode these
@@ -583,8 +600,7 @@ def _socket_folder(folder: Path) -> Path:
     near = folder / "run"
     if len(os.fsencode(near / _SOCKET)) <= _SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(near)):
         return near
-    digest = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path("/tmp") / f"creditshare-{digest}"  # noqa: S108 — short on purpose; its owner and mode are checked
+    return Path("/tmp") / name  # noqa: S108 — short on purpose; its owner and mode are checked
 
 
 def _package() -> Path:
@@ -655,6 +671,23 @@ def _command_line(pid: int) -> str:
             return ""
     command = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 — a fixed program
+
+
+def _processes_titled(title: str) -> Iterator[tuple[int, int]]:
+    """Find the processes whose command line begins with a title: their numbers and their parents'."""
+    if Path("/proc/self").exists():
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _command_line(int(entry.name)).startswith(title):
+                with suppress(OSError):  # it may end while we look
+                    found = re.search(r"^PPid:\s*(\d+)", (entry / "status").read_text(), re.MULTILINE)
+                    yield int(entry.name), int(found[1]) if found else 0
+        return
+    command = ["/bin/ps", "-axww", "-o", "pid=,ppid=,command="]
+    listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603 — a fixed program
+    for line in listing.splitlines():
+        pid, parent, command_line = line.split(maxsplit=2)
+        if command_line.startswith(title):
+            yield int(pid), int(parent)
 
 
 def _execute_when_unused(

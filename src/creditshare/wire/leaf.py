@@ -167,7 +167,7 @@ class LogEntry:
         try:
             leaf = parse_leaf(self.leaf)
             body = body_payload(
-                rqh=_sized_text(rqh),
+                rqh=rqh,
                 request_body_digest=content_digest(request_body),
                 answer_digest=content_digest(answer_body),
             )
@@ -229,8 +229,3 @@ def _sized(text: str) -> bytes:
     if len(data) != hashlib.sha256().digest_size:
         raise Malformed("hashes and salts are 32 bytes")
     return data
-
-
-def _sized_text(text: str) -> str:
-    _sized(text)
-    return text

@@ -1,0 +1,270 @@
+"""The composition root: everything is built here once, from the settings, and nowhere else."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from creditshare import __version__
+from creditshare.access.keytable import KeyTable
+from creditshare.access.service import Access
+from creditshare.api.exchange import framework_code, request_id
+from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.routes import consents, discovery, members, queries, records, tokens
+from creditshare.api.routes import log as log_routes
+from creditshare.audit.sequencer import Sequencer
+from creditshare.audit.service import Audit
+from creditshare.clock import Clock, SystemClock
+from creditshare.consents.service import Consents
+from creditshare.crypto.jws import assert_backend
+from creditshare.errors import ConfigurationError, Refused, Unavailable
+from creditshare.keys.custody import Custody
+from creditshare.keys.keyring import Keyring, KeyringFile
+from creditshare.members.service import Members
+from creditshare.policy.service import load_policy
+from creditshare.records.service import Records
+from creditshare.services import LogHealth, Services
+from creditshare.settings import Settings
+from creditshare.sharing.repository import Questions
+from creditshare.sharing.service import Sharing
+from creditshare.storage.embedded import EmbeddedPostgres
+from creditshare.storage.engine import Database
+from creditshare.subjects.service import Subjects
+from creditshare.subjects.tokeniser import Tokeniser
+from creditshare.telemetry import configure_logging
+from creditshare.tlog.note import Signer
+
+log = structlog.get_logger()
+
+ADDRESS_FILE: Final = "public_address"
+POSTGRES_FOLDER: Final = "postgres"
+HEALTH_POLL_S: Final = 1.0
+DEFAULT_ADDRESS: Final = "http://127.0.0.1:8000"
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """Return the embedded server of a data folder, started or not."""
+    return EmbeddedPostgres(settings.data.resolve() / POSTGRES_FOLDER)
+
+
+def database_url(settings: Settings, role: str) -> str:
+    """Return the address for a role: the embedded server's login, or the operator's own."""
+    if settings.database_url is None:
+        return embedded_postgres(settings).url(role)
+    named = {"worker": settings.worker_database_url, "owner": settings.owner_database_url}.get(role)
+    return named or settings.database_url
+
+
+def keyring_file(settings: Settings) -> KeyringFile:
+    """Return the key file; in production only a sealed one will do."""
+    passphrase = None
+    if settings.keyring_passphrase_file is not None:
+        passphrase = settings.keyring_passphrase_file.read_bytes().strip()
+    elif settings.mode == "production":
+        raise ConfigurationError(
+            "production needs a sealed key file: set CREDITSHARE_KEYRING_PASSPHRASE_FILE to a file with a passphrase"
+        )
+    return KeyringFile(settings.keyring_path, passphrase=passphrase)
+
+
+def public_address(settings: Settings, *, write: str | None = None) -> str:
+    """Return the issuer. The first start writes it into the data folder; a later mismatch is refused.
+
+    Every signature names the issuer, so a service that changes it would break all evidence.
+    """
+    file = settings.data / ADDRESS_FILE
+    wanted = (settings.public_url or write or "").rstrip("/")
+    if file.exists():
+        kept = file.read_text().strip()
+        if wanted and wanted != kept:
+            raise ConfigurationError(f"this data folder belongs to {kept}, not {wanted}; signatures name the address")
+        return kept
+    if not wanted:
+        return DEFAULT_ADDRESS
+    if write is not None:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        file.write_text(wanted + "\n")
+    return wanted
+
+
+def log_signer(keyring: Keyring, issuer: str) -> Signer:
+    """Return the log's Ed25519 signer; the origin is the issuer without its scheme."""
+    origin = issuer.partition("://")[2] + "/log"
+    return Signer(origin, Ed25519PrivateKey.from_private_bytes(keyring.secret("log")))
+
+
+def sequencer(settings: Settings) -> Sequencer:
+    """Return the sequencer that the worker runs."""
+    signer = log_signer(keyring_file(settings).load(), public_address(settings))
+    return Sequencer(origin=signer.name, signer=signer)
+
+
+async def build_services(settings: Settings, *, clock: Clock | None = None, url: str | None = None) -> Services:
+    """Wire all services against a migrated database."""
+    assert_backend()
+    clock = clock or SystemClock()
+    keyring = keyring_file(settings).load()
+    issuer = public_address(settings)
+    database = Database(
+        url or database_url(settings, "app"), role="creditshare_app", pool_size=settings.pool_size
+    )
+    await database.open()
+    async with database.reading() as session:
+        policy = await load_policy(session)
+    audit = Audit(opening_box=keyring.box("log_opening"), merge_delay_s=settings.merge_delay_s)
+    versions = {int(v): keyring.tokeniser_key(int(v)) for v in keyring.versions("tokeniser")}
+    tokeniser = Tokeniser(versions, current=int(keyring.current("tokeniser")))
+    custody = Custody(keyring, cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s)
+    subjects = Subjects(custody=custody, tokeniser=tokeniser, pepper=keyring.secret("pepper"))
+    reference_key = keyring.secret("reference")
+    consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
+    records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
+    key_table = KeyTable(database, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
+    return Services(
+        settings=settings,
+        clock=clock,
+        issuer=issuer,
+        signing_key=keyring.signing_key(),
+        service_keys=keyring.signing_keys(),
+        log_verifier=log_signer(keyring, issuer).verifier,
+        log_health=LogHealth(settings.merge_delay_s),
+        database=database,
+        policy=policy,
+        audit=audit,
+        key_table=key_table,
+        access=Access(
+            key_table=key_table,
+            issuer=issuer,
+            skew_s=settings.skew_s,
+            clock=clock,
+            fingerprint_key=keyring.secret("fingerprint"),
+            service_box=keyring.box("service"),
+        ),
+        members=Members(
+            environment=settings.mode,
+            service_box=keyring.box("service"),
+            default_evaluations_per_day=settings.evaluations_per_day,
+        ),
+        tokeniser=tokeniser,
+        subjects=subjects,
+        consents=consents,
+        records=records,
+        sharing=Sharing(
+            questions=Questions(database),
+            subjects=subjects,
+            records=records,
+            audit=audit,
+            policy=policy,
+            clock=clock,
+            handle_key=keyring.secret("handle"),
+            skew_s=settings.skew_s,
+        ),
+    )
+
+
+async def watch_log(services: Services) -> None:
+    """Look at the queue of the log for ever, so that a late log closes the data endpoints."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            async with services.database.reading() as session:
+                services.log_health.saw(await services.audit.oldest_pending_s(session))
+        await asyncio.sleep(HEALTH_POLL_S)
+
+
+def create_app(settings: Settings | None = None, *, services: Services | None = None) -> FastAPI:
+    """Build the HTTP service. uvicorn calls this in each worker process; tests pass wired services."""
+    configure_logging()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        wired = services or await build_services(settings or Settings())
+        app.state.services = wired
+        with contextlib.suppress(Unavailable):
+            await wired.key_table.reload()
+        tasks = [asyncio.create_task(wired.key_table.run()), asyncio.create_task(watch_log(wired))]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await wired.database.close()
+
+    app = FastAPI(
+        title="creditshare",
+        version=__version__,
+        summary="Lenders that compete share default records without exposing who the borrowers are.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for router in (
+        discovery.router,
+        log_routes.router,
+        members.first_key,
+        members.router,
+        tokens.router,
+        consents.router,
+        records.router,
+        queries.router,
+    ):
+        app.include_router(router)
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _failed)
+    return app
+
+
+def _problem(request: Request, refusal: Refused) -> Response:
+    status, body, headers = problem(
+        refusal, request_id=request_id(request), language=request.headers.get("accept-language", "")
+    )
+    return Response(body, status, headers={**headers, "Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return _problem(request, error if isinstance(error, Refused) else Refused("internal_error"))
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    log.warning("unavailable", path=request.url.path, kind=type(error).__name__)
+    return _problem(request, Refused("unavailable", retry_after=2))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _problem(request, Refused(framework_code(status)))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    fields = field_errors(error.errors()) if isinstance(error, RequestValidationError) else []
+    return _problem(request, Refused("validation_failed", fields=fields))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    return _problem(request, Refused("internal_error"))
+
+
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document that the application generates."""
+    return create_app(Settings()).openapi()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a committed document: two-space JSON, stable, ending in a newline."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")

@@ -1,0 +1,134 @@
+"""The evidence package: request, answer, both bodies and the keys to check them by. Verified offline, years later."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creditshare.client.core import SignedAnswer, parse_jwks
+from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.crypto.jws import VerifyingKey, split
+from creditshare.errors import Malformed, VerificationFailed
+from creditshare.tlog.note import Verifier
+from creditshare.tlog.proof import InclusionProof
+from creditshare.wire.answers import verify_answer
+from creditshare.wire.leaf import LogEntry
+from creditshare.wire.strict_json import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One exchange as both sides signed it, with the public keys and, once fetched, the inclusion proof."""
+
+    issuer: str
+    request_token: str
+    request_body: bytes
+    status: int
+    answer_token: str
+    answer_body: bytes
+    member_jwk: Mapping[str, Any]
+    service_jwks: Mapping[str, Any]
+    log_vkey: str
+    proof: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        answer: SignedAnswer,
+        *,
+        issuer: str,
+        member_jwk: Mapping[str, Any],
+        service_jwks: Mapping[str, Any],
+        log_vkey: str,
+        proof: Mapping[str, Any] | None = None,
+    ) -> "Evidence":
+        """Pack a checked answer."""
+        return cls(
+            issuer,
+            answer.request.token,
+            answer.request.body,
+            answer.status,
+            answer.headers["cs-signature"],
+            answer.body,
+            member_jwk,
+            service_jwks,
+            log_vkey,
+            proof,
+        )
+
+    def save(self, path: Path) -> None:
+        """Write the package as JSON; bodies in base64, because they are kept byte for byte."""
+        document = {
+            "kind": "creditshare-evidence/v1",
+            "issuer": self.issuer,
+            "request": {"jws": self.request_token, "body": base64.b64encode(self.request_body).decode()},
+            "answer": {
+                "status": self.status,
+                "jws": self.answer_token,
+                "body": base64.b64encode(self.answer_body).decode(),
+            },
+            "member_jwk": dict(self.member_jwk),
+            "service_jwks": dict(self.service_jwks),
+            "log_vkey": self.log_vkey,
+            "proof": None if self.proof is None else dict(self.proof),
+        }
+        path.write_text(json.dumps(document, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Evidence":
+        """Read a package; anything but its exact form is ``Malformed``."""
+        try:
+            d = json.loads(path.read_text())
+            return cls(
+                d["issuer"],
+                d["request"]["jws"],
+                base64.b64decode(d["request"]["body"], validate=True),
+                int(d["answer"]["status"]),
+                d["answer"]["jws"],
+                base64.b64decode(d["answer"]["body"], validate=True),
+                d["member_jwk"],
+                d["service_jwks"],
+                d["log_vkey"],
+                d["proof"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise Malformed("this file is not a creditshare evidence package") from error
+
+    def verify(self) -> list[str]:
+        """Check everything; return one line for each thing shown. Raises where one does not hold."""
+        shown = []
+        compact = split(self.request_token)
+        member = VerifyingKey.from_jwk(self.member_jwk)
+        if not member.verify(compact.signing_input, compact.signature):
+            raise VerificationFailed("the request's signature does not hold")
+        claims = decode(compact.payload)
+        if not isinstance(claims, dict) or claims.get("aud") != self.issuer:
+            raise VerificationFailed("the request was meant for another service")
+        if self.request_body and claims.get("cdg") != content_digest(self.request_body):
+            raise VerificationFailed("the request's body is not the one that was signed")
+        shown.append(f"request: signed by key {member.kid} of {claims.get('iss')}, body unchanged")
+        rqh = sha256_b64url(self.request_token.encode())
+        answer = verify_answer(
+            self.answer_token,
+            keys=parse_jwks(self.service_jwks),
+            issuer=self.issuer,
+            audience=str(claims.get("iss")),
+            rqh=rqh,
+            status=self.status,
+            body=self.answer_body,
+        )
+        shown.append(f"answer: status {self.status}, signed by {self.issuer} for exactly this request, body unchanged")
+        if answer.log is None:
+            return [*shown, "log: this exchange is no event"]
+        entry = LogEntry.from_mapping(answer.log)
+        entry.check(rqh=rqh, request_body=self.request_body, answer_body=self.answer_body)
+        shown.append(f"leaf: event {entry.event_id} commits to exactly this exchange")
+        if self.proof is None:
+            return [*shown, f"log: promised within {entry.mmd} s; no inclusion proof in this package"]
+        proof = InclusionProof.from_dict(self.proof)
+        if proof.leaf_hash != entry.leaf_hash:
+            raise VerificationFailed("the proof is of another leaf")
+        checkpoint = proof.verify([Verifier.parse(self.log_vkey)])
+        return [*shown, f"log: leaf {proof.index} of {checkpoint.size}, checkpoint signed by {checkpoint.origin}"]

@@ -1,0 +1,85 @@
+"""The worker: runs the sequencer without pause, and every few seconds the chores. Several may run."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import delete, func, select
+
+from creditshare.access.models import idempotency, refusal_tally, replay_guard
+from creditshare.audit.sequencer import Sequencer
+from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
+from creditshare.errors import Unavailable
+from creditshare.ids import spell
+from creditshare.storage.engine import Database, WriteSession
+
+log = structlog.get_logger()
+
+CHORES_EVERY_S: Final = 5.0
+PAUSE_AFTER_FAILURE_S: Final = 1.0
+
+
+class Worker:
+    """Sequences and cleans up until cancelled. A failure pauses it; it never ends by itself."""
+
+    def __init__(self, *, database: Database, sequencer: Sequencer, audit: Audit, poll_s: float) -> None:
+        self._database = database
+        self._sequencer = sequencer
+        self._audit = audit
+        self._poll_s = poll_s
+
+    async def run(self) -> None:
+        """Run both loops for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sequence())
+            tasks.create_task(self._do_chores())
+
+    async def _sequence(self) -> None:
+        while True:
+            try:
+                async with self._database.writing() as session:
+                    done = await self._sequencer.integrate(session)
+            except Unavailable:
+                log.warning("sequencer waits for the database")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
+            if not done.full:
+                await asyncio.sleep(self._poll_s)
+
+    async def _do_chores(self) -> None:
+        while True:
+            try:
+                async with self._database.writing() as session:
+                    await flush_tallies(session, self._audit, before=datetime.now(UTC) - timedelta(minutes=1))
+                    await session.execute(delete(replay_guard).where(replay_guard.c.expires_at < func.now()))
+                    await session.execute(delete(idempotency).where(idempotency.c.expires_at < func.now()))
+                    await session.commit()
+            except Unavailable:
+                log.warning("chores wait for the database")
+            await asyncio.sleep(CHORES_EVERY_S)
+
+
+async def flush_tallies(session: WriteSession, audit: Audit, *, before: datetime) -> int:
+    """Turn the counted refusals of past minutes into one event each; return how many."""
+    rows = (
+        await session.execute(select(refusal_tally).where(refusal_tally.c.minute < before).with_for_update())
+    ).all()
+    for row in rows:
+        entry = Entry("refusals", details={"count": row.count, "minute": int(row.minute.timestamp())})
+        event = audit.compose(
+            entry,
+            actor=Actor(spell("mem", row.member_id)),
+            exchange=ExchangeDigests(),
+            now=datetime.now(UTC),
+            outcome=row.code,
+        )
+        await audit.append(session, event)
+        await session.execute(
+            delete(refusal_tally).where(
+                refusal_tally.c.member_id == row.member_id,
+                refusal_tally.c.code == row.code,
+                refusal_tally.c.minute == row.minute,
+            )
+        )
+    return len(rows)
