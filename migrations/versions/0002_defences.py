@@ -30,7 +30,8 @@ GRANTS = {
     },
     "creditshare_worker": {
         "SELECT, INSERT": "audit_event, audit_opening, audit_leaf, audit_tile, audit_checkpoint",
-        "SELECT, DELETE": "audit_pending, replay_guard, idempotency, refusal_tally",
+        "SELECT, DELETE": "audit_pending, replay_guard, idempotency",
+        "SELECT, UPDATE, DELETE": "refusal_tally",
         "SELECT": "key_table_version, policy_rule",
     },
     "creditshare_eraser": {

@@ -125,7 +125,7 @@ class Audit:
             event_id=spell("evt", event_id),
             at=int(now.timestamp()),
             c_meta=commit("meta", salts["meta"], payloads["meta"]),
-            c_subj=commit("subj", salts["subj"], payloads["subj"]),
+            c_subj=commit("subj", salts["subj"], payloads["subj"]) if payloads["subj"] else b"",
             c_body=commit("body", salts["body"], payloads["body"]),
         )
         digest = leaf_hash(leaf)
