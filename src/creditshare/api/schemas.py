@@ -331,7 +331,8 @@ class RecordIn(Strict):
             wrong += unknown_codes("/industry/scheme", [self.industry.scheme], rules.INDUSTRY_SCHEMES)
         if wrong:
             raise Refused("validation_failed", fields=wrong)
-        plain = self.model_dump(exclude={"subject", "region", "industry", "notice"})
+        nested = {"subject", "region", "industry", "notice"}
+        plain = {name: getattr(self, name) for name in type(self).model_fields if name not in nested}
         notice = self.notice
         return rules.Report(
             **plain,
@@ -444,7 +445,7 @@ class CorrectionIn(Strict):
 
     def given(self) -> dict[str, Any]:
         """Return exactly the fields that were sent."""
-        changes = self.changes.model_dump(include=self.changes.model_fields_set)
+        changes = {name: getattr(self.changes, name) for name in self.changes.model_fields_set}
         needed = {"original_amount", "opened_on", "default_on", "default_reason"}
         wrong = [
             FieldError(f"/changes/{name}", "required", "a value; this field cannot be emptied")
