@@ -8,5 +8,6 @@
 """
 
 from tests.fixtures.postgres import postgres
+from tests.fixtures.service import service, shared_service, template
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "service", "shared_service", "template"]
