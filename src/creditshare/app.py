@@ -113,9 +113,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     clock = clock or SystemClock()
     keyring = keyring_file(settings).load()
     issuer = public_address(settings)
-    database = Database(
-        url or database_url(settings, "app"), role="creditshare_app", pool_size=settings.pool_size
-    )
+    database = Database(url or database_url(settings, "app"), role="creditshare_app", pool_size=settings.pool_size)
     await database.open()
     async with database.reading() as session:
         policy = await load_policy(session)

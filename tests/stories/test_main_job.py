@@ -1,14 +1,16 @@
 """The whole job over real sockets: consent, blind token, default, question, receipt, proof."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.fixtures.service import RunningService, record_body
 
 from creditshare.client.bank import Problem
+from creditshare.ids import parse
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
-from tests.fixtures.service import RunningService, record_body
 
 BORROWER = "91999999DEM000014G"
 
@@ -49,7 +51,10 @@ def test_a_default_reported_blind_is_seen_with_consent_and_provable(service: Run
     assert asker.call("GET", f"/v1/queries/{answer.data['query_id']}").headers["cs-superseded"] == "withdrawn"
     after = asker.query(subject, purpose="pre_loan", consent_id=consent["consent_id"])
     assert after.data["match"] == "none"
-    use_three = lambda: asker.query(subject, purpose="pre_loan", consent_id=consent["consent_id"])  # noqa: E731
+
+    def use_three() -> object:
+        return asker.query(subject, purpose="pre_loan", consent_id=consent["consent_id"])
+
     assert refused(use_three) == "consent_exhausted"
 
 
@@ -73,8 +78,6 @@ def test_a_retry_gets_the_same_bytes_and_uses_nothing_twice(service: RunningServ
 
 
 def test_a_chinese_record_is_pending_until_its_notice_window_ends(service: RunningService) -> None:
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     lender, asker = service.admit("Lender", region="CN"), service.admit("Asker", region="CN")
     (subject,) = lender.tokenise([BORROWER])
     asker.tokenise([BORROWER])
@@ -95,15 +98,16 @@ def test_a_chinese_record_is_pending_until_its_notice_window_ends(service: Runni
     consent = asker.grant_consent(
         subject, kind="query", purposes=["pre_loan"], scopes=["defaults"], document=b"x", valid_days=90
     )
-    ask = lambda: asker.query(subject, purpose="pre_loan", consent_id=consent["consent_id"]).data  # noqa: E731
+
+    def ask() -> Any:
+        return asker.query(subject, purpose="pre_loan", consent_id=consent["consent_id"]).data
+
     assert ask()["match"] == "none"
     service.advance(days=17)
     assert ask()["match"] == "records"
 
 
 def test_rebuilding_an_answer_from_the_version_gives_the_stored_bytes(service: RunningService) -> None:
-    from creditshare.ids import parse  # noqa: PLC0415
-
     lender, asker = service.admit("Lender", region="US"), service.admit("Asker", region="US")
     (subject,) = lender.tokenise([BORROWER])
     asker.tokenise([BORROWER])
@@ -111,9 +115,7 @@ def test_rebuilding_an_answer_from_the_version_gives_the_stored_bytes(service: R
     consent = asker.grant_consent(
         subject, kind="query", purposes=["pre_loan"], scopes=["defaults", "amounts"], document=b"x"
     )
-    answer = asker.query(
-        subject, purpose="pre_loan", consent_id=consent["consent_id"], scopes=["defaults", "amounts"]
-    )
+    answer = asker.query(subject, purpose="pre_loan", consent_id=consent["consent_id"], scopes=["defaults", "amounts"])
     changes = {"reason": "wrong_amount", "changes": {"outstanding_principal": "1.00"}}
     lender.call("POST", f"/v1/records/{record['record_id']}/corrections", data=changes)
     assert asker.call("GET", f"/v1/queries/{answer.data['query_id']}").headers["cs-superseded"] == "corrected"

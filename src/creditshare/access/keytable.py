@@ -104,7 +104,9 @@ class KeyTable:
     async def _listen(self, woken: asyncio.Event) -> None:
         while True:
             with contextlib.suppress(psycopg.Error):
-                async with await psycopg.AsyncConnection.connect(self._database.conninfo, autocommit=True) as connection:
+                async with await psycopg.AsyncConnection.connect(
+                    self._database.conninfo, autocommit=True
+                ) as connection:
                     await connection.execute("LISTEN creditshare_keys")
                     async for _ in connection.notifies():
                         woken.set()

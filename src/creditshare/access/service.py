@@ -140,15 +140,15 @@ class Access:
             .on_conflict_do_nothing()
             .returning(func.clock_timestamp())
         )
-        now = (await session.execute(statement)).scalar_one_or_none()
+        now: datetime | None = (await session.execute(statement)).scalar_one_or_none()
         if now is None:
-            state = select(member_key.c.state, member_key.c.expires_at > func.clock_timestamp()).where(
+            state = select(member_key.c.state, (member_key.c.expires_at > func.clock_timestamp()).label("lives")).where(
                 member_key.c.kid == caller.kid
             )
             row = (await session.execute(state)).one_or_none()
-            if row is None or row[0] == "revoked":
+            if row is None or row.state == "revoked":
                 raise Refused("key_revoked")
-            raise Refused("replay_detected" if row[1] else "key_expired")
+            raise Refused("replay_detected" if row.lives else "key_expired")
         return now.astimezone(UTC) + self._clock.offset
 
     async def status_now(self, session: WriteSession, member_id: UUID) -> str:
@@ -253,7 +253,7 @@ def public_id(prefix: str, text: str) -> UUID:
         raise Refused("not_found") from None
 
 
-def _same(claim: Claim):  # type: ignore[no-untyped-def]  # noqa: ANN202  a SQLAlchemy condition
+def _same(claim: Claim):  # type: ignore[no-untyped-def]
     return and_(
         idempotency.c.member_id == claim.member_id,
         idempotency.c.route == claim.route,

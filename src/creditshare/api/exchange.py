@@ -14,7 +14,7 @@ dependencies, and nothing of a stranger's body shall be parsed.
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol, TypeVar
@@ -33,7 +33,7 @@ from creditshare.clock import Clock
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey
-from creditshare.errors import CreditshareError, IntegrityError, Malformed, Refused, Unavailable
+from creditshare.errors import IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import spell
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
@@ -110,7 +110,7 @@ def policy(**choices: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]
 class SignedRoute(APIRoute):
     """A route that only signed requests of members reach."""
 
-    def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's own handler in the exchange."""
         run_route = super().get_route_handler()
         chosen = getattr(self.endpoint, "exchange_policy", Policy())
@@ -143,6 +143,9 @@ class Exchange:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+        return await self._answer(caller, run_route)
+
+    async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         try:
             return await self._authenticated(caller, run_route)
         except Refused as refusal:
@@ -150,14 +153,13 @@ class Exchange:
         except Unavailable:
             log.warning("unavailable", action=self._action, request_id=self._request_id)
             return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
-        except IntegrityError as error:
+        except IntegrityError:
             # Told to the operator in full, to the member as nothing but a failure.
-            log.error("integrity", action=self._action, request_id=self._request_id, what=str(error))
+            log.exception("integrity", action=self._action, request_id=self._request_id)
             return self._signed_problem(caller, Refused("internal_error"), None)
-        except CreditshareError:
-            raise
-        except Exception as error:  # noqa: BLE001  the edge: nothing internal may leave, everything is logged
-            log.error("failed", action=self._action, request_id=self._request_id, kind=type(error).__name__, exc_info=True)
+        except Exception:
+            # The edge: whatever it was is logged, nothing internal leaves.
+            log.exception("failed", action=self._action, request_id=self._request_id)
             return self._signed_problem(caller, Refused("internal_error"), None)
 
     async def _authenticated(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -194,11 +196,9 @@ class Exchange:
         elif self._request.method != "GET":
             raise IntegrityError("an action without an event")
         await session.commit()
-        return self._signed(
-            work.caller, response.status_code, body, event.log_entry if event else None, work.headers
-        )
+        return self._signed(work.caller, response.status_code, body, event.log_entry if event else None, work.headers)
 
-    async def _again(self, work: Work, session: WriteSession, told: Any) -> Response:  # noqa: ANN401
+    async def _again(self, work: Work, session: WriteSession, told: Any) -> Response:
         """Tell the stored answer again: a new event, a new signature, the same bytes, nothing done twice."""
         keys = None
         if told.subject_id is not None:
@@ -326,7 +326,9 @@ class Exchange:
     def _finish(self, response: Response) -> Response:
         response.headers["Cache-Control"] = "no-store, no-transform"
         response.headers["X-Request-Id"] = self._request_id
-        REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(time.perf_counter() - self._began)
+        REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(
+            time.perf_counter() - self._began
+        )
         return response
 
 

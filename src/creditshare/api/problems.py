@@ -103,7 +103,10 @@ _EXPECTED: Final[dict[str, str]] = {
 
 
 def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, bytes, dict[str, str]]:
-    """Return status, body and headers of a refusal. ``language`` is an Accept-Language value; codes are never translated."""
+    """Return status, body and headers of a refusal.
+
+    ``language`` is an Accept-Language value; codes are never translated.
+    """
     reason = REASONS[refusal.code]
     status = STATUS[refusal.code]
     chinese = language.lower().lstrip().startswith("zh")

@@ -117,7 +117,7 @@ class SubjectIn(Strict):
         return BorrowerToken(self.suite, self.key_version, self.element)
 
 
-EXAMPLE_SUBJECT: Final = {"suite": "P256-SHA256", "key_version": 1, "element": EXAMPLE_ELEMENT}
+EXAMPLE_SUBJECT: Final[dict[str, Any]] = {"suite": "P256-SHA256", "key_version": 1, "element": EXAMPLE_ELEMENT}
 
 
 class EvaluateIn(Strict):
@@ -408,7 +408,15 @@ class RecordEventIn(Strict):
         extra="forbid", strict=True, json_schema_extra={"examples": [{"kind": "settled_full", "on": "2026-01-31"}]}
     )
     kind: Literal[
-        "forbearance", "default", "cured", "legal", "written_off", "recovered", "settled_full", "settled_partial", "sold"
+        "forbearance",
+        "default",
+        "cured",
+        "legal",
+        "written_off",
+        "recovered",
+        "settled_full",
+        "settled_partial",
+        "sold",
     ]
     on: Day
     amount: Amount | None = None

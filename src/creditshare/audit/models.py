@@ -1,6 +1,18 @@
 """Tables of the log (``../design/audit.md``). Constraints, triggers and grants stand in the migrations."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, LargeBinary, SmallInteger, Table, Text, Uuid, func
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
 
 from creditshare.storage.metadata import COORDINATOR, metadata
 

@@ -63,10 +63,7 @@ class Sequencer:
         if rows:
             await session.execute(
                 audit_leaf.insert(),
-                [
-                    {"idx": size + i, "event_id": row.event_id, "leaf_hash": row.leaf_hash}
-                    for i, row in enumerate(rows)
-                ],
+                [{"idx": size + i, "event_id": row.event_id, "leaf_hash": row.leaf_hash} for i, row in enumerate(rows)],
             )
             await session.execute(delete(audit_pending).where(audit_pending.c.seq.in_([row.seq for row in rows])))
         if extension.tiles:
@@ -84,4 +81,3 @@ class Sequencer:
     async def _has_checkpoint(session: WriteSession, size: int) -> bool:
         found = await session.execute(select(audit_checkpoint.c.size).where(audit_checkpoint.c.size == size))
         return found.first() is not None
-

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
+from sqlalchemy import func, select
+
 from creditshare.audit.models import audit_event, audit_opening, audit_pending
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.sealing import Box, Place
@@ -15,7 +17,6 @@ from creditshare.keys.custody import SubjectKeys
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.wire.leaf import LogEntry, body_payload, build_leaf, commit, leaf_hash
 from creditshare.wire.strict_json import canonical
-from sqlalchemy import func, select
 
 T = TypeVar("T")
 Group = Literal["meta", "subj", "body"]
@@ -110,7 +111,9 @@ class Audit:
             "request_id": actor.request_id,
             "sub": actor.sub,
         }
-        subj = {**entry.references, "subject": str(entry.subject.subject_id)} if entry.subject else dict(entry.references)
+        subj = (
+            {**entry.references, "subject": str(entry.subject.subject_id)} if entry.subject else dict(entry.references)
+        )
         payloads: dict[Group, bytes] = {
             "meta": canonical(meta),
             "subj": canonical(subj) if subj else b"",

@@ -136,7 +136,12 @@ def operators_of(data: Path) -> tuple[Identity, Identity]:
 
 
 def admit(
-    operators: tuple[Client, Client], name: str, role: str, region: str, file: Path, evaluations_per_day: int | None = None
+    operators: tuple[Client, Client],
+    name: str,
+    role: str,
+    region: str,
+    file: Path,
+    evaluations_per_day: int | None = None,
 ) -> Identity:
     """Admit one institution: proposed by one operator, approved by the other, its key enrolled by code and proof."""
     if file.exists():
@@ -175,7 +180,7 @@ def step(text: str) -> None:
     out.print(f"  [green]✓[/green] {text}", highlight=False)
 
 
-def expect_refusal(code: str, act: Any) -> None:  # noqa: ANN401  any call without arguments
+def expect_refusal(code: str, act: Any) -> None:
     """Do something that must be refused with exactly this code."""
     try:
         act()
@@ -226,9 +231,7 @@ def tell_story(cast: Cast, data: Path) -> None:
         step("asked about another borrower under the same consent: refused, consent_missing")
         refuse_tampering(asker, told_by_asker, consent_id)
         asker.call("POST", f"/v1/consents/{consent_id}/revocation", data={})
-        expect_refusal(
-            "consent_revoked", lambda: asker.query(told_by_asker, purpose="pre_loan", consent_id=consent_id)
-        )
+        expect_refusal("consent_revoked", lambda: asker.query(told_by_asker, purpose="pre_loan", consent_id=consent_id))
         step("the consent was revoked; the very next question was refused, consent_revoked")
         evidence_file = data / "evidence.json"
         asker.evidence(answer).save(evidence_file)
@@ -240,7 +243,12 @@ def refuse_tampering(asker: Client, subject: dict[str, Any], consent_id: str) ->
     body = {"subject": subject, "purpose": "pre_loan", "consent_id": consent_id, "scopes": ["defaults"]}
     signed = asker.sign("POST", "/v1/queries", data=body)
     changed = SignedRequest(
-        signed.method, signed.path, signed.query, signed.headers, signed.body.replace(b"pre_loan", b"pre-loan"), signed.token
+        signed.method,
+        signed.path,
+        signed.query,
+        signed.headers,
+        signed.body.replace(b"pre_loan", b"pre-loan"),
+        signed.token,
     )
     if asker.send(changed).data["code"] != "digest_mismatch":
         raise VerificationFailed("a changed body was not noticed")
@@ -258,7 +266,7 @@ def verify_offline(evidence_file: Path) -> None:
         step(f"offline: {line}")
 
 
-def example_record(subject: dict[str, Any], today: Any, consent_id: str, source: random.Random) -> dict[str, Any]:  # noqa: ANN401
+def example_record(subject: dict[str, Any], today: Any, consent_id: str, source: random.Random) -> dict[str, Any]:
     """Return a default as a Chinese lender reports it: noticed 20 days ago, more than 90 days overdue."""
     overdue = today - timedelta(days=120)
     return {

@@ -122,7 +122,9 @@ def load_loans(url: str, operators: tuple[Identity, Identity], data: Path, path:
 
 def bar() -> Progress:
     """Return a progress bar that shows count and time."""
-    return Progress(TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out)
+    return Progress(
+        TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
+    )
 
 
 def _tokenise(
@@ -152,7 +154,7 @@ def _report(
     chosen: dict[str, list[Loan]],
     tokens: dict[str, dict[str, Any]],
     tally: Tally,
-    errors: Any,  # noqa: ANN401  an open text file
+    errors: Any,
 ) -> None:
     """Report every charged-off loan, in date order."""
     due = [(name, loan) for name, loans in chosen.items() for loan in loans if loan["status"] == CHARGED_OFF]

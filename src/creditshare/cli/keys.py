@@ -19,7 +19,8 @@ keys = typer.Typer(no_args_is_help=True, help="Make, enrol and look after keys."
 
 @keys.command("new")
 def new(
-    file: Annotated[Path, typer.Option("--out", help="Where to write the private key (mode 0600).")], as_json: AsJson = False
+    file: Annotated[Path, typer.Option("--out", help="Where to write the private key (mode 0600).")],
+    as_json: AsJson = False,
 ) -> None:
     """Make a P-256 key. The file never leaves you; its kid is what the operator may be told."""
     key = SigningKey.generate()
@@ -50,7 +51,18 @@ def status(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False)
     """Show the versions of the service's own keys; never a secret."""
     os.environ["CREDITSHARE_DATA"] = str(data)
     keyring = keyring_file(Settings()).load()
-    names = ("kek", "pepper", "tokeniser", "signing", "log", "log_opening", "service", "handle", "reference", "fingerprint")
+    names = (
+        "kek",
+        "pepper",
+        "tokeniser",
+        "signing",
+        "log",
+        "log_opening",
+        "service",
+        "handle",
+        "reference",
+        "fingerprint",
+    )
     versions = {name: {"current": keyring.current(name), "kept": keyring.versions(name)} for name in names}
     lines = "\n".join(f"{name}: version {v['current']} of {', '.join(v['kept'])}" for name, v in versions.items())
     show(versions, as_json=as_json, line=lines)

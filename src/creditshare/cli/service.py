@@ -38,7 +38,10 @@ openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
 
 
 def prepare(settings: Settings) -> bool:
-    """Start the embedded database if there is none of one's own, migrate, make the keys. Returns whether it started it."""
+    """Start the embedded database unless there is one of one's own, migrate, make the keys.
+
+    Returns whether this call started the database, so that the caller stops what it started.
+    """
     started = embedded_postgres(settings).start() if settings.embedded else False
     if settings.embedded or settings.mode == "sandbox":
         schema.upgrade(database_url(settings, "owner"))
@@ -172,5 +175,3 @@ def export(
         elif not path.exists() or json.loads(path.read_text()) != json.loads(json.dumps(document)):
             out.print(f"{path} is not what the code generates: run `make openapi`")
             raise typer.Exit(1)
-
-

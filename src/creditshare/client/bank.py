@@ -69,7 +69,9 @@ class Client:
 
     # Signed calls
 
-    def sign(self, method: str, path: str, *, query: str = "", data: object = None, key: str | None = None) -> SignedRequest:
+    def sign(
+        self, method: str, path: str, *, query: str = "", data: object = None, key: str | None = None
+    ) -> SignedRequest:
         """Build a signed request without sending it; ``key`` is the idempotency key, made where a POST lacks one."""
         if self.identity is None:
             raise VerificationFailed("this client has no identity to sign with")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from creditshare.crypto.digests import sha256_b64url
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey, VerifyingKey
 from creditshare.errors import VerificationFailed
 from creditshare.wire.answers import AnswerClaims, verify_answer
-from creditshare.crypto.digests import sha256_b64url
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.requests import sign_request
 
@@ -65,7 +65,7 @@ class SignedAnswer:
     request: SignedRequest
 
     @property
-    def data(self) -> Any:  # noqa: ANN401  whatever JSON the answer holds
+    def data(self) -> Any:
         """The answer's JSON."""
         return json.loads(self.body) if self.body else None
 

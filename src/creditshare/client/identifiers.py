@@ -11,7 +11,18 @@ from stdnum.cn import ric, uscc
 from creditshare.errors import Malformed
 
 IdType = Literal["uscc", "cnid", "lei"]
-_CHECKS: Final = {"uscc": uscc.is_valid, "cnid": ric.is_valid, "lei": lei.is_valid}
+LEI_LENGTH: Final = 20  # ISO 17442-1; the library checks the check digits only
+
+
+def _is_lei(text: str) -> bool:
+    return len(text) == LEI_LENGTH and bool(lei.is_valid(text))
+
+
+_CHECKS: Final = {
+    "uscc": uscc.is_valid,
+    "cnid": ric.is_valid,
+    "lei": lambda text: len(text) == LEI_LENGTH and lei.is_valid(text),
+}
 _LEGACY_USCC: Final = re.compile(r"[0-9A-Z]{8}M000[0-9A-Z]{6}")
 
 

@@ -75,7 +75,9 @@ class Consents:
         self._check(terms, now)
         state = await self._subjects.resolve(session, terms.subject, member_id, now=now)
         consent_id = uuid7(now)
-        index = hmac.digest(self._reference_key, length_prefixed(b"evidence", member_id.bytes, terms.evidence.digest.encode()), "sha256")
+        index = hmac.digest(
+            self._reference_key, length_prefixed(b"evidence", member_id.bytes, terms.evidence.digest.encode()), "sha256"
+        )
         first = await session.execute(
             insert(consent_evidence)
             .values(digest_index=index, consent_id=consent_id)
@@ -85,7 +87,9 @@ class Consents:
         if first.first() is None:
             raise Refused(
                 "validation_failed",
-                fields=[FieldError("/evidence/digest", "used_before", "a document's digest serves for one consent only")],
+                fields=[
+                    FieldError("/evidence/digest", "used_before", "a document's digest serves for one consent only")
+                ],
             )
         state = await self._subjects.advance(session, state)
         values: dict[str, Any] = {
@@ -117,7 +121,9 @@ class Consents:
         await session.execute(consent.insert().values(values))
         await session.execute(consent_lookup.insert().values(consent_id=consent_id, subject_id=state.subject_id))
         held = Held(
-            open_consent(state.keys, {**values, "uses": 0, "window_start": None, "window_used": 0}, version=state.version),
+            open_consent(
+                state.keys, {**values, "uses": 0, "window_start": None, "window_used": 0}, version=state.version
+            ),
             terms.evidence,
         )
         return Recorded(held, self._entry("grant_consent", state.keys, consent_id, kind=terms.kind))
@@ -151,15 +157,17 @@ class Consents:
         shown = await self.show(session, member_id, consent_id)
         return Recorded(shown.value, self._entry(f"{change}_consent", keys, consent_id))
 
-    async def for_report(
-        self, session: ReadSession, keys: SubjectKeys, consent_id: UUID
-    ) -> Consent | None:
+    async def for_report(self, session: ReadSession, keys: SubjectKeys, consent_id: UUID) -> Consent | None:
         """Return the consent of this borrower with this id, if there is one, for the rules to judge."""
         row = (
-            await session.execute(
-                select(consent).where(consent.c.subject_id == keys.subject_id, consent.c.consent_id == consent_id)
+            (
+                await session.execute(
+                    select(consent).where(consent.c.subject_id == keys.subject_id, consent.c.consent_id == consent_id)
+                )
             )
-        ).mappings().one_or_none()
+            .mappings()
+            .one_or_none()
+        )
         return None if row is None else open_consent(keys, dict(row), version=None)
 
     def _check(self, terms: Terms, now: datetime) -> None:
@@ -185,15 +193,17 @@ class Consents:
             raise Refused("not_found")
         return UUID(str(subject_id))
 
-    async def _own(
-        self, session: ReadSession, member_id: UUID, consent_id: UUID
-    ) -> tuple[SubjectKeys, dict[str, Any]]:
+    async def _own(self, session: ReadSession, member_id: UUID, consent_id: UUID) -> tuple[SubjectKeys, dict[str, Any]]:
         subject_id = await self._subject_of(session, consent_id)
         row = (
-            await session.execute(
-                select(consent).where(consent.c.subject_id == subject_id, consent.c.consent_id == consent_id)
+            (
+                await session.execute(
+                    select(consent).where(consent.c.subject_id == subject_id, consent.c.consent_id == consent_id)
+                )
             )
-        ).mappings().one_or_none()
+            .mappings()
+            .one_or_none()
+        )
         if row is None or row["member_id"] != member_id:
             raise Refused("not_found")
         state = await self._subjects.read(session, subject_id)

@@ -95,10 +95,7 @@ def multiply(scalar: int, point: Point) -> Point:
         raise Malformed("a scalar is neither 0 nor 1 nor -1")
     public = ec.EllipticCurvePublicNumbers(point[0], point[1], _CURVE).public_key()
     x1 = int.from_bytes(_private(k).exchange(ec.ECDH(), public), "big")
-    if k + 1 == N - 1:
-        x2 = point[0]
-    else:
-        x2 = int.from_bytes(_private(k + 1).exchange(ec.ECDH(), public), "big")
+    x2 = point[0] if k == N - 2 else int.from_bytes(_private(k + 1).exchange(ec.ECDH(), public), "big")
     x, y = point
     if x1 == x:  # k·P = ±P happens only for the scalars refused above
         raise Malformed("the product has no recoverable coordinate")

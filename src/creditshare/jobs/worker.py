@@ -62,24 +62,22 @@ class Worker:
 
 async def flush_tallies(session: WriteSession, audit: Audit, *, before: datetime) -> int:
     """Turn the counted refusals of past minutes into one event each; return how many."""
-    rows = (
-        await session.execute(select(refusal_tally).where(refusal_tally.c.minute < before).with_for_update())
-    ).all()
+    rows = (await session.execute(select(refusal_tally).where(refusal_tally.c.minute < before).with_for_update())).all()
     for row in rows:
-        entry = Entry("refusals", details={"count": row.count, "minute": int(row.minute.timestamp())})
+        entry = Entry("refusals", details={"count": row["count"], "minute": int(row["minute"].timestamp())})
         event = audit.compose(
             entry,
-            actor=Actor(spell("mem", row.member_id)),
+            actor=Actor(spell("mem", row["member_id"])),
             exchange=ExchangeDigests(),
             now=datetime.now(UTC),
-            outcome=row.code,
+            outcome=row["code"],
         )
         await audit.append(session, event)
         await session.execute(
             delete(refusal_tally).where(
-                refusal_tally.c.member_id == row.member_id,
-                refusal_tally.c.code == row.code,
-                refusal_tally.c.minute == row.minute,
+                refusal_tally.c.member_id == row["member_id"],
+                refusal_tally.c.code == row["code"],
+                refusal_tally.c.minute == row["minute"],
             )
         )
     return len(rows)

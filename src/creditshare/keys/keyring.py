@@ -106,7 +106,9 @@ class Keyring:
         for version in self.versions("kek"):
             name = key_id("kek", version)
             if name == wrapped.wrapping_key_id:
-                return Box.of(self.secret("kek", version), key_id=name).open(Place("subject", "dek", row_id), wrapped.data)
+                return Box.of(self.secret("kek", version), key_id=name).open(
+                    Place("subject", "dek", row_id), wrapped.data
+                )
         raise IntegrityError("the key file does not hold the key that wraps this borrower's key")
 
     def describe(self) -> str:
@@ -135,7 +137,9 @@ class KeyringFile:
         try:
             stored = json.loads(self._path.read_bytes())
         except FileNotFoundError:
-            raise ConfigurationError(f"there is no key file at {self._path}; start the service once to make it") from None
+            raise ConfigurationError(
+                f"there is no key file at {self._path}; start the service once to make it"
+            ) from None
         except ValueError:
             raise ConfigurationError(f"the key file {self._path} is not readable; restore it from its backup") from None
         if "sealed" not in stored:
@@ -182,4 +186,6 @@ class KeyringFile:
     def _file_box(self, salt: bytes) -> Box:
         if not self._passphrase:
             raise ConfigurationError("the passphrase file is empty")
-        return Box.of(Scrypt(salt=salt, length=KEY_BYTES, n=SCRYPT_COST, r=8, p=1).derive(self._passphrase), key_id=_FILE_KEY_ID)
+        return Box.of(
+            Scrypt(salt=salt, length=KEY_BYTES, n=SCRYPT_COST, r=8, p=1).derive(self._passphrase), key_id=_FILE_KEY_ID
+        )

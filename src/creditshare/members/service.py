@@ -161,7 +161,9 @@ class Members:
 
     async def keys_of(self, session: ReadSession, member_id: UUID) -> list[Key]:
         """Return a member's keys, newest first; public keys are kept for ever."""
-        query = select(member_key).where(member_key.c.member_id == member_id).order_by(member_key.c.registered_at.desc())
+        query = (
+            select(member_key).where(member_key.c.member_id == member_id).order_by(member_key.c.registered_at.desc())
+        )
         return [_key(row) for row in (await session.execute(query)).mappings()]
 
     # Two people
@@ -169,8 +171,15 @@ class Members:
     async def apply(
         self, session: WriteSession, by: UUID, application: Application, *, bootstrap_key: bool, now: datetime
     ) -> Recorded[Member]:
-        """Propose an institution. In production bootstrap keys may admit operators only, and no lender while they live."""
-        if self._production and application.role != "operator" and (bootstrap_key or await self._bootstrap_lives(session, now)):
+        """Propose an institution.
+
+        In production bootstrap keys may admit operators only, and nobody a lender while they live.
+        """
+        if (
+            self._production
+            and application.role != "operator"
+            and (bootstrap_key or await self._bootstrap_lives(session, now))
+        ):
             raise Refused("state_conflict", extra={"hint": "admit two operators first; bootstrap keys must have ended"})
         if self._production and application.key_thumbprint is None:
             raise Refused(
@@ -197,7 +206,14 @@ class Members:
         return Recorded(await self.get(session, member_id), _entry("apply_member", member_id))
 
     async def propose(
-        self, session: WriteSession, member_id: UUID, action: ProposalAction, terms: Mapping[str, Any], *, by: UUID, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        action: ProposalAction,
+        terms: Mapping[str, Any],
+        *,
+        by: UUID,
+        now: datetime,
     ) -> Recorded[Proposal]:
         """Propose a change that needs a second person."""
         current = await self.get(session, member_id)
@@ -253,7 +269,14 @@ class Members:
         return None
 
     async def _propose(
-        self, session: WriteSession, member_id: UUID, action: ProposalAction, terms: Mapping[str, Any], *, by: UUID, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        action: ProposalAction,
+        terms: Mapping[str, Any],
+        *,
+        by: UUID,
+        now: datetime,
     ) -> Proposal:
         proposal = Proposal(uuid7(now), member_id, action, dict(terms), now + PROPOSAL_LIFE)
         await session.execute(
@@ -277,7 +300,7 @@ class Members:
 
     # One person, because it must be quick
 
-    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID, now: datetime) -> Recorded[Member]:
+    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID) -> Recorded[Member]:
         """Suspend a member at once: it may still correct and answer disputes, not ask."""
         if member_id == by:
             raise Refused("state_conflict")
@@ -295,17 +318,29 @@ class Members:
     # Keys
 
     async def enrol_first(
-        self, session: WriteSession, member_id: UUID, *, jwk: Mapping[str, Any], proof: str, code: str, issuer: str, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        *,
+        jwk: Mapping[str, Any],
+        proof: str,
+        code: str,
+        issuer: str,
+        now: datetime,
     ) -> Recorded[Key]:
         """Register a member's first key by its one-time code and proof of possession."""
         row = (
-            await session.execute(
-                select(enrolment, member.c.key_thumbprint, member.c.status)
-                .join(member, member.c.member_id == enrolment.c.member_id)
-                .where(enrolment.c.member_id == member_id)
-                .with_for_update()
+            (
+                await session.execute(
+                    select(enrolment, member.c.key_thumbprint, member.c.status)
+                    .join(member, member.c.member_id == enrolment.c.member_id)
+                    .where(enrolment.c.member_id == member_id)
+                    .with_for_update()
+                )
             )
-        ).mappings().one_or_none()
+            .mappings()
+            .one_or_none()
+        )
         if row is None or row["used_at"] is not None or row["expires_at"] <= now or _too_many_tries(row, now):
             raise Refused("enrolment_code_invalid")
         if not hmac.compare_digest(row["code_hash"], _hash_code(code)):
@@ -315,23 +350,39 @@ class Members:
             raise Refused("proof_invalid")
         await session.execute(update(enrolment).where(enrolment.c.member_id == member_id).values(used_at=now))
         await session.execute(
-            update(member).where(member.c.member_id == member_id, member.c.status == "certified").values(status="active")
+            update(member)
+            .where(member.c.member_id == member_id, member.c.status == "certified")
+            .values(status="active")
         )
         added = await self._add_key(session, member_id, key, registered_by=None, now=now)
         return Recorded(added, _entry("enrol_first_key", member_id, kid=key.kid))
 
     async def count_wrong_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> None:
         """Remember a wrong enrolment code; after ten in an hour even the right one is refused until the hour ends."""
-        row = (await session.execute(select(enrolment).where(enrolment.c.member_id == member_id).with_for_update())).mappings().one()
+        row = (
+            (await session.execute(select(enrolment).where(enrolment.c.member_id == member_id).with_for_update()))
+            .mappings()
+            .one()
+        )
         fresh = row["tries_since"] is None or row["tries_since"] <= now - timedelta(hours=1)
         await session.execute(
             update(enrolment)
             .where(enrolment.c.member_id == member_id)
-            .values(wrong_tries=1 if fresh else row["wrong_tries"] + 1, tries_since=now if fresh else row["tries_since"])
+            .values(
+                wrong_tries=1 if fresh else row["wrong_tries"] + 1, tries_since=now if fresh else row["tries_since"]
+            )
         )
 
     async def add_key(
-        self, session: WriteSession, member_id: UUID, *, jwk: Mapping[str, Any], proof: str, by_kid: str, issuer: str, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        *,
+        jwk: Mapping[str, Any],
+        proof: str,
+        by_kid: str,
+        issuer: str,
+        now: datetime,
     ) -> Recorded[Key]:
         """Register a further key: proof of possession of the new one, the request signed by a live one."""
         key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
@@ -339,12 +390,25 @@ class Members:
         return Recorded(added, _entry("add_key", member_id, kid=key.kid))
 
     async def revoke_key(
-        self, session: WriteSession, member_id: UUID, kid: str, *, reason: str, since: datetime | None, now: datetime, by_kid: str
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        kid: str,
+        *,
+        reason: str,
+        since: datetime | None,
+        now: datetime,
+        by_kid: str,
     ) -> Recorded[Key]:
-        """Revoke a key. No key revokes the last other live one. ``compromise`` with ``since`` also revokes what it registered since."""
+        """Revoke a key; no key revokes the last other live one.
+
+        ``compromise`` with ``since`` also revokes what it registered since then.
+        """
         rows = (
-            await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update())
-        ).mappings().all()
+            (await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update()))
+            .mappings()
+            .all()
+        )
         keys = {row["kid"]: _key(row) for row in rows}
         target = keys.get(kid)
         if target is None:
@@ -401,7 +465,13 @@ class WrongCode(Refused):
 
 
 async def insert_key(
-    session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, bootstrap: bool, now: datetime
+    session: WriteSession,
+    member_id: UUID,
+    key: VerifyingKey,
+    *,
+    registered_by: str | None,
+    bootstrap: bool,
+    now: datetime,
 ) -> Key:
     """Insert a public key; ``key_exists`` if any member ever registered it."""
     values = {

@@ -59,9 +59,13 @@ class History:
         return fold([event for at, event in self.events if version is None or at <= version], until=until)
 
 
-def seal_event(keys: SubjectKeys, salt: bytes, record_id: UUID, *, event_no: int, version: int, event: Happened) -> EventRow:
+def seal_event(
+    keys: SubjectKeys, salt: bytes, record_id: UUID, *, event_no: int, version: int, event: Happened
+) -> EventRow:
     """Seal an event under its record's key and MAC it in its place in the borrower's chain."""
-    sealed = keys.record_box(record_id, salt).seal(_place(record_id, event_no), _HAPPENED.dump_json(event, exclude_none=True))
+    sealed = keys.record_box(record_id, salt).seal(
+        _place(record_id, event_no), _HAPPENED.dump_json(event, exclude_none=True)
+    )
     return EventRow(event_no, record_id, version, sealed, _event_mac(keys, record_id, event_no, version, sealed))
 
 

@@ -1,6 +1,17 @@
 """Tables of default records: ids, member, lifecycle and visible_from in clear, all else in one sealed blob."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 
 from creditshare.storage.metadata import SUBJECT, VALUE, metadata
 

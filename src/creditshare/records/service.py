@@ -55,7 +55,14 @@ class Records:
         self._reference_key = reference_key
 
     async def submit(
-        self, session: WriteSession, member_id: UUID, admitted: tuple[str, ...], token: BorrowerToken, report: Report, *, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        admitted: tuple[str, ...],
+        token: BorrowerToken,
+        report: Report,
+        *,
+        now: datetime,
     ) -> Recorded[Held]:
         """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
         where = jurisdiction(report.region)
@@ -121,7 +128,14 @@ class Records:
         return await self._change(session, member_id, record_id, event, action="advance_record", now=now)
 
     async def correct(
-        self, session: WriteSession, member_id: UUID, record_id: UUID, *, changes: Mapping[str, Any], reason: str, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        record_id: UUID,
+        *,
+        changes: Mapping[str, Any],
+        reason: str,
+        now: datetime,
     ) -> Recorded[Held]:
         """Replace fields that were wrong. What identifies the record stays: borrower, account, role."""
 
@@ -152,7 +166,7 @@ class Records:
         histories, _ = await self._all(session, state)
         return histories
 
-    async def _change(  # type: ignore[no-untyped-def]  # noqa: ANN202
+    async def _change(  # type: ignore[no-untyped-def]
         self, session: WriteSession, member_id: UUID, record_id: UUID, make_event, *, action: str, now: datetime
     ) -> Recorded[Held]:
         state = await self._subjects.lock(session, await self._subject_of(session, record_id))
@@ -208,9 +222,7 @@ class Records:
         except Malformed:
             raise Refused("consent_missing") from None
         consent = await self._consents.for_report(session, state.keys, consent_id)
-        reason = consent_rules.refusal(
-            consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now
-        )
+        reason = consent_rules.refusal(consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now)
         if reason is not None:
             raise Refused(reason)
 

@@ -37,7 +37,8 @@ LEFT JOIN LATERAL (
            array_agg(mac ORDER BY event_no) AS event_macs
     FROM record_event WHERE subject_id = s.subject_id) e ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(record_id ORDER BY record_id) AS records, array_agg(member_id ORDER BY record_id) AS record_members,
+    SELECT array_agg(record_id ORDER BY record_id) AS records,
+           array_agg(member_id ORDER BY record_id) AS record_members,
            array_agg(lifecycle ORDER BY record_id) AS record_lifecycles,
            array_agg(visible_from ORDER BY record_id) AS record_visible
     FROM record_current WHERE subject_id = s.subject_id) r ON true

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
@@ -99,6 +99,8 @@ class Sharing:
         index = self._subjects.index(token)
         for _ in range(TRIES):
             seen = await self._questions.read(_read_parameters(caller, claim, index, question))  # 1
+            if seen is None:
+                raise Refused("key_revoked")
             _require_key(seen)
             if seen["fingerprint"] is not None:
                 if not hmac.compare_digest(seen["fingerprint"], claim.fingerprint):
@@ -111,9 +113,7 @@ class Sharing:
             )
             if isinstance(decision, Refusal) or state is None:
                 raise Refused(decision.reason if isinstance(decision, Refusal) else "consent_missing")
-            asking = Asking(
-                uuid7(now), caller.member_id, question, decision, now, state.version, self._policy.version
-            )
+            asking = Asking(uuid7(now), caller.member_id, question, decision, now, state.version, self._policy.version)
             body = compose(asking, _histories(state, seen), handle_key=self._handle_key)  # 3
             event = self._audit.compose(
                 _entry("query", state.keys, asking),
@@ -152,9 +152,7 @@ class Sharing:
         row, state = await self._stored(session, query_id)
         stored = _open_stored(state.keys, row)
         histories = await self._records.histories(session, state)
-        return str(stored["body"]).encode(), compose(
-            _asking_again(row, stored), histories, handle_key=self._handle_key
-        )
+        return str(stored["body"]).encode(), compose(_asking_again(row, stored), histories, handle_key=self._handle_key)
 
     def _open(self, seen: Mapping[str, Any]) -> tuple[SubjectState | None, Consent | None]:
         if seen["subject_id"] is None or seen["dek"] is None:
@@ -171,7 +169,7 @@ class Sharing:
         }
         return state, open_consent(state.keys, row, version=state.version)
 
-    async def _stored(self, session: ReadSession, query_id: UUID) -> tuple[Mapping[str, Any], SubjectState]:
+    async def _stored(self, session: ReadSession, query_id: UUID) -> tuple[RowMapping, SubjectState]:
         found = await session.execute(
             select(query_answer)
             .join(query_lookup, query_lookup.c.subject_id == query_answer.c.subject_id)
@@ -183,8 +181,8 @@ class Sharing:
         return row, await self._subjects.read(session, row["subject_id"])
 
 
-def _require_key(seen: dict[str, Any] | None) -> None:
-    if seen is None or seen["key_state"] == "revoked":
+def _require_key(seen: Mapping[str, Any]) -> None:
+    if seen["key_state"] == "revoked":
         raise Refused("key_revoked")
     if not seen["key_lives"]:
         raise Refused("key_expired")
@@ -201,7 +199,14 @@ def _read_parameters(caller: Caller, claim: Claim, index: bytes, question: Quest
 
 
 def _write_parameters(
-    caller: Caller, claim: Claim, asking: Asking, consent: Consent | None, state: SubjectState, body: bytes, *, skew_s: int
+    caller: Caller,
+    claim: Claim,
+    asking: Asking,
+    consent: Consent | None,
+    state: SubjectState,
+    body: bytes,
+    *,
+    skew_s: int,
 ) -> dict[str, Any]:
     frequency = consent.frequency if consent else None
     stored = canonical(
@@ -257,7 +262,7 @@ def _histories(state: SubjectState, seen: Mapping[str, Any]) -> list[History]:
     )
 
 
-def _open_stored(keys: SubjectKeys, row: Mapping[str, Any]) -> dict[str, Any]:
+def _open_stored(keys: SubjectKeys, row: RowMapping) -> dict[str, Any]:
     if row["sealed"] is None:
         raise Refused("erased")
     stored = decode(keys.box("answer").open(seal_place("query_answer", "sealed", row["query_id"]), row["sealed"]))
@@ -266,7 +271,7 @@ def _open_stored(keys: SubjectKeys, row: Mapping[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def _asking_again(row: Mapping[str, Any], stored: Mapping[str, Any]) -> Asking:
+def _asking_again(row: RowMapping, stored: Mapping[str, Any]) -> Asking:
     as_of = datetime.fromisoformat(stored["as_of"]) if stored["as_of"] else None
     question = Question(stored["purpose"], row["consent_id"], tuple(stored["scopes"]), as_of)
     granted = grant(question)

@@ -1,6 +1,18 @@
 """Tables of borrowers, as random ids with a wrapped key."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 
 from creditshare.storage.metadata import COORDINATOR, SUBJECT, VALUE, metadata
 

@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 from sqlalchemy.dialects.postgresql import insert
 
-from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_decode
 from creditshare.crypto.p256 import decode_point
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
@@ -91,7 +90,9 @@ class Subjects:
             .returning(subject_index.c.subject_id)
         )
         if taken.first() is not None:
-            element = keys.box("element").seal(seal_place("subject", "element", subject_id), element_bytes(token.element))
+            element = keys.box("element").seal(
+                seal_place("subject", "element", subject_id), element_bytes(token.element)
+            )
             await session.execute(
                 subject.insert().values(
                     subject_id=subject_id,
@@ -132,7 +133,7 @@ class Subjects:
         row = (await session.execute(select(subject).where(subject.c.subject_id == subject_id))).one_or_none()
         return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
 
-    def opened(self, row: Mapping[str, object] | None) -> SubjectState:
+    def opened(self, row: Mapping[str, object] | RowMapping | None) -> SubjectState:
         """Open a borrower's row: unwrap its key and check its seal."""
         if row is None:
             raise Refused("not_found")
@@ -158,7 +159,12 @@ class Subjects:
         return SubjectState(subject_id, version, count, chain, last, keys)
 
     async def advance(
-        self, session: WriteSession, state: SubjectState, *, event_macs: Sequence[bytes] = (), at: datetime | None = None
+        self,
+        session: WriteSession,
+        state: SubjectState,
+        *,
+        event_macs: Sequence[bytes] = (),
+        at: datetime | None = None,
     ) -> SubjectState:
         """Bump the version, extend the chain by new record events, and seal the row anew."""
         chain = state.chain

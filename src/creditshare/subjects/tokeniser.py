@@ -85,7 +85,9 @@ class Tokeniser:
             insert(member_budget)
             .from_select(
                 ["member_id", "day", "evaluated_today", "evaluated"],
-                select(literal(member_id), literal(today), literal(count), literal(count)).where(literal(count) <= per_day),
+                select(literal(member_id), literal(today), literal(count), literal(count)).where(
+                    literal(count) <= per_day
+                ),
             )
             .on_conflict_do_update(
                 index_elements=["member_id"],

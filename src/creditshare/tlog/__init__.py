@@ -18,7 +18,8 @@ them::
     rows = {read: fetch(read) for read in wanted}
     proof = merkle.fold_proof(plan, tiles.evaluate(plan.nodes, rows))
 
-**What is stored.** Level-0 leaf hashes by index, and for each *full* tile (256 hashes) its hashes and its root. A partial
+**What is stored.** Level-0 leaf hashes by index, and for each *full* tile (256 hashes) its hashes and its root. A
+partial
 tile is a prefix of a row that is there anyway, so it is rendered and never stored, and nothing is ever rewritten.
 
 =================  ==============================================================================================
@@ -30,7 +31,8 @@ tile is a prefix of a row that is there anyway, so it is rendered and never stor
 ``spelling``       the one spelling of numbers and bytes that the parsers accept
 =================  ==============================================================================================
 
-**Errors.** ``Malformed``: bytes from outside do not have the prescribed form. ``VerificationFailed``: the form is right, the
+**Errors.** ``Malformed``: bytes from outside do not have the prescribed form. ``VerificationFailed``: the form is
+right, the
 claim does not hold. ``IntegrityError``: rows that the caller's storage handed over are missing or cut. ``ValueError``:
 the caller asked for a plan that cannot exist (index outside the tree); check a visitor's numbers before planning.
 

@@ -44,8 +44,8 @@ class Node:
 class ProofPlan:
     """What a proof is made of, before anything is fetched.
 
-    ``entries`` has one element per proof hash, in proof order. Each element lists, left to right, the perfect nodes that
-    fold to that hash: one node, or several where the hash covers the ragged right edge of the tree.
+    ``entries`` has one element per proof hash, in proof order. Each element lists, left to right, the perfect nodes
+    that fold to that hash: one node, or several where the hash covers the ragged right edge of the tree.
     """
 
     entries: tuple[tuple[Node, ...], ...]

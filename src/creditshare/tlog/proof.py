@@ -1,7 +1,8 @@
-"""An inclusion proof that travels with the checkpoint it refers to, and can be verified years later without the service.
+"""An inclusion proof that travels with the checkpoint it refers to, and can be verified years later without the
+service.
 
-Two spellings: the JSON of ``GET /audit/v1/proof/inclusion`` and the C2SP tlog-proof text. Readers are strict about every
-value they use; unknown JSON members are ignored, because our answers may grow. Left out: whether the leaf says
+Two spellings: the JSON of ``GET /audit/v1/proof/inclusion`` and the C2SP tlog-proof text. Readers are strict about
+every value they use; unknown JSON members are ignored, because our answers may grow. Left out: whether the leaf says
 what its holder believes. Who has the leaf's bytes compares ``merkle.leaf_hash(leaf)`` with ``leaf_hash`` and reads the
 event's id from the leaf.
 """
@@ -38,8 +39,8 @@ _MAX_EVENT_ID = 128
 class InclusionProof:
     """The claim that leaf number ``index`` of the log at ``size`` leaves has the hash ``leaf_hash``.
 
-    ``hashes`` are the 32-byte proof entries from the leaf's sibling upwards, ``checkpoint`` is the signed note of exactly
-    ``size`` leaves. Neither ``event_id`` nor ``extra`` (opaque bytes of the text form; empty when absent) is
+    ``hashes`` are the 32-byte proof entries from the leaf's sibling upwards, ``checkpoint`` is the signed note of
+    exactly ``size`` leaves. Neither ``event_id`` nor ``extra`` (opaque bytes of the text form; empty when absent) is
     covered by the proof. Raises ``Malformed`` for a value that has no spelling.
     """
 

@@ -34,7 +34,9 @@ The length is that of ``partial_widths(size)``: 0 for the empty tree, 1 up to 25
 
 @dataclass(frozen=True, slots=True, order=True)
 class Read:
-    """``count`` hashes beginning at ``start``: of the leaves (level 0) or of the roots of full tiles of ``level - 1``."""
+    """``count`` hashes beginning at ``start``: of the leaves (level 0) or of the roots of full tiles of ``level -
+    1``.
+    """
 
     level: int
     start: int
@@ -204,8 +206,8 @@ def reads(nodes: Iterable[Node]) -> list[Read]:
 def evaluate(nodes: Iterable[Node], rows: Mapping[Read, bytes]) -> dict[Node, bytes]:
     """Return the 32-byte hash of every node from fetched rows (each 32 bytes times ``Read.count``).
 
-    ``rows`` may hold wider reads than ``reads(nodes)`` names, whole tiles for instance. Raises ``IntegrityError`` when a
-    row has the wrong length or a node is not covered by any single row.
+    ``rows`` may hold wider reads than ``reads(nodes)`` names, whole tiles for instance. Raises ``IntegrityError``
+    when a row has the wrong length or a node is not covered by any single row.
     """
     if any(len(body) != read.count * HASH_SIZE for read, body in rows.items()):
         raise IntegrityError("storage returned another number of hashes than asked for")

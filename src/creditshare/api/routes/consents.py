@@ -76,9 +76,7 @@ async def pause_consent(
 
 
 @router.post("/v1/consents/{consent_id}/resumption")
-async def resume_consent(
-    consent_id: str, work: LenderWork, services: Wired, body: EmptyIn | None = None
-) -> ConsentOut:
+async def resume_consent(consent_id: str, work: LenderWork, services: Wired, body: EmptyIn | None = None) -> ConsentOut:
     """Resume a paused consent."""
     del body
     return await _change(consent_id, "resume", work, services)

@@ -58,7 +58,7 @@ async def discover(services: Wired) -> dict[str, object]:
 
 
 @router.get("/.well-known/jwks.json")
-async def show_service_keys(services: Wired) -> dict[str, list[dict[str, object]]]:
+async def show_service_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
     """Return the keys that sign answers (RFC 7517)."""
     keys = [{**key.public_jwk, "kid": key.kid, "alg": "ES256"} for key in services.service_keys.values()]
     return {"keys": keys}

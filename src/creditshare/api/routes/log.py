@@ -27,7 +27,7 @@ async def show_inclusion_proof(
     services: Wired,
     event_id: Annotated[str | None, Query(max_length=64)] = None,
     leaf_hash: Annotated[str | None, Query(max_length=64)] = None,
-) -> dict[str, object]:
+) -> dict[str, str | int | list[str]]:
     """Prove that an event's leaf is in the log, against the newest checkpoint."""
     if (event_id is None) == (leaf_hash is None):
         raise Refused("validation_failed", fields=[FieldError("/event_id", "required", "either event_id or leaf_hash")])

@@ -132,8 +132,8 @@ async def suspend_member(
     services: Wired,
 ) -> MemberOut:
     """Suspend a member at once. Lifting it takes two operators."""
-    session, now = opened(work)
-    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
+    session, _ = opened(work)
+    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id)
     return MemberOut.of(work.record(suspended))
 
 
@@ -188,5 +188,3 @@ async def revoke_key(
         session, owner, kid, reason=body.reason, since=body.since, now=now, by_kid=work.caller.kid
     )
     return KeyOut.of(work.record(done), now=now)
-
-

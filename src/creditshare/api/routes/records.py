@@ -31,9 +31,7 @@ async def show_record(record_id: str, work: CorrectingLenderWork, services: Wire
 
 
 @router.post("/v1/records/{record_id}/events")
-async def advance_record(
-    record_id: str, body: RecordEventIn, work: CorrectingLenderWork, services: Wired
-) -> RecordOut:
+async def advance_record(record_id: str, body: RecordEventIn, work: CorrectingLenderWork, services: Wired) -> RecordOut:
     """Add a step of the record's life: forbearance, cure, write-off, settlement, sale."""
     session, now = opened(work)
     done = await services.records.advance(
@@ -49,9 +47,7 @@ async def advance_record(
 
 
 @router.post("/v1/records/{record_id}/corrections")
-async def correct_record(
-    record_id: str, body: CorrectionIn, work: CorrectingLenderWork, services: Wired
-) -> RecordOut:
+async def correct_record(record_id: str, body: CorrectionIn, work: CorrectingLenderWork, services: Wired) -> RecordOut:
     """Correct fields that were wrong; every answer from now on, of whatever date, shows what is right."""
     session, now = opened(work)
     done = await services.records.correct(
@@ -61,9 +57,7 @@ async def correct_record(
 
 
 @router.post("/v1/records/{record_id}/withdrawal")
-async def withdraw_record(
-    record_id: str, body: WithdrawalIn, work: CorrectingLenderWork, services: Wired
-) -> RecordOut:
+async def withdraw_record(record_id: str, body: WithdrawalIn, work: CorrectingLenderWork, services: Wired) -> RecordOut:
     """Take a record back: it appears in no answer any more."""
     session, now = opened(work)
     done = await services.records.withdraw(

@@ -2,14 +2,12 @@
 
 from fastapi import APIRouter
 
-from creditshare.api.callers import LenderWork
+from creditshare.api.callers import LenderWork, MemberWork
 from creditshare.api.exchange import SignedRoute, policy
-from creditshare.api.schemas import EvaluateIn, EvaluateOut
+from creditshare.api.schemas import EvaluateIn, EvaluateOut, QuotaOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.subjects.tokeniser import used_today
-from creditshare.api.schemas import QuotaOut
-from creditshare.api.callers import MemberWork
 
 router = APIRouter(route_class=SignedRoute, tags=["tokens"])
 
