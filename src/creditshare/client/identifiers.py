@@ -21,7 +21,7 @@ def _is_lei(text: str) -> bool:
 _CHECKS: Final = {
     "uscc": uscc.is_valid,
     "cnid": ric.is_valid,
-    "lei": lambda text: len(text) == LEI_LENGTH and lei.is_valid(text),
+    "lei": _is_lei,
 }
 _LEGACY_USCC: Final = re.compile(r"[0-9A-Z]{8}M000[0-9A-Z]{6}")
 

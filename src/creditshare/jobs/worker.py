@@ -62,7 +62,8 @@ class Worker:
 
 async def flush_tallies(session: WriteSession, audit: Audit, *, before: datetime) -> int:
     """Turn the counted refusals of past minutes into one event each; return how many."""
-    rows = (await session.execute(select(refusal_tally).where(refusal_tally.c.minute < before).with_for_update())).all()
+    past = select(refusal_tally).where(refusal_tally.c.minute < before).with_for_update()
+    rows = (await session.execute(past)).mappings().all()
     for row in rows:
         entry = Entry("refusals", details={"count": row["count"], "minute": int(row["minute"].timestamp())})
         event = audit.compose(

@@ -139,8 +139,8 @@ def root_from_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Seque
     """
     if not 0 <= index < size <= MAX_SIZE:
         raise VerificationFailed("the index lies outside the tree")
-    # Up to the level where the paths of this leaf and of the last leaf meet, every level has a sibling, on the side that
-    # the index's bit says. Above it the path is the right edge, where only left siblings exist, one per set bit.
+    # Up to the level where the paths of this leaf and of the last leaf meet, every level has a sibling, on the side
+    # that the index's bit says. Above it the path is the right edge, where only left siblings exist, one per set bit.
     inner = (index ^ (size - 1)).bit_length()
     border = (index >> inner).bit_count()
     if len(proof) != inner + border:
@@ -172,11 +172,12 @@ def verify_consistency(*, size1: int, root1: bytes, size2: int, root2: bytes, pr
     """
     if not 0 < size1 <= size2 <= MAX_SIZE:
         raise VerificationFailed("a consistency proof needs 0 < size1 <= size2")
-    _require_hashes(root1, root2, *proof)
+    # Nothing is hashed for equal sizes: equal roots are consistent, whatever they are (so the published vectors).
     if size1 == size2:
         if proof or root1 != root2:
             raise VerificationFailed("equal sizes need equal roots and an empty proof")
         return
+    _require_hashes(root1, root2, *proof)
     # A power of two is one perfect subtree of the new tree, so the proof leaves out its hash: it is root1.
     path = [root1, *proof] if size1.bit_count() == 1 else list(proof)
     if not path:
