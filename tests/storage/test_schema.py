@@ -58,6 +58,6 @@ def test_append_only_tables_refuse_even_the_administrator(
         with psycopg.connect(url, autocommit=True) as administrator:
             administrator.execute("SET session_replication_role = replica")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                administrator.execute(f"TRUNCATE {table} CASCADE")  # type: ignore[call-overload]
+                administrator.execute(f"TRUNCATE {table} CASCADE")
     finally:
         postgres.drop_database(name)
