@@ -38,8 +38,8 @@ GRANTS = {
         "SELECT, INSERT": "audit_event",
         "SELECT, INSERT, DELETE": "audit_opening",
         "SELECT, UPDATE": "subject, record_current, query_answer, consent",
-        "SELECT, DELETE": "record_secret, idempotency",
-        "SELECT": "record_event, record_lookup, subject_index, consent_lookup, query_lookup",
+        "SELECT, DELETE": "record_secret, idempotency, subject_index",
+        "SELECT": "record_event, record_lookup, consent_lookup, query_lookup",
     },
     "creditshare_regulator_ro": {
         "SELECT": "audit_event, audit_leaf, audit_tile, audit_checkpoint, policy_rule",

@@ -27,7 +27,7 @@ from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
-from creditshare.keys.keyring import Keyring, KeyringFile
+from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
 from creditshare.members.service import Members
 from creditshare.policy.service import load_policy
 from creditshare.records.service import Records
@@ -120,7 +120,9 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     audit = Audit(opening_box=keyring.box("log_opening"), merge_delay_s=settings.merge_delay_s)
     versions = {int(v): keyring.tokeniser_key(int(v)) for v in keyring.versions("tokeniser")}
     tokeniser = Tokeniser(versions, current=int(keyring.current("tokeniser")))
-    custody = Custody(keyring, cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s)
+    custody = Custody(
+        FileProvider(keyring_file(settings)), cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s
+    )
     subjects = Subjects(custody=custody, tokeniser=tokeniser, pepper=keyring.secret("pepper"))
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)

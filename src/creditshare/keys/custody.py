@@ -84,6 +84,11 @@ class Custody:
                 self._opened.popitem(last=False)
         return keys
 
+    def rewrap(self, subject_id: uuid.UUID, wrapped: bytes) -> Wrapped:
+        """Return a borrower's data key wrapped by the current key."""
+        secret = self._provider.unwrap(Wrapped(bytes(wrapped)), row_id=subject_id.bytes)
+        return self._provider.wrap(secret, row_id=subject_id.bytes)
+
     def forget(self, subject_id: uuid.UUID) -> None:
         """Drop a borrower's opened keys from the cache."""
         for name in [name for name in self._opened if name[0] == subject_id]:

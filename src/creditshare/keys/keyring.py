@@ -189,3 +189,26 @@ class KeyringFile:
         return Box.of(
             Scrypt(salt=salt, length=KEY_BYTES, n=SCRYPT_COST, r=8, p=1).derive(self._passphrase), key_id=_FILE_KEY_ID
         )
+
+
+class FileProvider:
+    """The key file as a provider. Reads the file anew when a borrower's key names a wrapping key made since."""
+
+    def __init__(self, file: KeyringFile) -> None:
+        self._file = file
+        self._keyring = file.load()
+
+    def wrap(self, key: bytes, *, row_id: bytes) -> Wrapped:
+        """Wrap under the key-encryption key that was current when this process last read the file."""
+        return self._keyring.wrap(key, row_id=row_id)
+
+    def unwrap(self, wrapped: Wrapped, *, row_id: bytes) -> bytes:
+        """Return the data key, or raise ``IntegrityError``."""
+        known = {key_id("kek", version) for version in self._keyring.versions("kek")}
+        if wrapped.wrapping_key_id not in known:
+            self._keyring = self._file.load()
+        return self._keyring.unwrap(wrapped, row_id=row_id)
+
+    def describe(self) -> str:
+        """Say which key wraps."""
+        return self._keyring.describe()

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, select, update
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
@@ -36,7 +36,7 @@ from creditshare.sharing.answer import Asking, compose, instant, told
 from creditshare.sharing.models import query_answer, query_lookup
 from creditshare.sharing.repository import Changed, Questions
 from creditshare.sharing.rules import Question, Refusal, decide, grant
-from creditshare.storage.engine import ReadSession
+from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.strict_json import canonical, decode
@@ -179,6 +179,11 @@ class Sharing:
         if row is None:
             raise Refused("not_found")
         return row, await self._subjects.read(session, row["subject_id"])
+
+
+async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
+    """Empty what was told about a borrower; the rows stay, so that asking for one again gives 410."""
+    await session.execute(update(query_answer).where(query_answer.c.subject_id == subject_id).values(sealed=None))
 
 
 def _require_key(seen: Mapping[str, Any]) -> None:

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.encoding import b64url_decode
 from creditshare.crypto.p256 import decode_point
+from creditshare.crypto.sealing import KEY_ID_BYTES
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import uuid7
 from creditshare.keys.custody import Custody, SubjectKeys, seal_place
@@ -196,6 +197,26 @@ class Subjects:
             )
         )
         return advanced
+
+    async def rewrap(self, session: WriteSession, *, current: bytes, limit: int) -> int:
+        """Wrap up to ``limit`` borrower keys anew that another than the ``current`` key wraps; return how many.
+
+        ``current`` is the 8-byte id that wrapped bytes name. The data keys stay, so nothing else changes.
+        """
+        stale = await session.execute(
+            select(subject.c.subject_id, subject.c.dek_id, subject.c.dek)
+            .where(subject.c.dek.is_not(None), func.substring(subject.c.dek, 3, KEY_ID_BYTES) != current)
+            .order_by(subject.c.subject_id)
+            .limit(limit)
+            .with_for_update()
+        )
+        rows = stale.all()
+        for row in rows:
+            wrapped = self._custody.rewrap(row.subject_id, row.dek)
+            await session.execute(
+                subject.update().where(subject.c.subject_id == row.subject_id).values(dek=wrapped.data)
+            )
+        return len(rows)
 
     def forget(self, subject_id: UUID) -> None:
         """Drop a borrower's key from the cache."""

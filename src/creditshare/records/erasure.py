@@ -1,0 +1,104 @@
+"""Erasure: making one record, or all of one borrower, unreadable for ever, while the log stays provable.
+
+Erasing a record deletes its salt, so its key cannot be made again. Erasing a borrower destroys the wrapped
+key and forgets the token, so that even a backup's sealed bytes stay closed once the key epoch is over.
+What was told about it is emptied, openings that name it are deleted, and the erasure is itself an event.
+Runs under a database role of its own; nothing of the request path can do this.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+
+from creditshare.access.models import idempotency
+from creditshare.audit.models import audit_opening
+from creditshare.audit.service import Audit, Entry
+from creditshare.consents.models import consent_lookup
+from creditshare.errors import Refused
+from creditshare.ids import spell
+from creditshare.records.models import record_current, record_lookup, record_secret
+from creditshare.storage.engine import WriteSession
+from creditshare.subjects.models import subject, subject_index
+from creditshare.subjects.service import Subjects
+
+Named = Literal["record", "consent"]
+EmptyAnswers = Callable[[WriteSession, UUID], Awaitable[None]]
+"""Empties the stored answers about a borrower; they belong to ``sharing``, which stands above, so it is passed down."""
+
+
+class Erasure:
+    """Erases in the caller's transaction."""
+
+    def __init__(self, *, subjects: Subjects, audit: Audit, empty_answers: EmptyAnswers) -> None:
+        self._subjects = subjects
+        self._audit = audit
+        self._empty_answers = empty_answers
+
+    async def erase_record(self, session: WriteSession, record_id: UUID, *, sub: str) -> UUID:
+        """Erase one record; ``not_found`` for an unknown one, ``erased`` for one that is gone already."""
+        subject_id = await self._subject_of(session, "record", record_id)
+        state = await self._subjects.lock(session, subject_id)
+        gone = await session.execute(
+            delete(record_secret)
+            .where(record_secret.c.subject_id == subject_id, record_secret.c.record_id == record_id)
+            .returning(record_secret.c.record_id)
+        )
+        if gone.first() is None:
+            raise Refused("erased")
+        await session.execute(
+            update(record_current)
+            .where(record_current.c.subject_id == subject_id, record_current.c.record_id == record_id)
+            .values(lifecycle="erased", account_index=None)
+        )
+        await self._empty_what_was_told(session, subject_id)
+        await self._subjects.advance(session, state)
+        entry = Entry("erase_record", subject=state.keys, references={"record_id": spell("rec", record_id)})
+        await self._audit.record_own_act(session, entry, sub=sub, now=datetime.now(UTC))
+        return subject_id
+
+    async def erase_borrower(self, session: WriteSession, named: Named, object_id: UUID, *, sub: str) -> UUID:
+        """Erase the borrower that a record or consent belongs to."""
+        subject_id = await self._subject_of(session, named, object_id)
+        await self._subjects.lock(session, subject_id)
+        await session.execute(delete(record_secret).where(record_secret.c.subject_id == subject_id))
+        await session.execute(
+            update(record_current)
+            .where(record_current.c.subject_id == subject_id)
+            .values(lifecycle="erased", account_index=None)
+        )
+        await self._empty_what_was_told(session, subject_id)
+        openings = await session.execute(
+            delete(audit_opening).where(audit_opening.c.subject_id == subject_id).returning(audit_opening.c.event_id)
+        )
+        events = {row.event_id for row in openings}
+        await session.execute(delete(subject_index).where(subject_index.c.subject_id == subject_id))
+        await session.execute(
+            update(subject)
+            .where(subject.c.subject_id == subject_id)
+            .values(state="erased", dek=None, element=None, version=subject.c.version + 1)
+        )
+        # The event names how much was erased, never whom: the borrower's own key no longer exists.
+        entry = Entry("erase_borrower", details={"events": len(events)})
+        await self._audit.record_own_act(session, entry, sub=sub, now=datetime.now(UTC))
+        self._subjects.forget(subject_id)
+        return subject_id
+
+    async def _empty_what_was_told(self, session: WriteSession, subject_id: UUID) -> None:
+        """Empty all stored answers about the borrower: the erased record cannot be cut out of one."""
+        await self._empty_answers(session, subject_id)
+        await session.execute(delete(idempotency).where(idempotency.c.subject_id == subject_id))
+
+    @staticmethod
+    async def _subject_of(session: WriteSession, named: Named, object_id: UUID) -> UUID:
+        table, column = (
+            (record_lookup, record_lookup.c.record_id)
+            if named == "record"
+            else (consent_lookup, consent_lookup.c.consent_id)
+        )
+        found = (await session.execute(select(table.c.subject_id).where(column == object_id))).scalar_one_or_none()
+        if found is None:
+            raise Refused("not_found")
+        return UUID(str(found))
