@@ -103,15 +103,18 @@ def test_what_changes_between_the_statements_is_never_missed(service: RunningSer
 
     watched = Interfering(service.services.sharing._questions, interfere)
     service.services.sharing._questions = watched  # type: ignore[assignment]
-    body = {"purpose": "pre_loan", "consent_id": consent, "scopes": ["defaults", "amounts"]}
+
+    def ask_all() -> Any:
+        return asker.query(subject, purpose="pre_loan", consent_id=consent, scopes=["defaults", "amounts"]).data
+
     if interference in {"correction", "withdrawal"}:
-        answer = asker.query(subject, **body).data
+        answer = ask_all()
         shown = [row["amounts"]["outstanding_principal"] for row in answer["records"]]
         assert shown == (["77.00"] if interference == "correction" else [])
     else:
         expected = {"revocation": "consent_revoked", "erasure": "consent_missing", "suspension": "member_suspended"}
         with pytest.raises(Problem) as caught:
-            asker.query(subject, **body)
+            ask_all()
         assert caught.value.code == expected[interference]
         with service.superuser() as database:
             assert database.execute("SELECT count(*) FROM query_answer").fetchone() == (0,)
