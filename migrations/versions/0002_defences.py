@@ -35,11 +35,11 @@ GRANTS = {
         "SELECT": "key_table_version, policy_rule",
     },
     "creditshare_eraser": {
-        "SELECT, INSERT": "audit_event",
+        "SELECT, INSERT": "audit_event, record_event",
         "SELECT, INSERT, DELETE": "audit_opening",
         "SELECT, UPDATE": "subject, record_current, query_answer, consent",
         "SELECT, DELETE": "record_secret, idempotency, subject_index",
-        "SELECT": "record_event, record_lookup, consent_lookup, query_lookup",
+        "SELECT": "record_lookup, consent_lookup, query_lookup",
     },
     "creditshare_regulator_ro": {
         "SELECT": "audit_event, audit_leaf, audit_tile, audit_checkpoint, policy_rule",

@@ -141,3 +141,49 @@ def test_secrets_hide_in_their_repr() -> None:
     assert str(key.scalar) not in repr(key)
     assert str(blinded.blind) not in repr(blinded)
     assert b64url_encode(key.to_bytes()) not in repr(key)
+
+
+@pytest.mark.parametrize("position", [0, 2])
+def test_a_bad_element_is_named_by_its_position(position: int) -> None:
+    elements = [oprf.blind(b"x").element for _ in range(3)]
+    elements[position] = b"\x02" + P.to_bytes(32, "big")
+    with pytest.raises(Malformed, match=f"element {position}: "):
+        oprf.evaluate(oprf.SecretKey.generate(), elements)
+
+
+def test_a_batch_has_1_to_256_elements() -> None:
+    key = oprf.SecretKey.generate()
+    blinded = [oprf.blind(b"%d" % i) for i in range(oprf.MAX_BATCH)]
+    elements = [one.element for one in blinded]
+    evaluated, proof = oprf.evaluate(key, elements)
+    assert len(set(oprf.open_evaluation(key.public_key, blinded, evaluated, proof))) == oprf.MAX_BATCH
+    for wrong in ([], [*elements, elements[0]]):
+        with pytest.raises(Malformed, match="1 to 256"):
+            oprf.evaluate(key, wrong)
+
+
+def test_each_element_under_its_own_key_is_refused() -> None:
+    honest, other = oprf.SecretKey.generate(), oprf.SecretKey.generate()
+    blinded = [oprf.blind(b"one"), oprf.blind(b"two")]
+    elements = [one.element for one in blinded]
+    mixed = [oprf.evaluate(honest, elements[:1])[0][0], oprf.evaluate(other, elements[1:])[0][0]]
+    points, results = [decode_point(one) for one in elements], [decode_point(one) for one in mixed]
+    for key in (honest, other):
+        forged = oprf.prove(key, points, results, nonce=oprf.random_scalar())
+        with pytest.raises(VerificationFailed):
+            oprf.open_evaluation(key.public_key, blinded, mixed, forged)
+
+
+@pytest.mark.parametrize(
+    "proof", [bytes(64), bytes(32) + b"\x01" * 32, b"\x01" * 32 + bytes(32)], ids=["00", "0s", "c0"]
+)
+def test_a_proof_of_zeros_is_refused(proof: bytes) -> None:
+    key, one = oprf.SecretKey.generate(), oprf.blind(b"x")
+    evaluated, _ = oprf.evaluate(key, [one.element])
+    with pytest.raises(VerificationFailed):
+        oprf.open_evaluation(key.public_key, [one], evaluated, proof)
+
+
+def test_stored_elements_rotate_together_as_they_do_alone() -> None:
+    elements = [oprf.blind(b"%d" % i).element for i in range(5)]
+    assert oprf.rotate_all(elements, 7) == [oprf.rotate(element, 7) for element in elements]

@@ -78,6 +78,7 @@ STATUS: Final[dict[str, int]] = {
     "unavailable": 503,
 }
 
+FREE_OBJECTS: Final = frozenset({"contacts", "jwk"})
 MEDIA_TYPE: Final = "application/problem+json"
 _EXPECTED: Final[dict[str, str]] = {
     "missing": "this field is required",
@@ -142,8 +143,10 @@ def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:
         if code == "value_error" and isinstance(error.get("ctx", {}).get("error"), ValueError):
             detail = str(error["ctx"]["error"])
         escaped = [part.replace("~", "~0").replace("/", "~1") for part in path]
-        # The name of an unknown field is the sender's own text, so it is not repeated.
+        # The name of an unknown field, or of an entry of a free object, is the sender's own text: never repeated.
         if code == "extra_forbidden":
             escaped = escaped[:-1]
+        if escaped and escaped[0] in FREE_OBJECTS:
+            escaped = escaped[:1]
         found.append(FieldError("/" + "/".join(escaped) if escaped else "", code, detail))
     return found

@@ -7,6 +7,7 @@ Runs under a database role of its own; nothing of the request path can do this.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
@@ -19,7 +20,8 @@ from creditshare.audit.service import Audit, Entry
 from creditshare.consents.models import consent_lookup
 from creditshare.errors import Refused
 from creditshare.ids import spell
-from creditshare.records.models import record_current, record_lookup, record_secret
+from creditshare.records.history import erasure_event
+from creditshare.records.models import record_current, record_event, record_lookup, record_secret
 from creditshare.storage.engine import WriteSession
 from creditshare.subjects.models import subject, subject_index
 from creditshare.subjects.service import Subjects
@@ -54,7 +56,9 @@ class Erasure:
             .values(lifecycle="erased", account_index=None)
         )
         await self._empty_what_was_told(session, subject_id)
-        await self._subjects.advance(session, state)
+        event = erasure_event(state.keys, record_id, event_no=state.event_count + 1, version=state.version + 1)
+        await session.execute(record_event.insert().values(subject_id=subject_id, **asdict(event)))
+        await self._subjects.advance(session, state, event_macs=[event.mac])
         entry = Entry("erase_record", subject=state.keys, references={"record_id": spell("rec", record_id)})
         await self._audit.record_own_act(session, entry, sub=sub, now=datetime.now(UTC))
         return subject_id

@@ -21,6 +21,8 @@ from creditshare.records.rules import Happened, RecordState, fold
 from creditshare.subjects.service import EMPTY_CHAIN, SubjectState, chain_step
 
 _HAPPENED: Final = TypeAdapter(Happened)
+ERASED: Final = b""
+"""The content of the event that ends an erased record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def open_histories(
     Raises ``IntegrityError`` for anything that does not fit the seals.
     """
     chain = EMPTY_CHAIN
+    erased: set[UUID] = set()
     opened: dict[UUID, list[tuple[int, Happened]]] = {}
     for number, row in enumerate(events, start=1):
         mac = _event_mac(state.keys, row.record_id, row.event_no, row.version, row.sealed)
@@ -89,7 +92,9 @@ def open_histories(
             raise IntegrityError("a record event is not in its place")
         chain = chain_step(state.keys, chain, mac)
         salt = salts.get(row.record_id)
-        if salt is not None:
+        if row.sealed == ERASED:
+            erased.add(row.record_id)
+        elif salt is not None:
             plain = state.keys.record_box(row.record_id, salt).open(_place(row.record_id, row.event_no), row.sealed)
             opened.setdefault(row.record_id, []).append((row.version, _HAPPENED.validate_json(plain)))
     if len(events) != state.event_count or not hmac.compare_digest(chain, state.chain):
@@ -100,14 +105,20 @@ def open_histories(
     return [
         _history(row, opened[row.record_id])
         for row in sorted(current, key=lambda row: row.record_id)
-        if not _erased(row, salts)
+        if not _is_erased(row, salts, erased)
     ]
 
 
-def _erased(row: CurrentRow, salts: Mapping[UUID, bytes]) -> bool:
-    if (row.lifecycle == "erased") != (row.record_id not in salts):
-        raise IntegrityError("a record's key and its lifecycle disagree")
-    return row.lifecycle == "erased"
+def erasure_event(keys: SubjectKeys, record_id: UUID, *, event_no: int, version: int) -> EventRow:
+    """Return the event that ends a record: it says nothing, but only the holder of the borrower's key can make it."""
+    return EventRow(event_no, record_id, version, ERASED, _event_mac(keys, record_id, event_no, version, ERASED))
+
+
+def _is_erased(row: CurrentRow, salts: Mapping[UUID, bytes], erased: set[UUID]) -> bool:
+    # A missing salt alone is no erasure: whoever deletes it in the database cannot forge the event.
+    if len({row.lifecycle == "erased", row.record_id not in salts, row.record_id in erased}) != 1:
+        raise IntegrityError("a record's key is gone without an erasure, or the other way round")
+    return row.record_id in erased
 
 
 def _history(row: CurrentRow, events: list[tuple[int, Happened]]) -> History:

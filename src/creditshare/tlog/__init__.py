@@ -19,8 +19,7 @@ them::
     proof = merkle.fold_proof(plan, tiles.evaluate(plan.nodes, rows))
 
 **What is stored.** Level-0 leaf hashes by index, and for each *full* tile (256 hashes) its hashes and its root. A
-partial
-tile is a prefix of a row that is there anyway, so it is rendered and never stored, and nothing is ever rewritten.
+partial tile is a slice of rows that are there anyway, so it is rendered, never stored, and nothing is rewritten.
 
 =================  ==============================================================================================
 ``merkle``         hashes, plans, folding, ``verify_inclusion`` and ``verify_consistency``
@@ -32,9 +31,8 @@ tile is a prefix of a row that is there anyway, so it is rendered and never stor
 =================  ==============================================================================================
 
 **Errors.** ``Malformed``: bytes from outside do not have the prescribed form. ``VerificationFailed``: the form is
-right, the
-claim does not hold. ``IntegrityError``: rows that the caller's storage handed over are missing or cut. ``ValueError``:
-the caller asked for a plan that cannot exist (index outside the tree); check a visitor's numbers before planning.
+right, the claim does not hold. ``IntegrityError``: rows that the caller's storage handed over are missing or cut.
+``ValueError``: the caller asked for a plan that cannot exist (index outside the tree); check a visitor's numbers first.
 
 Left out: witness cosignatures (types 0x04 and 0x06), entry bundles, and any policy of how many signatures suffice.
 """

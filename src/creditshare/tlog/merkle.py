@@ -166,9 +166,11 @@ def verify_inclusion(*, leaf_hash: bytes, index: int, size: int, proof: Sequence
 def verify_consistency(*, size1: int, root1: bytes, size2: int, root2: bytes, proof: Sequence[bytes]) -> None:
     """Check that the tree (``size2``, ``root2``) begins with the tree (``size1``, ``root1``): RFC 9162 2.1.4.2.
 
-    Sizes in leaves, roots and proof entries 32 bytes each; equal sizes need equal roots and an empty proof. Raises
-    ``VerificationFailed`` when it does not hold, for a proof of another length than the sizes prescribe, and for
-    ``size1 == 0``: every tree extends the empty one, so such a "proof" would only look like one.
+    Sizes in leaves, roots and proof entries 32 bytes each (``Checkpoint`` sees to the roots; here they are measured
+    only where they are hashed). Equal sizes need equal roots and an empty proof. Raises ``VerificationFailed`` when
+    it does
+    not hold, for a proof of another length than the sizes prescribe, and for ``size1 == 0``: every tree extends the
+    empty one, so such a "proof" would only look like one.
     """
     if not 0 < size1 <= size2 <= MAX_SIZE:
         raise VerificationFailed("a consistency proof needs 0 < size1 <= size2")

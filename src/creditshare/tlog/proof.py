@@ -1,5 +1,4 @@
-"""An inclusion proof that travels with the checkpoint it refers to, and can be verified years later without the
-service.
+"""An inclusion proof that travels with its checkpoint and can be verified years later without the service.
 
 Two spellings: the JSON of ``GET /audit/v1/proof/inclusion`` and the C2SP tlog-proof text. Readers are strict about
 every value they use; unknown JSON members are ignored, because our answers may grow. Left out: whether the leaf says

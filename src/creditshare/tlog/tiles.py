@@ -34,9 +34,7 @@ The length is that of ``partial_widths(size)``: 0 for the empty tree, 1 up to 25
 
 @dataclass(frozen=True, slots=True, order=True)
 class Read:
-    """``count`` hashes beginning at ``start``: of the leaves (level 0) or of the roots of full tiles of ``level -
-    1``.
-    """
+    """``count`` hashes from ``start``: of the leaves (level 0) or of the roots of the full tiles of ``level - 1``."""
 
     level: int
     start: int
