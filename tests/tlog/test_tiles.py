@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +45,8 @@ from creditshare.tlog.tiles import (
 
 LARGEST = 70_000
 LEAVES = [hashlib.sha256(n.to_bytes(4)).digest() for n in range(LARGEST)]
+Fetch = Callable[[int, list[Read]], dict[Read, bytes]]
+
 BOUNDARIES = [1, 2, 254, 255, 256, 257, 511, 512, 513, 65_279, 65_280, 65_535, 65_536, 65_537, 65_792, LARGEST]
 
 
@@ -68,7 +69,7 @@ def tiles() -> dict[tuple[int, int], FullTile]:
 
 
 @pytest.fixture(scope="module")
-def fetch(tiles: dict[tuple[int, int], FullTile]) -> Callable[[int, list[Read]], dict[Read, bytes]]:
+def fetch(tiles: dict[tuple[int, int], FullTile]) -> Fetch:
     """Storage at a given size: a row that does not exist yet is not returned."""
 
     def rows(size: int, wanted: list[Read]) -> dict[Read, bytes]:
@@ -85,9 +86,6 @@ def fetch(tiles: dict[tuple[int, int], FullTile]) -> Callable[[int, list[Read]],
         return found
 
     return rows
-
-
-Fetch = Callable[[int, list[Read]], dict[Read, bytes]]
 
 
 def test_the_tiles_of_70_000_leaves(tiles: dict[tuple[int, int], FullTile]) -> None:
@@ -316,6 +314,6 @@ def test_whatever_parses_as_a_tile_name_is_its_own_spelling(name: str) -> None:
 
 
 @pytest.mark.parametrize(("n", "width"), [(-1, 1), (0, 0), (0, 257), (MAX_SIZE + 1, 1)])
-def test_no_name_for_what_is_no_tile(n: int, width: Any) -> None:
+def test_no_name_for_what_is_no_tile(n: int, width: int) -> None:
     with pytest.raises(ValueError, match="a tile has"):
         tile_name(n, width)
