@@ -66,6 +66,7 @@ MALFORMED = {
     "a newline": "\n",
     "two lines": "log.example/2025\n70000\n",
     "no final newline": TEXT[:-1],
+    "no newline after an extension": TEXT + "opaque",
     "blank line at the end": TEXT + "\n",
     "blank line inside": TEXT + "\nopaque\n",
     "no origin": f"\n70000\n{ROOT_TEXT}\n",

@@ -182,6 +182,35 @@ def test_hashes_of_another_length_are_refused(root: bytes) -> None:
         verify_consistency(size1=1, root1=root, size2=2, root2=EMPTY_ROOT, proof=[LEAVES[1]])
 
 
+def test_bytes_cannot_move_between_two_hashes() -> None:
+    # The same bytes are hashed, cut at another place; only the lengths tell.
+    root = naive_root(0, 2)
+    whole = LEAVES[0] + LEAVES[1]
+    for cut in (0, 31, 33, 64):
+        assert node_hash(whole[:cut], whole[cut:]) == root
+        with pytest.raises(VerificationFailed, match="32 bytes"):
+            verify_inclusion(leaf_hash=whole[:cut], index=0, size=2, proof=[whole[cut:]], root=root)
+        with pytest.raises(VerificationFailed, match="32 bytes"):
+            verify_consistency(size1=1, root1=whole[:cut], size2=2, root2=root, proof=[whole[cut:]])
+    for leaf, sibling in ((LEAVES[0], b"short"), (b"short", LEAVES[0])):
+        with pytest.raises(VerificationFailed, match="32 bytes"):
+            root_from_inclusion(leaf_hash=leaf, index=0, size=2, proof=[sibling])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 130])
+def test_the_length_of_a_proof_is_exact_before_anything_is_compared(size: int) -> None:
+    for index in range(size):
+        length = len(naive_path(index, 0, size))
+        for other in {0, length - 1, length + 1, MAX_PROOF + 1} - {length, -1}:
+            with pytest.raises(VerificationFailed, match="number of hashes"):
+                root_from_inclusion(leaf_hash=LEAVES[0], index=index, size=size, proof=[LEAVES[0]] * other)
+    for size1 in range(1, size):
+        length = len(naive_subproof(size1, 0, size, complete=True))
+        for other in {0, length - 1, length + 1, MAX_PROOF + 2} - {length}:
+            with pytest.raises(VerificationFailed, match="number of hashes"):
+                verify_consistency(size1=size1, root1=LEAVES[0], size2=size, root2=LEAVES[0], proof=[LEAVES[0]] * other)
+
+
 def test_a_node_cannot_pass_for_a_leaf() -> None:
     inner = node_hash(LEAVES[0], LEAVES[1])
     assert leaf_hash(LEAVES[0] + LEAVES[1]) != inner

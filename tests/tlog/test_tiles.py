@@ -163,6 +163,13 @@ nodes_ = st.builds(
 )
 
 
+def test_neighbours_and_overlaps_become_one_read() -> None:
+    assert reads([]) == []
+    assert reads([Node(0, 1), Node(0, 0)]) == [Read(0, 0, 2)]
+    assert reads([Node(3, 1), Node(0, 8), Node(0, 16), Node(0, 18)]) == [Read(0, 8, 9), Read(0, 18, 1)]
+    assert reads([Node(8, 0), Node(0, 0), Node(9, 1)]) == [Read(0, 0, 1), Read(1, 0, 1), Read(1, 2, 2)]
+
+
 @given(st.lists(nodes_, max_size=30))
 def test_reads_are_minimal(wanted: list[Node]) -> None:
     # A node's place, written a second time without divmod.
