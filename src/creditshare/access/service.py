@@ -2,12 +2,12 @@
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, func, literal, select, update
+from sqlalchemy import and_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
@@ -18,8 +18,7 @@ from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import parse
 from creditshare.keys.custody import SubjectKeys
-from creditshare.members.models import member, member_key
-from creditshare.members.service import Member
+from creditshare.members.service import Member, key_lives, status_of, why_key_cannot_sign
 from creditshare.storage.engine import WriteSession
 from creditshare.wire.requests import Authenticated, Received, authenticate
 from creditshare.wire.requests import parse as parse_request
@@ -50,6 +49,24 @@ class Caller:
     def member_id(self) -> UUID:
         """The member's id."""
         return self.member.member_id
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A request that is used up now: the database's time, and the caller with its member's status of this moment."""
+
+    now: datetime
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often a member was refused for one reason within a minute."""
+
+    member_id: UUID
+    code: str
+    minute: datetime
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +133,11 @@ class Access:
             request_id=request_id,
         )
 
-    async def claim_request(self, session: WriteSession, caller: Caller) -> datetime:
-        """Use up the request's jti, if its key is still good now, and return the database's time.
+    async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:
+        """Use up the request's jti, if its key is still good now.
 
-        The first statement of every signed action: all else depends on its row.
+        The first statement of every signed action: all else depends on its row. It also reads the member's status,
+        so that a suspension holds at once and not only after the key table's next reload.
         """
         statement = (
             insert(replay_guard)
@@ -127,33 +145,16 @@ class Access:
                 ["iss", "jti_hash", "expires_at"],
                 select(
                     literal(caller.member_id), literal(jti_hash(caller.jti)), literal(replay_expiry(caller, self._skew))
-                ).where(
-                    select(member_key.c.kid)
-                    .where(
-                        member_key.c.kid == caller.kid,
-                        member_key.c.state != "revoked",
-                        member_key.c.expires_at > func.clock_timestamp(),
-                    )
-                    .exists()
-                ),
+                ).where(key_lives(caller.kid)),
             )
             .on_conflict_do_nothing()
-            .returning(func.clock_timestamp())
+            .returning(func.clock_timestamp().label("now"), status_of(caller.member_id).label("status"))
         )
-        now: datetime | None = (await session.execute(statement)).scalar_one_or_none()
-        if now is None:
-            state = select(member_key.c.state, (member_key.c.expires_at > func.clock_timestamp()).label("lives")).where(
-                member_key.c.kid == caller.kid
-            )
-            row = (await session.execute(state)).one_or_none()
-            if row is None or row.state == "revoked":
-                raise Refused("key_revoked")
-            raise Refused("replay_detected" if row.lives else "key_expired")
-        return now.astimezone(UTC) + self._clock.offset
-
-    async def status_now(self, session: WriteSession, member_id: UUID) -> str:
-        """Return the member's status in this transaction."""
-        return str((await session.execute(select(member.c.status).where(member.c.member_id == member_id))).scalar_one())
+        row = (await session.execute(statement)).one_or_none()
+        if row is None:
+            raise Refused(await why_key_cannot_sign(session, caller.kid) or "replay_detected")
+        member = replace(caller.member, status=row.status)
+        return Claimed(row.now.astimezone(UTC) + self._clock.offset, replace(caller, member=member))
 
     def claim_of(self, member_id: UUID, *, route: str, key: str | None, method: str, body: bytes) -> Claim:
         """Return the claim that an ``Idempotency-Key`` header makes; missing or misshapen is refused.
@@ -233,6 +234,25 @@ class Access:
                 index_elements=["member_id", "code", "minute"], set_={"count": refusal_tally.c.count + 1}
             )
         )
+
+
+async def take_tallies(session: WriteSession, *, before: datetime) -> list[Tally]:
+    """Remove and return the tallies of minutes that began before an instant."""
+    taken = await session.execute(
+        delete(refusal_tally).where(refusal_tally.c.minute < before).returning(*refusal_tally.c)
+    )
+    return [Tally(**row) for row in taken.mappings()]
+
+
+async def forget_expired(session: WriteSession) -> None:
+    """Delete what the replay guard and idempotency need not remember any longer."""
+    await session.execute(delete(replay_guard).where(replay_guard.c.expires_at < func.now()))
+    await session.execute(delete(idempotency).where(idempotency.c.expires_at < func.now()))
+
+
+async def forget_answers(session: WriteSession, subject_id: UUID) -> None:
+    """Delete the stored answers about a borrower, whose erasure they must not outlive."""
+    await session.execute(delete(idempotency).where(idempotency.c.subject_id == subject_id))
 
 
 def jti_hash(jti: str) -> bytes:

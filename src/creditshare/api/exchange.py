@@ -174,7 +174,8 @@ class Exchange:
                 return self._signed(caller, response.status_code, bytes(response.body), work.committed, work.headers)
         async with self._services.database.writing() as session:
             work.session = session
-            work.now = await self._services.access.claim_request(session, caller)
+            claimed = await self._services.access.claim_request(session, caller)
+            work.caller, work.now = claimed.caller, claimed.now
             if work.claim is not None and not self._policy.own_transaction:
                 told = await self._services.access.claim_key(session, work.claim, now=work.now)
                 if told is not None:
@@ -230,7 +231,7 @@ class Exchange:
         try:
             async with self._services.database.writing() as session:
                 if refusal.code not in {"replay_detected", "key_revoked", "key_expired"}:
-                    now = await self._services.access.claim_request(session, caller)
+                    now = (await self._services.access.claim_request(session, caller)).now
                 else:
                     now = self._services.clock.now() + self._services.clock.offset
                 if refusal.code in TALLIED:

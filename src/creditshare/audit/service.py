@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from creditshare.audit.models import audit_event, audit_opening, audit_pending
 from creditshare.crypto.encoding import b64url_encode
@@ -182,6 +182,13 @@ class Audit:
         event = self.compose(entry, actor=Actor(sub=sub), exchange=ExchangeDigests(), now=now)
         await self.append(session, event)
         return event
+
+    async def erase_openings(self, session: WriteSession, subject_id: uuid.UUID) -> int:
+        """Delete what opens a borrower's leaves; return how many events it concerned. The leaves stay provable."""
+        deleted = await session.execute(
+            delete(audit_opening).where(audit_opening.c.subject_id == subject_id).returning(audit_opening.c.event_id)
+        )
+        return len({row.event_id for row in deleted})
 
     async def oldest_pending_s(self, session: ReadSession) -> float:
         """Return the age, in seconds, of the oldest event that has no index yet; 0 if there is none."""

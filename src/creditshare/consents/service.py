@@ -141,7 +141,7 @@ class Consents:
 
     async def change(self, session: WriteSession, member_id: UUID, consent_id: UUID, change: Change) -> Recorded[Held]:
         """Revoke, pause or resume. Takes effect with the very next question, whoever is asking already."""
-        subject_id = await self._subject_of(session, consent_id)
+        subject_id = await subject_of_consent(session, consent_id)
         state = await self._subjects.lock(session, subject_id)
         keys, row = await self._own(session, member_id, consent_id)
         allowed, target = _NEXT[change]
@@ -184,17 +184,8 @@ class Consents:
         if wrong:
             raise Refused("validation_failed", fields=wrong)
 
-    async def _subject_of(self, session: ReadSession, consent_id: UUID) -> UUID:
-        found = await session.execute(
-            select(consent_lookup.c.subject_id).where(consent_lookup.c.consent_id == consent_id)
-        )
-        subject_id = found.scalar_one_or_none()
-        if subject_id is None:
-            raise Refused("not_found")
-        return UUID(str(subject_id))
-
     async def _own(self, session: ReadSession, member_id: UUID, consent_id: UUID) -> tuple[SubjectKeys, dict[str, Any]]:
-        subject_id = await self._subject_of(session, consent_id)
+        subject_id = await subject_of_consent(session, consent_id)
         row = (
             (
                 await session.execute(
@@ -212,6 +203,15 @@ class Consents:
     @staticmethod
     def _entry(action: str, keys: SubjectKeys, consent_id: UUID, **details: str) -> Entry:
         return Entry(action, subject=keys, references={"consent_id": spell("cns", consent_id)}, details=details)
+
+
+async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:
+    """Return the borrower that a consent belongs to; ``not_found`` for an unknown one."""
+    found = await session.execute(select(consent_lookup.c.subject_id).where(consent_lookup.c.consent_id == consent_id))
+    subject_id = found.scalar_one_or_none()
+    if subject_id is None:
+        raise Refused("not_found")
+    return UUID(str(subject_id))
 
 
 def consent_mac(keys: SubjectKeys, row: Mapping[str, Any], sealed: bytes) -> bytes:

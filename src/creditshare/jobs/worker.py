@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, func, select
 
-from creditshare.access.models import idempotency, refusal_tally, replay_guard
+from creditshare.access.service import forget_expired, take_tallies
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
 from creditshare.errors import Unavailable
@@ -52,8 +51,7 @@ class Worker:
             try:
                 async with self._database.writing() as session:
                     await flush_tallies(session, self._audit, before=datetime.now(UTC) - timedelta(minutes=1))
-                    await session.execute(delete(replay_guard).where(replay_guard.c.expires_at < func.now()))
-                    await session.execute(delete(idempotency).where(idempotency.c.expires_at < func.now()))
+                    await forget_expired(session)
                     await session.commit()
             except Unavailable:
                 log.warning("chores wait for the database")
@@ -62,23 +60,15 @@ class Worker:
 
 async def flush_tallies(session: WriteSession, audit: Audit, *, before: datetime) -> int:
     """Turn the counted refusals of past minutes into one event each; return how many."""
-    past = select(refusal_tally).where(refusal_tally.c.minute < before).with_for_update()
-    rows = (await session.execute(past)).mappings().all()
-    for row in rows:
-        entry = Entry("refusals", details={"count": row["count"], "minute": int(row["minute"].timestamp())})
+    tallies = await take_tallies(session, before=before)
+    for tally in tallies:
+        entry = Entry("refusals", details={"count": tally.count, "minute": int(tally.minute.timestamp())})
         event = audit.compose(
             entry,
-            actor=Actor(spell("mem", row["member_id"])),
+            actor=Actor(spell("mem", tally.member_id)),
             exchange=ExchangeDigests(),
             now=datetime.now(UTC),
-            outcome=row["code"],
+            outcome=tally.code,
         )
         await audit.append(session, event)
-        await session.execute(
-            delete(refusal_tally).where(
-                refusal_tally.c.member_id == row["member_id"],
-                refusal_tally.c.code == row["code"],
-                refusal_tally.c.minute == row["minute"],
-            )
-        )
-    return len(rows)
+    return len(tallies)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
@@ -538,6 +538,37 @@ async def read_key_table(session: ReadSession) -> tuple[int, list[KeyRow]]:
     return version, [
         KeyRow(r["kid"], r["jwk"], r["state"], r["expires_at"], r["bootstrap"], _member(r)) for r in rows.mappings()
     ]
+
+
+def key_lives(kid: str) -> ColumnElement[bool]:
+    """Return the condition, for another concept's statement, that a key may sign by the database's clock."""
+    return (
+        select(member_key.c.kid)
+        .where(
+            member_key.c.kid == kid,
+            member_key.c.state != "revoked",
+            member_key.c.expires_at > func.clock_timestamp(),
+        )
+        .exists()
+    )
+
+
+def status_of(member_id: UUID) -> ScalarSelect[str]:
+    """Return the expression, for another concept's statement, of a member's status at this moment."""
+    return select(member.c.status).where(member.c.member_id == member_id).scalar_subquery()
+
+
+async def why_key_cannot_sign(session: ReadSession, kid: str) -> str | None:
+    """Return the refusal's code for a key that is revoked or past its end, or None for one that lives."""
+    found = await session.execute(
+        select(member_key.c.state, (member_key.c.expires_at > func.clock_timestamp()).label("lives")).where(
+            member_key.c.kid == kid
+        )
+    )
+    row = found.one_or_none()
+    if row is None or row.state == "revoked":
+        return "key_revoked"
+    return None if row.lives else "key_expired"
 
 
 async def read_key_table_version(session: ReadSession) -> int:

@@ -12,18 +12,17 @@ from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
-from creditshare.access.models import idempotency
-from creditshare.audit.models import audit_opening
+from creditshare.access.service import forget_answers
 from creditshare.audit.service import Audit, Entry
-from creditshare.consents.models import consent_lookup
+from creditshare.consents.service import subject_of_consent
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.records.history import erasure_event
-from creditshare.records.models import record_current, record_event, record_lookup, record_secret
+from creditshare.records.models import record_current, record_event, record_secret
+from creditshare.records.service import subject_of_record
 from creditshare.storage.engine import WriteSession
-from creditshare.subjects.models import subject, subject_index
 from creditshare.subjects.service import Subjects
 
 Named = Literal["record", "consent"]
@@ -41,7 +40,7 @@ class Erasure:
 
     async def erase_record(self, session: WriteSession, record_id: UUID, *, sub: str) -> UUID:
         """Erase one record; ``not_found`` for an unknown one, ``erased`` for one that is gone already."""
-        subject_id = await self._subject_of(session, "record", record_id)
+        subject_id = await subject_of_record(session, record_id)
         state = await self._subjects.lock(session, subject_id)
         gone = await session.execute(
             delete(record_secret)
@@ -65,7 +64,8 @@ class Erasure:
 
     async def erase_borrower(self, session: WriteSession, named: Named, object_id: UUID, *, sub: str) -> UUID:
         """Erase the borrower that a record or consent belongs to."""
-        subject_id = await self._subject_of(session, named, object_id)
+        find = subject_of_record if named == "record" else subject_of_consent
+        subject_id = await find(session, object_id)
         await self._subjects.lock(session, subject_id)
         await session.execute(delete(record_secret).where(record_secret.c.subject_id == subject_id))
         await session.execute(
@@ -74,35 +74,14 @@ class Erasure:
             .values(lifecycle="erased", account_index=None)
         )
         await self._empty_what_was_told(session, subject_id)
-        openings = await session.execute(
-            delete(audit_opening).where(audit_opening.c.subject_id == subject_id).returning(audit_opening.c.event_id)
-        )
-        events = {row.event_id for row in openings}
-        await session.execute(delete(subject_index).where(subject_index.c.subject_id == subject_id))
-        await session.execute(
-            update(subject)
-            .where(subject.c.subject_id == subject_id)
-            .values(state="erased", dek=None, element=None, version=subject.c.version + 1)
-        )
+        events = await self._audit.erase_openings(session, subject_id)
+        await self._subjects.destroy(session, subject_id)
         # The event names how much was erased, never whom: the borrower's own key no longer exists.
-        entry = Entry("erase_borrower", details={"events": len(events)})
+        entry = Entry("erase_borrower", details={"events": events})
         await self._audit.record_own_act(session, entry, sub=sub, now=datetime.now(UTC))
-        self._subjects.forget(subject_id)
         return subject_id
 
     async def _empty_what_was_told(self, session: WriteSession, subject_id: UUID) -> None:
         """Empty all stored answers about the borrower: the erased record cannot be cut out of one."""
         await self._empty_answers(session, subject_id)
-        await session.execute(delete(idempotency).where(idempotency.c.subject_id == subject_id))
-
-    @staticmethod
-    async def _subject_of(session: WriteSession, named: Named, object_id: UUID) -> UUID:
-        table, column = (
-            (record_lookup, record_lookup.c.record_id)
-            if named == "record"
-            else (consent_lookup, consent_lookup.c.consent_id)
-        )
-        found = (await session.execute(select(table.c.subject_id).where(column == object_id))).scalar_one_or_none()
-        if found is None:
-            raise Refused("not_found")
-        return UUID(str(found))
+        await forget_answers(session, subject_id)

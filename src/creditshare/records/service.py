@@ -102,7 +102,7 @@ class Records:
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
         """Return a member's own record."""
-        state = await self._subjects.read(session, await self._subject_of(session, record_id))
+        state = await self._subjects.read(session, await subject_of_record(session, record_id))
         history, _ = await self._own(session, state, member_id, record_id)
         return Recorded(_held(history, now), self._entry("show_record", state, record_id))
 
@@ -169,7 +169,7 @@ class Records:
     async def _change(  # type: ignore[no-untyped-def]
         self, session: WriteSession, member_id: UUID, record_id: UUID, make_event, *, action: str, now: datetime
     ) -> Recorded[Held]:
-        state = await self._subjects.lock(session, await self._subject_of(session, record_id))
+        state = await self._subjects.lock(session, await subject_of_record(session, record_id))
         history, salt = await self._own(session, state, member_id, record_id)
         event = make_event(history, next_event_time(state, now))
         state = await self._append(session, state, salt, record_id, event)
@@ -230,13 +230,6 @@ class Records:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
         return hmac.digest(self._reference_key, message, "sha256")
 
-    async def _subject_of(self, session: ReadSession, record_id: UUID) -> UUID:
-        found = await session.execute(select(record_lookup.c.subject_id).where(record_lookup.c.record_id == record_id))
-        subject_id = found.scalar_one_or_none()
-        if subject_id is None:
-            raise Refused("not_found")
-        return UUID(str(subject_id))
-
     async def _own(
         self, session: ReadSession, state: SubjectState, member_id: UUID, record_id: UUID
     ) -> tuple[History, bytes]:
@@ -272,6 +265,15 @@ class Records:
     @staticmethod
     def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
         return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
+
+
+async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
+    """Return the borrower that a record belongs to; ``not_found`` for an unknown one."""
+    found = await session.execute(select(record_lookup.c.subject_id).where(record_lookup.c.record_id == record_id))
+    subject_id = found.scalar_one_or_none()
+    if subject_id is None:
+        raise Refused("not_found")
+    return UUID(str(subject_id))
 
 
 def _known(history: History) -> RecordState:

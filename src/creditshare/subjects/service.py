@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.encoding import b64url_decode
@@ -218,8 +218,14 @@ class Subjects:
             )
         return len(rows)
 
-    def forget(self, subject_id: UUID) -> None:
-        """Drop a borrower's key from the cache."""
+    async def destroy(self, session: WriteSession, subject_id: UUID) -> None:
+        """Destroy a borrower's key and forget its token: all that is sealed under the key stays closed for ever."""
+        await session.execute(delete(subject_index).where(subject_index.c.subject_id == subject_id))
+        await session.execute(
+            subject.update()
+            .where(subject.c.subject_id == subject_id)
+            .values(state="erased", dek=None, element=None, version=subject.c.version + 1)
+        )
         self._custody.forget(subject_id)
 
 
