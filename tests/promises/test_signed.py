@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.fixtures.postgres import open_folder
 from tests.fixtures.service import RunningService
 
-from creditshare.cli.demo import wait_until_ready
+from creditshare.cli.demo.stage import wait_until_ready
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity, build_request, parse_jwks
 from creditshare.crypto.digests import content_digest, sha256_b64url

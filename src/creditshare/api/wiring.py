@@ -10,7 +10,7 @@ from creditshare.services import Services
 from creditshare.storage.engine import WriteSession
 
 
-def wired(request: Request) -> Services:
+async def wired(request: Request) -> Services:
     """Return the services that ``app.py`` built."""
     services: Services = request.app.state.services
     return services

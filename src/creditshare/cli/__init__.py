@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from creditshare.cli import erase, keys, lender, members, proofs, service
+from creditshare.cli.demo.run import demo
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, Refused
 
@@ -17,7 +18,7 @@ app = typer.Typer(
 )
 app.command("serve")(service.serve)
 app.command("worker")(service.worker)
-app.command("demo")(service.demo)
+app.command("demo")(demo)
 app.add_typer(service.db, name="db")
 app.add_typer(service.openapi, name="openapi")
 app.add_typer(members.operator, name="operator")

@@ -1,4 +1,4 @@
-"""Running the service: ``serve``, ``worker``, ``demo``, ``db``, ``openapi``."""
+"""Running the service: ``serve``, ``worker``, ``db``, ``openapi``."""
 
 import asyncio
 import contextlib
@@ -65,11 +65,12 @@ def serve(
         os.environ["CREDITSHARE_PUBLIC_URL"] = public_url
     settings = Settings()
     public_address(settings, write=settings.public_url or f"http://{host}:{port}")
-    started = prepare(settings)
-    helper = None
-    if with_worker:
-        helper = subprocess.Popen([sys.executable, "-m", "creditshare", "worker", "--data", str(data)])  # noqa: S603  our own command
+    # The server hands a signal on when it has stopped; without a handler that would end the process before `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    started, helper = prepare(settings), None
     try:
+        if with_worker:
+            helper = subprocess.Popen([sys.executable, "-m", "creditshare", "worker", "--data", str(data)])  # noqa: S603  our own command
         uvicorn.run(
             "creditshare.app:create_app",
             factory=True,
@@ -118,20 +119,6 @@ async def _work(settings: Settings) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await database.close()
-
-
-def demo(
-    data: DataFolder = Path("demo-data"),
-    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8600,
-    once: Annotated[bool, typer.Option("--once", help="End after the story instead of serving on.")] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Throw away the data of earlier demos first.")] = False,
-    loans: Annotated[Path | None, typer.Option(help="File of real loans to load through the API.")] = None,
-    lenders: Annotated[str, typer.Option(help="How many of the largest lenders become members, or all.")] = "40",
-) -> None:
-    """Show the main job: real processes, real requests, two operators, five lenders, a regulator."""
-    from creditshare.cli.demo import run_demo  # noqa: PLC0415  the story needs nothing of it to be loaded by `serve`
-
-    run_demo(data=data, port=port, once=once, reset=reset, loans=loans, lenders=lenders)
 
 
 @db.command("upgrade")

@@ -5,7 +5,7 @@ that the service never acts as the owner of its tables. Nobody below the edge co
 session that is left without ``commit`` rolls back.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -43,8 +43,22 @@ class ReadSession:
 class WriteSession(ReadSession):
     """One transaction that may change rows. Only the edge that opened it commits."""
 
+    def __init__(self, connection: AsyncConnection) -> None:
+        super().__init__(connection)
+        self._last: list[Callable[[], Awaitable[None]]] = []
+
+    def at_the_end(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Put off a step until just before the commit.
+
+        For rows that many transactions change, such as a member's counters: their lock is then held only while the
+        commit itself runs. The step may still refuse, and nothing of the transaction happens.
+        """
+        self._last.append(step)
+
     async def commit(self) -> None:
         """Make everything of this transaction durable, or raise and have nothing of it."""
+        while self._last:
+            await self._last.pop(0)()
         await self._connection.commit()
 
 

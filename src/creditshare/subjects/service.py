@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -119,7 +120,7 @@ class Subjects:
             .returning(member_subject.c.subject_id)
         )
         if named.first() is not None:
-            await introduce(session, member_id)
+            session.at_the_end(partial(introduce, session, member_id))
         return state
 
     async def lock(self, session: WriteSession, subject_id: UUID) -> SubjectState:

@@ -4,9 +4,11 @@ RFC 9497, suite P256-SHA256, mode VOPRF. It learns neither the input nor the out
 service of ``embedded`` mode holds the key in its own key file; run apart, the same class holds it alone.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -66,39 +68,41 @@ class Tokeniser:
         """Evaluate up to 256 blinded elements and count them against the member's day, all or none."""
         key = self.key_for(suite, key_version)
         elements = [_element(text, position) for position, text in enumerate(blinded)]
-        await self._spend(session, member_id, count=len(elements), per_day=per_day, now=now)
+        count = len(elements)
+        # Looked at before the work, so that nobody's computing is free, and counted strictly at the end.
+        if await used_today(session, member_id, now=now) + count > per_day:
+            raise _day_is_used_up(now)
+        session.at_the_end(partial(_spend, session, member_id, count=count, per_day=per_day, now=now))
         try:
-            evaluated, proof = oprf.evaluate(key, elements)
+            # In a thread: a full batch takes a while, and others' requests shall not wait for it.
+            evaluated, proof = await asyncio.to_thread(oprf.evaluate, key, elements)
         except Malformed:
             raise Refused(
                 "element_invalid", fields=[FieldError("/blinded", "element_invalid", "33 bytes on the curve P-256")]
             ) from None
-        entry = Entry("evaluate_tokens", details={"elements": len(elements), "key_version": key_version})
+        entry = Entry("evaluate_tokens", details={"elements": count, "key_version": key_version})
         return Recorded(Evaluation(key_version, tuple(evaluated), proof), entry)
 
-    @staticmethod
-    async def _spend(session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
-        """Count evaluations of today, and of all time: the latter bounds how many borrowers a member may introduce."""
-        today = now.date()
-        used = case((member_budget.c.day == today, member_budget.c.evaluated_today), else_=0)
-        statement = (
-            insert(member_budget)
-            .from_select(
-                ["member_id", "day", "evaluated_today", "evaluated"],
-                select(literal(member_id), literal(today), literal(count), literal(count)).where(
-                    literal(count) <= per_day
-                ),
-            )
-            .on_conflict_do_update(
-                index_elements=["member_id"],
-                set_={"day": today, "evaluated_today": used + count, "evaluated": member_budget.c.evaluated + count},
-                where=used + count <= per_day,
-            )
-            .returning(member_budget.c.evaluated)
+
+async def _spend(session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
+    """Count evaluations of today, and of all time: the latter bounds how many borrowers a member may introduce."""
+    today = now.date()
+    used = case((member_budget.c.day == today, member_budget.c.evaluated_today), else_=0)
+    statement = (
+        insert(member_budget)
+        .from_select(
+            ["member_id", "day", "evaluated_today", "evaluated"],
+            select(literal(member_id), literal(today), literal(count), literal(count)).where(literal(count) <= per_day),
         )
-        if (await session.execute(statement)).first() is None:
-            midnight = SECONDS_PER_DAY - int(now.timestamp()) % SECONDS_PER_DAY
-            raise Refused("quota_exhausted", retry_after=midnight)
+        .on_conflict_do_update(
+            index_elements=["member_id"],
+            set_={"day": today, "evaluated_today": used + count, "evaluated": member_budget.c.evaluated + count},
+            where=used + count <= per_day,
+        )
+        .returning(member_budget.c.evaluated)
+    )
+    if (await session.execute(statement)).first() is None:
+        raise _day_is_used_up(now)
 
 
 async def introduce(session: WriteSession, member_id: UUID) -> None:
@@ -119,6 +123,10 @@ async def used_today(session: ReadSession, member_id: UUID, *, now: datetime) ->
         member_budget.c.member_id == member_id, member_budget.c.day == now.date()
     )
     return int((await session.execute(used)).scalar_one_or_none() or 0)
+
+
+def _day_is_used_up(now: datetime) -> Refused:
+    return Refused("quota_exhausted", retry_after=SECONDS_PER_DAY - int(now.timestamp()) % SECONDS_PER_DAY)
 
 
 def _element(text: str, position: int) -> bytes:

@@ -1,0 +1,379 @@
+"""Loading a file of real loans through the public API, as the lenders themselves would.
+
+The N largest lenders become members; every loan's borrower is tokenised; each charged-off loan becomes a
+default record with its real dates and amounts; each borrower with loans at several of these lenders is
+asked about by its other lenders. Nothing that the file does not say is invented: a charge-off is an
+``unlikely_to_pay`` default of unknown cause, and rows without a date or an amount go to the error file.
+"""
+
+import csv
+import gzip
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, TextIO, TypeVar
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from creditshare.cli.demo.stage import admit, step
+from creditshare.cli.options import out
+from creditshare.client.bank import Client, Problem
+from creditshare.client.core import Identity
+from creditshare.crypto import oprf
+from creditshare.errors import VerificationFailed
+
+COLUMNS: Final = (
+    "loan_id",
+    "borrower_uscc",
+    "lender",
+    "state",
+    "naics",
+    "approved_on",
+    "disbursed_on",
+    "approved_amount",
+    "disbursed_amount",
+    "status",
+    "charged_off_on",
+    "charged_off_amount",
+    "revolving",
+)
+SOURCE: Final = (
+    "US Small Business Administration, 7(a) and 504 loan data released under FOIA, published with Li, Mickel and"
+    " Taylor, Journal of Statistics Education 26(1), 2018"
+)
+CHARGED_OFF: Final = "CHGOFF"
+PROCESSES: Final = 4
+REQUESTS_PER_ADMISSION: Final = 5
+BATCH: Final = oprf.MAX_BATCH
+CONSENT_TEXT: Final = b"Demonstration: the file holds no consents, so this document stands in for each borrower's."
+
+Loan = dict[str, str]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of the run."""
+
+    loaded: int = 0
+    defaults: set[tuple[str, str]] = field(default_factory=set)  # borrower and lender of each loaded record
+    asked: int = 0
+    hits: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+
+
+def require_file(path: Path) -> None:
+    """End with status 2, naming the public source and the columns, if there is no such file."""
+    if not path.exists():
+        typer.echo(f"there is no file {path}. The data: {SOURCE}.\nColumns needed: {', '.join(COLUMNS)}", err=True)
+        raise typer.Exit(2)
+
+
+def read_loans(path: Path) -> list[Loan]:
+    """Read the file, plain or gzipped; a missing column is named."""
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            typer.echo(f"{path} lacks the columns {', '.join(missing)}. The data: {SOURCE}.", err=True)
+            raise typer.Exit(2)
+        return list(reader)
+
+
+def load_loans(url: str, operators: tuple[Path, Path], data: Path, path: Path, lenders: str) -> None:
+    """Run the whole file through the API and print what came of it."""
+    loans = read_loans(path)
+    counted = Counter(loan["lender"] for loan in loans)
+    wanted = how_many(lenders, len(counted))
+    names = [name for name, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:wanted]]
+    mine = defaultdict(list)
+    for loan in loans:
+        mine[loan["lender"]].append(loan)
+    chosen = {name: mine[name] for name in names}
+    out.print(f"{len(loans):,} loans of {len(counted):,} lenders in the file; source: {SOURCE}", highlight=False)
+    began = time.monotonic()
+    tally = Tally()
+    error_file = data / "loan-errors.ndjson"
+    shared = {b: where for b, where in _lenders_of(chosen).items() if len(where) > 1}
+    # Spawned, because a fork would share the parent's threads and connections.
+    with bar() as progress, ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        crew = Crew(url, progress, pool)
+        files = _admit(crew, operators, data, chosen)
+        tokens = _tokenise(crew, files, chosen)
+        with error_file.open("w") as errors:
+            _report(crew, files, chosen, tokens, tally, errors)
+        _ask(crew, files, shared, tokens, tally)
+    _print_totals(chosen, shared, tally, error_file, time.monotonic() - began)
+
+
+def how_many(lenders: str, there_are: int) -> int:
+    """Return how many lenders become members: the number given, or all."""
+    if lenders == "all":
+        return there_are
+    if not (lenders.isascii() and lenders.isdigit() and int(lenders)):
+        raise typer.BadParameter("a number from 1, or all", param_hint="--lenders")
+    return min(int(lenders), there_are)
+
+
+def bar() -> Progress:
+    """Return a progress bar that shows count and time."""
+    return Progress(
+        TextColumn("{task.description:28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Processes that act for one member at a time, as the members' own systems would."""
+
+    url: str
+    progress: Progress
+    pool: ProcessPoolExecutor
+
+    def each(
+        self, label: str, work: Callable[[str, Path, Sequence[T]], list[R]], shares: Iterable[tuple[Path, Sequence[T]]]
+    ) -> Iterator[tuple[T, R]]:
+        """Do a work on every item of each member's share, in batches, and yield items with results as they come."""
+        batches = [
+            (file, items[start : start + BATCH]) for file, items in shares for start in range(0, len(items), BATCH)
+        ]
+        task = self.progress.add_task(label, total=sum(len(items) for _, items in batches))
+        waiting = {self.pool.submit(work, self.url, file, items): items for file, items in batches}
+        for done in as_completed(waiting):
+            self.progress.advance(task, len(waiting[done]))
+            yield from zip(waiting[done], done.result(), strict=True)
+
+
+# What runs in the processes: a member's client and a batch of its work.
+
+
+@cache
+def _client(url: str, key_file: Path) -> Client:
+    return Client(url, Identity.from_file(key_file, sub="demo"))
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A lender to be admitted: its name, where its key will lie, and the evaluations a day that its loans need."""
+
+    name: str
+    file: Path
+    evaluations_per_day: int
+
+
+def admit_all(url: str, operator: Path, lenders: Sequence[Admission]) -> list[None]:
+    """Admit lenders: proposed by the operator of this key file, approved by the one beside it."""
+    operators = _client(url, operator), _client(url, operator.with_name("operator-2.jwk.json"))
+    for lender in lenders:
+        admit(operators, lender.name, "lender", "US", lender.file, evaluations_per_day=lender.evaluations_per_day)
+    return [None] * len(lenders)
+
+
+def tokenise_all(url: str, key_file: Path, borrowers: Sequence[str]) -> list[dict[str, Any]]:
+    """Make the blind tokens of a lender's own borrowers."""
+    return _client(url, key_file).tokenise(borrowers)
+
+
+def report_all(url: str, key_file: Path, due: Sequence[tuple[Loan, dict[str, Any]]]) -> list[str | None]:
+    """Report charged-off loans; the result is why one could not be, or None."""
+    client, outcomes = _client(url, key_file), list[str | None]()
+    for loan, token in due:
+        reason = lacking(loan)
+        if reason is None:
+            try:
+                client.call("POST", "/v1/records", data=as_record(loan, token), key=f"loan-{loan['loan_id']}")
+            except Problem as problem:
+                fields = ",".join(error["pointer"] for error in problem.document.get("errors", []))
+                reason = f"{problem.code} {fields}".rstrip()
+        outcomes.append(reason)
+    return outcomes
+
+
+def ask_all(url: str, key_file: Path, subjects: Sequence[dict[str, Any]]) -> list[bool | str]:
+    """Ask about borrowers under a consent each: whether another lender's default was shown, or the refusal's code."""
+    client, outcomes = _client(url, key_file), list[bool | str]()
+    for subject in subjects:
+        try:
+            consent = client.grant_consent(
+                subject, kind="query", purposes=["post_loan_monitoring"], scopes=["defaults"], document=CONSENT_TEXT
+            )
+            answer = client.query(subject, purpose="post_loan_monitoring", consent_id=str(consent["consent_id"]))
+            outcomes.append(bool(answer.data["summary"]["open_defaults"]))
+        except Problem as problem:
+            outcomes.append(problem.code)
+    return outcomes
+
+
+# The phases, in order.
+
+
+def _admit(
+    crew: Crew, operators: tuple[Path, Path], data: Path, chosen: Mapping[str, Sequence[Loan]]
+) -> dict[str, Path]:
+    """Admit the lenders, their budgets raised by two operators; return each one's key file."""
+    lenders = {
+        name: Admission(
+            f"{name[:100]} ({number})", data / "loan-members" / f"{number:04d}.jwk.json", 2 * len(loans) + BATCH
+        )
+        for number, (name, loans) in enumerate(chosen.items())
+    }
+    everyone = list(lenders.values())
+    # A batch is too coarse here: every process shall have its part of even a few lenders.
+    shares = [(operators[0], everyone[start::PROCESSES]) for start in range(PROCESSES)]
+    began = time.monotonic()
+    for _ in crew.each("lenders admitted", admit_all, shares):
+        pass
+    seconds = time.monotonic() - began
+    step(f"{len(lenders)} lenders admitted in {seconds:.1f} s, budgets raised by two operators")
+    return {name: lender.file for name, lender in lenders.items()}
+
+
+def _tokenise(crew: Crew, files: Mapping[str, Path], chosen: Mapping[str, Sequence[Loan]]) -> dict[str, dict[str, Any]]:
+    """Each lender makes the tokens of its own borrowers; equal borrowers must give equal tokens."""
+    shares = [(files[name], sorted({loan["borrower_uscc"] for loan in loans})) for name, loans in chosen.items()]
+    tokens: dict[str, dict[str, Any]] = {}
+    for borrower, token in crew.each("blind tokens", tokenise_all, shares):
+        if tokens.setdefault(borrower, token) != token:
+            raise VerificationFailed("two lenders made different tokens of one borrower")
+    return tokens
+
+
+def _report(
+    crew: Crew,
+    files: Mapping[str, Path],
+    chosen: Mapping[str, Sequence[Loan]],
+    tokens: Mapping[str, dict[str, Any]],
+    tally: Tally,
+    errors: TextIO,
+) -> None:
+    """Each lender reports its charged-off loans, in date order."""
+    shares = []
+    for name, loans in chosen.items():
+        off = sorted((loan for loan in loans if loan["status"] == CHARGED_OFF), key=lambda loan: loan["charged_off_on"])
+        shares.append((files[name], [(loan, tokens[loan["borrower_uscc"]]) for loan in off]))
+    for (loan, _), reason in crew.each("defaults reported", report_all, shares):
+        if reason is None:
+            tally.loaded += 1
+            tally.defaults.add((loan["borrower_uscc"], loan["lender"]))
+        else:
+            tally.errors[reason] += 1
+            errors.write(json.dumps({"loan_id": loan["loan_id"], "reason": reason}) + "\n")
+
+
+def _ask(
+    crew: Crew,
+    files: Mapping[str, Path],
+    shared: Mapping[str, set[str]],
+    tokens: Mapping[str, dict[str, Any]],
+    tally: Tally,
+) -> None:
+    """Each lender of a shared borrower asks about it once; a hit is an answer that shows another lender's default."""
+    questions = defaultdict(list)
+    for borrower, lenders in sorted(shared.items()):
+        for name in sorted(lenders):
+            questions[name].append(tokens[borrower])
+    shares = [(files[name], subjects) for name, subjects in questions.items()]
+    for _, outcome in crew.each("questions of other lenders", ask_all, shares):
+        tally.asked += 1
+        if isinstance(outcome, str):
+            tally.refusals[outcome] += 1
+        else:
+            tally.hits += outcome
+
+
+def _lenders_of(chosen: Mapping[str, Sequence[Loan]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, loans in chosen.items():
+        for loan in loans:
+            found[loan["borrower_uscc"]].add(name)
+    return found
+
+
+def lacking(loan: Loan) -> str | None:
+    """Say which required fact a charged-off loan's row does not give."""
+    needed = {
+        "no_charge_off_date": loan["charged_off_on"],
+        "no_charge_off_amount": loan["charged_off_amount"],
+        "no_opening_date": loan["disbursed_on"] or loan["approved_on"],
+        "no_amount": loan["disbursed_amount"] or loan["approved_amount"],
+    }
+    return next((reason for reason, value in needed.items() if not value), None)
+
+
+def as_record(loan: Loan, subject: dict[str, Any]) -> dict[str, Any]:
+    """Return a charged-off loan as a default record, with what the row says and nothing else."""
+    body: dict[str, Any] = {
+        "subject": subject,
+        "role": "borrower",
+        "account_ref": loan["loan_id"],
+        "product": "revolving" if loan["revolving"] == "Y" else "term_loan",
+        "currency": "USD",
+        "original_amount": money(loan["disbursed_amount"] or loan["approved_amount"]),
+        "opened_on": loan["disbursed_on"] or loan["approved_on"],
+        "default_on": loan["charged_off_on"],
+        "written_off_on": loan["charged_off_on"],
+        "written_off_amount": money(loan["charged_off_amount"]),
+        "default_reason": "unlikely_to_pay",
+        "cause": "unknown",
+        "region": {"scheme": "ISO 3166-2", "code": f"US-{loan['state']}" if loan["state"] else "US"},
+        "lawful_basis": "public_record",
+        "public_ref": f"SBA FOIA loan data, row {loan['loan_id']}",
+    }
+    if loan["naics"] not in {"", "0"}:
+        body["industry"] = {"scheme": "NAICS", "code": loan["naics"]}
+    return body
+
+
+def money(text: str) -> str:
+    """Return the file's amount as a decimal string with cents."""
+    whole, _, cents = text.partition(".")
+    return f"{whole}.{(cents + '00')[:2]}"
+
+
+def _print_totals(
+    chosen: Mapping[str, Sequence[Loan]],
+    shared: Mapping[str, set[str]],
+    tally: Tally,
+    error_file: Path,
+    seconds: float,
+) -> None:
+    loans = [loan for mine in chosen.values() for loan in mine]
+    off = [loan for loan in loans if loan["status"] == CHARGED_OFF]
+    reporters = defaultdict(set)
+    for borrower, lender in tally.defaults:
+        reporters[borrower].add(lender)
+    expected_hits = sum(bool(reporters[borrower] - {asker}) for borrower, askers in shared.items() for asker in askers)
+    lines = {
+        "loans of these lenders": len(loans),
+        "charged off in the file": len(off),
+        "loaded as default records": tally.loaded,
+        "in the error file": sum(tally.errors.values()),
+        "borrowers with several lenders": len(shared),
+        "of them with a default": len(shared.keys() & {loan["borrower_uscc"] for loan in off}),
+        "questions asked": tally.asked,
+        "answered with another's default": tally.hits,
+        "expected of them from the file": expected_hits,
+        "refused": sum(tally.refusals.values()),
+    }
+    for name, number in lines.items():
+        out.print(f"  {name:34}{number:>10,}", highlight=False)
+    for reason, number in [*tally.errors.items(), *tally.refusals.items()]:
+        out.print(f"    {reason:32}{number:>10,}", highlight=False, markup=False)
+    exact = tally.loaded + sum(tally.errors.values()) == len(off) and tally.hits == expected_hits
+    verdict = "exact" if exact else "WRONG"
+    out.print(f"  loaded + errors = charged off, hits as expected: {verdict}", highlight=False)
+    out.print(f"  error file {error_file}", highlight=False, soft_wrap=True)
+    requests = REQUESTS_PER_ADMISSION * len(chosen) + len(loans) // BATCH + tally.loaded + 2 * tally.asked
+    out.print(f"  {seconds:.1f} s, about {requests / seconds:.0f} signed requests a second", highlight=False)
+    if not exact:
+        raise typer.Exit(1)

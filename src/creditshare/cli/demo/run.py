@@ -1,0 +1,67 @@
+"""The command ``demo``."""
+
+import contextlib
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from creditshare.cli.demo.loans import load_loans, require_file
+from creditshare.cli.demo.stage import operator_files, reachable, service, stop_leftovers
+from creditshare.cli.demo.story import admit_cast, tell_story
+from creditshare.cli.options import DataFolder, out
+
+WORKERS: Final = 2  # while loans are loaded; the story needs one
+
+
+def demo(
+    data: DataFolder = Path("demo-data"),
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8600,
+    once: Annotated[bool, typer.Option("--once", help="End after the story instead of serving on.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Throw away the data of earlier demos first.")] = False,
+    loans: Annotated[Path | None, typer.Option(help="File of real loans to load through the API.")] = None,
+    lenders: Annotated[str, typer.Option(help="How many of the largest lenders become members, or all.")] = "40",
+) -> None:
+    """Show the main job with real processes and real requests, then serve on.
+
+    Two operators, five lenders and a regulator act it out; with --loans the lenders of a file load their loans instead.
+    """
+    if loans is not None:
+        require_file(loans)
+    data = reachable(data.resolve())
+    if reset and data.exists():
+        stop_leftovers(data)
+        shutil.rmtree(data)
+    data.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with service(data, port, workers=1 if loans is None else WORKERS) as url:
+        out.print(f"[bold]creditshare[/bold] serves at {url} after {time.monotonic() - began:.1f} s", highlight=False)
+        operators = operator_files(data)
+        if loans is not None:
+            load_loans(url, operators, data, loans, lenders)
+        else:
+            tell_story(admit_cast(url, operators, data), data)
+            out.print(f"\nthe story took {time.monotonic() - began:.1f} s in all", highlight=False)
+        if not once:
+            keep_serving(url, data)
+
+
+def keep_serving(url: str, data: Path) -> None:
+    """Print where to go next and serve until interrupted."""
+    out.print(f"\nserving at {url}, its API described at {url}/docs (Ctrl-C stops). One command for each of you:")
+    python = f"{sys.executable} -m creditshare"
+    commands = {
+        "bank": (data / "members" / "harbour-bank.jwk.json", "call GET /v1/me --explain --as {} --url {}"),
+        "regulator": (data / "members" / "regulator.jwk.json", "call GET /v1/me --as {} --url {}"),
+        "operator": (data / "operator-1.jwk.json", "member list --as {} --url {}"),
+        "anyone": (data / "evidence.json", "verify-evidence {}"),
+    }
+    for who, (file, command) in commands.items():
+        if file.exists():
+            out.print(f"  {who:10} {python} {command.format(file, url)}", markup=False, highlight=False, soft_wrap=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)
