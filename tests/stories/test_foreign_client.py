@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import pytest
 from tests.fixtures import foreign
 from tests.fixtures.foreign import b64u, canonical, digest_string, unb64u
 from tests.fixtures.service import RunningService, record_body
