@@ -308,6 +308,24 @@ def test_any_payload_is_signed(payload: bytes) -> None:
     assert key.verifying_key.verify(compact.signing_input, compact.signature)
 
 
+def test_deterministic_signatures_are_those_of_rfc_6979() -> None:
+    # Appendix A.2.5, curve P-256 with SHA-256, message "sample".
+    key = SigningKey.from_jwk(
+        {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": spell(0x60FED4BA255A9D31C961EB74C6356D68C049B8923B61FA6CE669622E60F29FB6),
+            "y": spell(0x7903FE1008B8BC99A41AE9E95628BC64F2F1B20C2D7E9F5177A3C294D4462299),
+            "d": spell(0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721),
+        }
+    ).deterministic()
+    r = 0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716
+    s = 0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8
+    assert key._key.sign(b"sample") == r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    assert key.sign({}, b"x") == key.sign({}, b"x")
+    assert key.verifying_key.verify(b"sample", key._key.sign(b"sample"))
+
+
 def test_the_backend_is_asserted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_backend()
     fallback = importlib.import_module("jose.backends.ecdsa_backend").ECDSAECKey

@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, keys, lender, members, proofs, service
+from creditshare.cli import erase, keys, lender, members, proofs, service, vectors
 from creditshare.cli.demo.run import demo
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, Refused
@@ -21,6 +21,7 @@ app.command("worker")(service.worker)
 app.command("demo")(demo)
 app.add_typer(service.db, name="db")
 app.add_typer(service.openapi, name="openapi")
+app.add_typer(vectors.vectors, name="vectors")
 app.add_typer(members.operator, name="operator")
 app.add_typer(members.member, name="member")
 app.add_typer(keys.keys, name="keys")

@@ -12,11 +12,13 @@ So neither a token nor its hash may serve as the key of a replay guard; only ``(
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Self
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jose import jwk as jose_jwk
 from jose.exceptions import JWKError
 
@@ -150,6 +152,14 @@ class SigningKey:
         """The public half."""
         return VerifyingKey.from_jwk(self.public_jwk)
 
+    def deterministic(self) -> Self:
+        """Return the same key with the signatures of RFC 6979: equal bytes for equal input, for published vectors.
+
+        A verifier sees no difference.
+        """
+        scalar = int.from_bytes(b64url_decode(self._d), "big")
+        return replace(self, _key=_DeterministicSigner(ec.derive_private_key(scalar, ec.SECP256R1())))
+
     def private_jwk(self) -> dict[str, str]:
         """Return the key with its secret ``d``, to be sealed or written to a file that only the owner reads."""
         return {**self.public_jwk, "d": self._d}
@@ -166,6 +176,17 @@ class SigningKey:
         signing_input = f"{b64url_encode(text.encode('ascii'))}.{b64url_encode(payload)}"
         signature: bytes = self._key.sign(signing_input.encode("ascii"))
         return f"{signing_input}.{b64url_encode(signature)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _DeterministicSigner:
+    """Signs as RFC 6979 section 3.2 says, which python-jose does not offer."""
+
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    def sign(self, signing_input: bytes) -> bytes:
+        r, s = decode_dss_signature(self.key.sign(signing_input, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
+        return r.to_bytes(ES256.coordinate_bytes, "big") + s.to_bytes(ES256.coordinate_bytes, "big")
 
 
 @dataclass(frozen=True, slots=True)

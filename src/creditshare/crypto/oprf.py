@@ -162,7 +162,7 @@ def prove(key: SecretKey, points: Sequence[p256.Point], evaluated: Sequence[p256
 def _prove(
     key: SecretKey, blinded: Sequence[bytes], points: Sequence[p256.Point], evaluated: Sequence[bytes], nonce: int
 ) -> bytes:
-    (m,) = p256.combine(_weights(key.public_key, blinded, evaluated), points)
+    (m,) = p256.combine(weights(key.public_key, blinded, evaluated), points)
     if m is None:
         raise Malformed("the blinded elements cancel each other")  # would need control over the hash of the batch
     (z,) = key.multiplier.times([m])  # ComputeCompositesFast: who holds the key need not add up the evaluated elements
@@ -222,7 +222,7 @@ def _verify(
     received = _decode_batch(evaluated, "evaluated")
     c = p256.decode_scalar(proof[: p256.SCALAR_BYTES])
     s = p256.decode_scalar(proof[p256.SCALAR_BYTES :])
-    m, z = p256.combine(_weights(public_key, blinded, evaluated), sent, received)
+    m, z = p256.combine(weights(public_key, blinded, evaluated), sent, received)
     if m is None or z is None:
         raise VerificationFailed("the batch adds up to the identity, for which no proof can stand")
     t2, t3 = p256.combine((s, c), (p256.GENERATOR, key), (m, z))
@@ -261,7 +261,7 @@ def rotate_all(elements: Sequence[bytes], factor: int) -> list[bytes]:
 # ── transcripts and batches ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _weights(public_key: bytes, blinded: Sequence[bytes], evaluated: Sequence[bytes]) -> list[int]:
+def weights(public_key: bytes, blinded: Sequence[bytes], evaluated: Sequence[bytes]) -> list[int]:
     """Derive the weights d_i of the composites from everything they cover (RFC 9497 §2.2.1, ComputeComposites)."""
     suffix = context(MODE_VOPRF)
     seed = _framed(hashlib.sha256(_framed(public_key, b"Seed-" + suffix)).digest())

@@ -203,7 +203,7 @@ class Members:
             )
         )
         await self._propose(session, member_id, "admission", {}, by=by, now=now)
-        return Recorded(await self.get(session, member_id), _entry("apply_member", member_id))
+        return Recorded(await self.get(session, member_id), _entry("propose_member", member_id))
 
     async def propose(
         self,
@@ -221,7 +221,9 @@ class Members:
         if fitting is not None and current.status not in fitting:
             raise Refused("state_conflict")
         proposal = await self._propose(session, member_id, action, terms, by=by, now=now)
-        return Recorded(proposal, _entry(f"propose_{action}", member_id))
+        # Budgets have a resource of their own; the event is named like the operation that was called.
+        operation = "propose_quotas" if action == "quotas" else "propose_change"
+        return Recorded(proposal, _entry(operation, member_id, proposal=action))
 
     async def approve(
         self, session: WriteSession, member_id: UUID, *, action: ProposalAction, by: UUID, now: datetime
@@ -251,7 +253,8 @@ class Members:
             .values(decided_by=by, decided_at=now)
         )
         code = await self._carry_out(session, member_id, action, row["terms"], now=now)
-        return Recorded(Approval(await self.get(session, member_id), code), _entry(f"approve_{action}", member_id))
+        entry = _entry("approve_member", member_id, proposal=action)
+        return Recorded(Approval(await self.get(session, member_id), code), entry)
 
     async def _carry_out(
         self, session: WriteSession, member_id: UUID, action: str, terms: Mapping[str, Any], *, now: datetime

@@ -116,7 +116,7 @@ class Sharing:
             asking = Asking(uuid7(now), caller.member_id, question, decision, now, state.version, self._policy.version)
             body = compose(asking, _histories(state, seen), handle_key=self._handle_key)  # 3
             event = self._audit.compose(
-                _entry("query", state.keys, asking),
+                _entry("run_query", state.keys, asking),
                 actor=_actor(caller),
                 exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
                 now=now,

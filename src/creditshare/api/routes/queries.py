@@ -1,5 +1,6 @@
 """Questions about borrowers: the hot path's door. The path itself is ``sharing/service.py``."""
 
+from dataclasses import replace
 from datetime import UTC
 
 from fastapi import APIRouter, Request, Response
@@ -31,7 +32,8 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
 
         async def retell(again: Work) -> Response:
             session, _ = opened(again)
-            told = again.record(await services.sharing.told(session, again.caller.member_id, retried.query_id))
+            found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
+            told = again.record(replace(found, entry=replace(found.entry, action="run_query_again")))
             return Response(told.body, 200, media_type=JSON_TYPE)
 
         request.state.retell = retell

@@ -1,0 +1,51 @@
+"""What the member ``action`` of an event's ``c_meta`` may say.
+
+An exchange is named by the operation id of its route, whether it succeeded or was refused; a stored answer told again
+under the same idempotency key by that name and ``_again``. What the service did without a request, or before the caller
+was anybody, has a name of its own here. Names may be added, never renamed or reused: the log keeps them for ever.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+AGAIN: Final = "_again"
+"""Ends the name of an event that told a stored answer again; nothing was done twice."""
+
+OWN_ACTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bootstrap_operators": "The first operators were made, once, on the service's own machine.",
+        "enrol_first_key": "A member enrolled its first key by its one-time code, before it could sign a request.",
+        "erase_borrower": "All that was held about one borrower was made unreadable.",
+        "erase_record": "One record was made unreadable.",
+        "refusals": "Refusals of one member with one code within one minute, counted into one event.",
+        "rotate_kek": "The borrowers' keys were wrapped anew by another key-encryption key.",
+    }
+)
+"""Events that belong to no signed request, and what each says."""
+
+EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "add_key": "POST /v1/members/{member_id}/keys",
+        "advance_record": "POST /v1/records/{record_id}/events",
+        "approve_member": "POST /v1/members/{member_id}/approvals",
+        "correct_record": "POST /v1/records/{record_id}/corrections",
+        "evaluate_tokens": "POST /v1/tokens/evaluate",
+        "grant_consent": "POST /v1/consents",
+        "pause_consent": "POST /v1/consents/{consent_id}/pause",
+        "propose_change": "POST /v1/members/{member_id}/proposals",
+        "propose_member": "POST /v1/members",
+        "propose_quotas": "POST /v1/members/{member_id}/quotas",
+        "resume_consent": "POST /v1/consents/{consent_id}/resumption",
+        "revoke_consent": "POST /v1/consents/{consent_id}/revocation",
+        "revoke_key": "POST /v1/members/{member_id}/keys/{kid}/revocation",
+        "run_query": "POST /v1/queries",
+        "show_consent": "GET /v1/consents/{consent_id}",
+        "show_query": "GET /v1/queries/{query_id}",
+        "show_record": "GET /v1/records/{record_id}",
+        "submit_record": "POST /v1/records",
+        "suspend_member": "POST /v1/members/{member_id}/suspension",
+        "withdraw_record": "POST /v1/records/{record_id}/withdrawal",
+    }
+)
+"""Operations whose success is an event. Reads that open no sealed field are events only where they were refused."""
