@@ -137,8 +137,8 @@ _SIGNATURE: Final = (
         "token_malformed",
         (
             (
-                "More than one Authorization header; or the token is too long, not a compact JWS in canonical base64url, not "
-                "strict JSON, or a claim has the wrong type or form."
+                "More than one Authorization header; or the token is too long, not a compact JWS in canonical "
+                "base64url, not strict JSON, or a claim has the wrong type or form."
             ),
             (
                 "Authorization 请求头多于一个；或令牌过长、不是规范 base64url 的紧凑 JWS、"
@@ -394,7 +394,7 @@ _RIGHTS: Final = (
     _reason(
         "consent_missing",
         (
-            "No such consent of this member for this borrower; also where it is another member's or another borrower's.",
+            "This member has no such consent for this borrower; also where it is another member's or borrower's.",
             "该成员没有针对该借款人的此项授权；授权属于其他成员或其他借款人时亦同。",
         ),
         title=("No consent for this borrower", "没有该借款人的授权"),
