@@ -116,6 +116,8 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("ReceivedRecord", "classification"): CODE_LISTS["classifications"],
     ("ReceivedRecord", "product"): CODE_LISTS["products"],
     ("ReceivedRecord", "amount_band"): CODE_LISTS["amount_bands"],
+    ("WithheldOut", "what"): CODE_LISTS["scopes"],
+    ("WithheldOut", "why"): ("not_offered_yet",),
     ("Summary", "exposure_band"): CODE_LISTS["amount_bands"],
     ("Summary", "worst_bucket"): ("none", *CODE_LISTS["buckets"]),
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},

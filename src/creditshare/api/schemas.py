@@ -533,16 +533,29 @@ class Summary(BaseModel):
     worst_bucket: str
 
 
+class ConsentRef(BaseModel):
+    """The consent that an answer was given under."""
+
+    id: str
+
+
+class WithheldOut(BaseModel):
+    """Something within the consent that the answer leaves out, and why."""
+
+    what: str
+    why: str
+
+
 class QueryOut(BaseModel):
     """An answer. Its receipt is the CS-Signature header."""
 
     query_id: str
     as_of: str
-    consent: dict[str, str]
+    consent: ConsentRef
     match: Literal["records", "none"]
     records: list[ReceivedRecord]
     summary: Summary
-    withheld: list[dict[str, str]]
+    withheld: list[WithheldOut]
     policy_version: str
 
 
