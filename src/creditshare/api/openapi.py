@@ -27,8 +27,6 @@ from creditshare.consents import rules as consents
 from creditshare.members.service import MemberRole, ProposalAction
 
 DESCRIPTION: Final = """\
-Lenders that compete share which business borrowers are in default, without exposing who the borrowers are.
-
 Every request of a member is a JWT signed by the member's key over method, address and body, used once; every answer is
 signed back in `CS-Signature` (profile CSR-1, `docs/protocol.md`). Begin at `/.well-known/creditshare`. On the command
 line `creditshare call METHOD PATH` signs and sends any request and checks the answer.
@@ -43,9 +41,9 @@ SIGNATURE: Final[dict[str, Any]] = {
     "bearerFormat": "JWT",
     "description": (
         "A compact JWS made anew for each request (profile CSR-1, `docs/protocol.md`). Header: exactly `alg` = ES256, "
-        "`typ` = cs-req+jwt and `kid`. Claims: `iss` the member, `sub` who acts there, `aud` the issuer, `iat` and "
-        "`exp` at most 120 s apart, a `jti` used once, `htm` and `htu`, `htq` with a query string, `cdg` (RFC 9530) "
-        "with a body, `idk` with Idempotency-Key, `ifm` with If-Match, `ver` = 1."
+        "`typ` = cs-req+jwt and `kid`. Claims: `iss` the member, `sub` who acts there, `aud` the `issuer` of "
+        "/.well-known/creditshare, `iat` and `exp` at most 120 s apart, a `jti` used once, `htm` and `htu`, `htq` with "
+        "a query string, `cdg` (RFC 9530) with a body, `idk` with Idempotency-Key, `ifm` with If-Match, `ver` = 1."
     ),
 }
 
@@ -255,8 +253,7 @@ class DocumentedApp(FastAPI):
                     servers=[
                         {
                             "url": "/",
-                            "description": "The service that serves this document. What signatures name is `issuer` "
-                            "of its /.well-known/creditshare.",
+                            "description": "The service that serves this document.",
                         }
                     ],
                     routes=self.routes,
@@ -330,8 +327,9 @@ def complete(document: Json, facts: Mapping[tuple[str, str], Facts]) -> Json:
 def _complete_operation(operation: Json, method: str, facts: Facts) -> None:
     codes = _codes(operation, method, facts)
     told = _prose(operation.pop("description", ""))
-    operation["summary"] = re.split(r"(?<=[a-z0-9`)])[.:;] ", told)[0].rstrip(".")
-    operation["description"] = f"{told}\n\n{_who(facts)}" if facts.signed else told
+    operation["summary"] = re.split(r"(?<=[a-z0-9`)])[.:;] ", told)[0].rstrip(".").replace("`", "")
+    paragraphs = [] if told.replace("`", "") == operation["summary"] + "." else [told]
+    operation["description"] = "\n\n".join([*paragraphs, _who(facts)]) if facts.signed else told
     operation["security"] = _security(facts)
     if facts.signed:
         operation["x-caller"] = {
@@ -479,8 +477,7 @@ def _polish_schemas(document: Json) -> None:
                     part["enum"] = list(VOCABULARIES[name, field])
                 if name not in asked and "enum" in part:
                     part["x-extensible-enum"] = part.pop("enum")
-                elif name not in asked and "const" in part and isinstance(part["const"], str):
-                    part["x-extensible-enum"] = [part.pop("const")]
+                    part["examples"] = part["x-extensible-enum"][:1]
 
 
 def _parts(schema: Json) -> Iterator[Json]:
