@@ -13,12 +13,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from creditshare import __version__
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
 from creditshare.api.exchange import framework_code, request_id
+from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
-from creditshare.api.routes import consents, discovery, members, queries, records, tokens
+from creditshare.api.routes import consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
@@ -198,10 +198,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
             await asyncio.gather(*tasks, return_exceptions=True)
             await wired.database.close()
 
-    app = FastAPI(
-        title="creditshare",
-        version=__version__,
-        summary="Lenders that compete share default records without exposing who the borrowers are.",
+    app = DocumentedApp(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -211,6 +208,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     )
     for router in (
         discovery.router,
+        documentation.router,
         log_routes.router,
         members.first_key,
         members.router,
@@ -229,10 +227,10 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
 
 
 def _problem(request: Request, refusal: Refused) -> Response:
-    status, body, headers = problem(
-        refusal, request_id=request_id(request), language=request.headers.get("accept-language", "")
-    )
-    return Response(body, status, headers={**headers, "Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
+    number = request_id(request)
+    status, body, headers = problem(refusal, request_id=number, language=request.headers.get("accept-language", ""))
+    headers |= {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Request-Id": number}
+    return Response(body, status, headers=headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -87,15 +87,16 @@ def test_every_row_is_filled_in_both_languages(code: str) -> None:
     reason = REASONS[code]
     assert reason.code == code
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
-    for text in (reason.title, reason.detail):
+    for text in (reason.when, reason.title, reason.detail):
         assert text.en.isascii()
         assert re.search(r"[\u4e00-\u9fff]", text.zh)
-    assert reason.when.endswith(".")
+    assert reason.when.en.endswith(".")
+    assert reason.when.zh.endswith("。")
     assert reason.detail.en.endswith(".")
     assert reason.detail.zh.endswith("。")
     assert not reason.title.en.endswith(".")
     # A text with a place for a value could echo one.
-    assert not re.search(r"[{}%]", " ".join((reason.when, *dataclasses.astuple(reason.title))))
+    assert not re.search(r"[{}%]", " ".join((*dataclasses.astuple(reason.when), *dataclasses.astuple(reason.title))))
 
 
 def test_titles_are_told_apart() -> None:

@@ -3,7 +3,9 @@
 Coroutines although they wait for nothing: the framework sends a plain function to a thread, which costs more than it.
 """
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -46,3 +48,20 @@ MemberWork = Annotated[Work, Depends(any_member)]
 LenderWork = Annotated[Work, Depends(active_lender)]
 CorrectingLenderWork = Annotated[Work, Depends(correcting_lender)]
 OperatorWork = Annotated[Work, Depends(active_operator)]
+
+
+@dataclass(frozen=True, slots=True)
+class Admits:
+    """Whom a caller's dependency lets in, for the documentation: ``role`` is None where any member is."""
+
+    who: str
+    role: MemberRole | None = None
+    suspended: bool = False
+
+
+ADMITS: Final[dict[Callable[[Request], Work], Admits]] = {
+    any_member: Admits("any member with a live key, suspended or not", suspended=True),
+    active_lender: Admits("active lenders", "lender"),
+    correcting_lender: Admits("lenders, suspended ones too", "lender", suspended=True),
+    active_operator: Admits("the operator's people", "operator"),
+}

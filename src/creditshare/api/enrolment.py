@@ -29,14 +29,18 @@ async def enrol_first_key(request: Request, services: Services, member_text: str
     number = request_id(request)
     try:
         body = await read_body(request, limit=services.settings.max_body_bytes)
-        return await _enrol(request, services, member_text, body, number)
+        answer = await _enrol(request, services, member_text, body, number)
     except Unavailable:
         refusal = Refused("unavailable", retry_after=2)
     except Refused as refused:
         refusal = refused
+    else:
+        answer.headers["X-Request-Id"] = number
+        return answer
     language = request.headers.get("accept-language", "")
     status, document, headers = problem(refusal, request_id=number, language=language)
-    return Response(document, status, headers={**headers, "Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"})
+    headers |= {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Request-Id": number}
+    return Response(document, status, headers=headers)
 
 
 async def _enrol(request: Request, services: Services, member_text: str, body: bytes, number: str) -> Response:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from creditshare.consents import rules as consent_rules
 from creditshare.consents.service import Evidence, Held, Terms
@@ -26,8 +26,8 @@ from creditshare.subjects.service import BorrowerToken
 EXAMPLE_ELEMENT: Final = "A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW"  # the base point of P-256
 EXAMPLE_DIGEST: Final = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"  # of {"hello": "world"}, RFC 9530
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?")
-_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _decimal_text(value: object) -> Decimal:
@@ -84,14 +84,19 @@ Amount = Annotated[
     Decimal,
     BeforeValidator(_decimal_text, json_schema_input_type=str),
     PlainSerializer(lambda value: f"{value:f}", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": f"^{_AMOUNT.pattern}$", "examples": ["98000.00"]}),
 ]
 Instant = Annotated[
-    datetime, BeforeValidator(_instant_text, json_schema_input_type=str), PlainSerializer(instant, return_type=str)
+    datetime,
+    BeforeValidator(_instant_text, json_schema_input_type=str),
+    PlainSerializer(instant, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": f"^{_INSTANT.pattern}$"}),
 ]
 Day = Annotated[
     date,
     BeforeValidator(_day_text, json_schema_input_type=str),
     PlainSerializer(lambda value: value.isoformat(), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": f"^{_DAY.pattern}$"}),
 ]
 Digest = Annotated[str, Field(max_length=128), AfterValidator(_digest_text)]
 Reference = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_control)]
@@ -528,16 +533,29 @@ class Summary(BaseModel):
     worst_bucket: str
 
 
+class ConsentRef(BaseModel):
+    """The consent that an answer was given under."""
+
+    id: str
+
+
+class WithheldOut(BaseModel):
+    """Something within the consent that the answer leaves out, and why."""
+
+    what: str
+    why: str
+
+
 class QueryOut(BaseModel):
     """An answer. Its receipt is the CS-Signature header."""
 
     query_id: str
     as_of: str
-    consent: dict[str, str]
+    consent: ConsentRef
     match: Literal["records", "none"]
     records: list[ReceivedRecord]
     summary: Summary
-    withheld: list[dict[str, str]]
+    withheld: list[WithheldOut]
     policy_version: str
 
 
@@ -643,6 +661,16 @@ class SuspensionIn(Strict):
     reason: Reference
 
 
+EXAMPLE_JWK: Final[dict[str, Any]] = {
+    "kty": "EC",
+    "crv": "P-256",
+    "use": "sig",
+    "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+    "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+}
+EXAMPLE_PROOF: Final = "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"
+
+
 class KeyIn(Strict):
     """A public key by value, with proof of possession; the code only for a member's first key."""
 
@@ -651,17 +679,8 @@ class KeyIn(Strict):
         strict=True,
         json_schema_extra={
             "examples": [
-                {
-                    "jwk": {
-                        "kty": "EC",
-                        "crv": "P-256",
-                        "use": "sig",
-                        "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
-                        "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
-                    },
-                    "proof": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl",
-                    "enrolment_code": "a-one-time-code-of-160-bits",
-                }
+                {"jwk": EXAMPLE_JWK, "proof": EXAMPLE_PROOF, "enrolment_code": "a-one-time-code-of-160-bits"},
+                {"jwk": EXAMPLE_JWK, "proof": EXAMPLE_PROOF},
             ]
         },
     )

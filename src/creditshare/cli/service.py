@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
 
 from creditshare.api.codelists import CODE_LISTS
+from creditshare.api.openapi_diff import diff
 from creditshare.app import (
     database_url,
     embedded_postgres,
@@ -162,3 +163,33 @@ def export(
         elif not path.exists() or json.loads(path.read_text()) != json.loads(json.dumps(document)):
             out.print(f"{path} is not what the code generates: run `make openapi`")
             raise typer.Exit(1)
+
+
+@openapi.command("diff")
+def compare(
+    old: Annotated[Path, typer.Argument(help="The OpenAPI document that clients were written against.")],
+    new: Annotated[Path, typer.Argument(help="The one that shall replace it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Name what changed between two OpenAPI documents; status 1 where a client may break."""
+    changes = diff(_document(old), _document(new))
+    if as_json:
+        rows = [{"breaking": c.breaking, "where": c.where, "what": c.what} for c in changes]
+        typer.echo(json.dumps({"breaking": any(c.breaking for c in changes), "changes": rows}))
+    else:
+        for change in changes:
+            typer.echo(f"{'breaking' if change.breaking else 'added   '}  {change.where}: {change.what}")
+        if not changes:
+            typer.echo("no change that a client could notice")
+    if any(change.breaking for change in changes):
+        raise typer.Exit(1)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read as JSON ({type(error).__name__})") from error
+    if not isinstance(document, dict) or not str(document.get("openapi", "")).startswith("3.1"):
+        raise ConfigurationError(f"{path} is no OpenAPI 3.1 document")
+    return document

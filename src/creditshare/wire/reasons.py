@@ -27,20 +27,25 @@ class Reason:
     """A row of the table. ``when`` is for documentation, ``title`` and ``detail`` for the one who was refused."""
 
     code: str
-    when: str
+    when: Text
     retry: bool
     title: Text
     detail: Text
 
 
-def _reason(code: str, when: str, *, retry: bool = False, title: tuple[str, str], detail: tuple[str, str]) -> Reason:
-    return Reason(code=code, when=when, retry=retry, title=Text(*title), detail=Text(*detail))
+def _reason(
+    code: str, when: tuple[str, str], *, retry: bool = False, title: tuple[str, str], detail: tuple[str, str]
+) -> Reason:
+    return Reason(code=code, when=Text(*when), retry=retry, title=Text(*title), detail=Text(*detail))
 
 
 _FORM: Final = (
     _reason(
         "body_malformed",
-        "The body is not strict JSON in UTF-8, or not the announced file format.",
+        (
+            "The body is not strict JSON in UTF-8, or not the announced file format.",
+            "请求体不是严格的 UTF-8 编码 JSON，或不符合所声明的文件格式。",
+        ),
         title=("Body cannot be read", "请求体无法解析"),
         detail=(
             (
@@ -52,7 +57,10 @@ _FORM: Final = (
     ),
     _reason(
         "idempotency_key_missing",
-        "A POST that needs the header Idempotency-Key came without it.",
+        (
+            "A POST that needs the header Idempotency-Key came without it.",
+            "需要 Idempotency-Key 的 POST 请求未携带该请求头。",
+        ),
         title=("Idempotency-Key is missing", "缺少 Idempotency-Key"),
         detail=(
             "Add the header Idempotency-Key with a fresh unique value and repeat the same value in the claim idk.",
@@ -61,7 +69,10 @@ _FORM: Final = (
     ),
     _reason(
         "validation_failed",
-        "The body is readable, but one or more fields break a rule; each is listed with a pointer.",
+        (
+            "The body is readable, but one or more fields break a rule; each is listed with a pointer.",
+            "请求体可以读取，但有一个或多个字段违反规则；每个字段均以指针列出。",
+        ),
         title=("Some fields are not valid", "部分字段无效"),
         detail=(
             "Correct every field listed under errors, then send again with a new Idempotency-Key.",
@@ -70,7 +81,7 @@ _FORM: Final = (
     ),
     _reason(
         "content_too_large",
-        "The body or a batch is larger than the published limit.",
+        ("The body or a batch is larger than the published limit.", "请求体或批次超过公布的上限。"),
         title=("Request is too large", "请求过大"),
         detail=(
             "Split the request. The limits are published in the discovery document under limits.",
@@ -79,7 +90,10 @@ _FORM: Final = (
     ),
     _reason(
         "unsupported_media_type",
-        "Content-Type is not one of the resource's, or Content-Encoding is other than identity.",
+        (
+            "Content-Type is not one of the resource's, or Content-Encoding is other than identity.",
+            "Content-Type 不属于该资源，或 Content-Encoding 不是 identity。",
+        ),
         title=("Media type or encoding is not supported", "不支持的媒体类型或编码"),
         detail=(
             "Use a Content-Type documented for this resource and send the body uncompressed.",
@@ -88,7 +102,7 @@ _FORM: Final = (
     ),
     _reason(
         "not_acceptable",
-        "Accept names no form in which the resource can be given.",
+        ("Accept names no form in which the resource can be given.", "Accept 中没有该资源可以提供的形式。"),
         title=("No acceptable representation", "没有可接受的表示形式"),
         detail=(
             "Ask for one of the media types documented for this resource in the header Accept.",
@@ -97,7 +111,7 @@ _FORM: Final = (
     ),
     _reason(
         "method_not_allowed",
-        "The resource exists but does not know the method.",
+        ("The resource exists but does not know the method.", "资源存在，但不支持该方法。"),
         title=("Method is not allowed here", "该资源不支持此方法"),
         detail=(
             "Use one of the methods in the header Allow of this answer.",
@@ -109,7 +123,10 @@ _FORM: Final = (
 _SIGNATURE: Final = (
     _reason(
         "token_missing",
-        "There is no Authorization header with the scheme Bearer and a token.",
+        (
+            "There is no Authorization header with the scheme Bearer and a token.",
+            "没有使用 Bearer 方案并带有令牌的 Authorization 请求头。",
+        ),
         title=("Signed token is missing", "缺少签名令牌"),
         detail=(
             "Send Authorization: Bearer followed by one space and the signed token of this request.",
@@ -118,8 +135,16 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "token_malformed",
-        "More than one Authorization header; or the token is too long, not a compact JWS in canonical base64url, not "
-        "strict JSON, or a claim has the wrong type or form.",
+        (
+            (
+                "More than one Authorization header; or the token is too long, not a compact JWS in canonical "
+                "base64url, not strict JSON, or a claim has the wrong type or form."
+            ),
+            (
+                "Authorization 请求头多于一个；或令牌过长、不是规范 base64url 的紧凑 JWS、"
+                "不是严格的 JSON，或某个声明的类型或形式错误。"
+            ),
+        ),
         title=("Token has the wrong form", "令牌格式错误"),
         detail=(
             (
@@ -134,7 +159,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "header_not_allowed",
-        "The token's header has a member other than alg, typ and kid.",
+        ("The token's header has a member other than alg, typ and kid.", "令牌头部含有 alg、typ 和 kid 以外的成员。"),
         title=("Token header has a forbidden member", "令牌头部含有不允许的成员"),
         detail=(
             "Write exactly alg, typ and kid into the token's header. Keys are registered, never sent along.",
@@ -143,13 +168,13 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "alg_not_allowed",
-        "alg is missing or not an allowed algorithm.",
+        ("alg is missing or not an allowed algorithm.", "缺少 alg，或其值不是允许的算法。"),
         title=("Signature algorithm is not allowed", "签名算法不被允许"),
         detail=("Sign with ES256 and say so in alg.", "请使用 ES256 签名，并在 alg 中注明。"),
     ),
     _reason(
         "typ_mismatch",
-        "typ is missing or names another kind of token.",
+        ("typ is missing or names another kind of token.", "缺少 typ，或其值表示另一类令牌。"),
         title=("Token is of another kind", "令牌类型不符"),
         detail=(
             "Set typ to cs-req+jwt exactly; tokens made for other purposes cannot be used as requests.",
@@ -158,7 +183,10 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "signature_invalid",
-        "The key is unknown or not yet active, iss does not own it, or the signature does not verify.",
+        (
+            "The key is unknown or not yet active, iss does not own it, or the signature does not verify.",
+            "密钥未知或尚未启用，密钥不属于 iss，或签名无法通过验证。",
+        ),
         title=("Signature does not verify", "签名验证失败"),
         detail=(
             (
@@ -173,7 +201,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "key_expired",
-        "The signature is good, but the key's life has ended.",
+        ("The signature is good, but the key's life has ended.", "签名正确，但密钥的有效期已结束。"),
         title=("Signing key has expired", "签名密钥已过期"),
         detail=(
             "Sign with another live key, or register a new one. Without a live key ask the operator for a new code.",
@@ -182,7 +210,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "key_revoked",
-        "The signature is good, but the key was revoked.",
+        ("The signature is good, but the key was revoked.", "签名正确，但密钥已被吊销。"),
         title=("Signing key was revoked", "签名密钥已吊销"),
         detail=(
             (
@@ -194,7 +222,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "token_expired",
-        "exp has passed, or is not after iat.",
+        ("exp has passed, or is not after iat.", "exp 已过，或 exp 不晚于 iat。"),
         retry=True,
         title=("Token has expired", "令牌已过期"),
         detail=(
@@ -204,7 +232,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "token_not_yet_valid",
-        "iat or nbf is more than the allowed skew in the future.",
+        ("iat or nbf is more than the allowed skew in the future.", "iat 或 nbf 晚于当前时间，且超出允许的时钟偏差。"),
         retry=True,
         title=("Token is not valid yet", "令牌尚未生效"),
         detail=(
@@ -214,7 +242,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "lifetime_too_long",
-        "exp is more than 120 seconds after iat.",
+        ("exp is more than 120 seconds after iat.", "exp 晚于 iat 超过 120 秒。"),
         title=("Token lives too long", "令牌有效期过长"),
         detail=(
             "Set exp to at most 120 seconds after iat; 60 is enough for one request.",
@@ -223,7 +251,10 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "claim_missing",
-        "A required claim is absent; htq is required with a query string, cdg with a body.",
+        (
+            "A required claim is absent; htq is required with a query string, cdg with a body.",
+            "缺少必需的声明；有查询串时须有 htq，有请求体时须有 cdg。",
+        ),
         title=("A required claim is missing", "缺少必需的声明"),
         detail=(
             "Add the claim named in claim. See the signing profile for what each must contain.",
@@ -232,7 +263,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "aud_mismatch",
-        "aud is not exactly this service's issuer as one string.",
+        ("aud is not exactly this service's issuer as one string.", "aud 不是与本服务 issuer 完全相同的单个字符串。"),
         title=("Token is for another audience", "令牌受众不符"),
         detail=(
             "Set aud to the issuer of the discovery document: one string, no trailing slash, not a list.",
@@ -241,7 +272,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "method_mismatch",
-        "htm is not the method of the request, in upper case.",
+        ("htm is not the method of the request, in upper case.", "htm 不是大写的请求方法。"),
         title=("Token is for another method", "令牌对应的方法不符"),
         detail=(
             "Set htm to the request's method in upper case and sign one token per request.",
@@ -250,7 +281,10 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "uri_mismatch",
-        "htu is not issuer and path as sent; or the path has a percent sign, an empty or a dot segment.",
+        (
+            "htu is not issuer and path as sent; or the path has a percent sign, an empty or a dot segment.",
+            "htu 不是 issuer 加上实际发送的路径；或路径中含有百分号、空段或点段。",
+        ),
         title=("Token is for another address", "令牌对应的地址不符"),
         detail=(
             (
@@ -262,7 +296,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "query_mismatch",
-        "htq is not the hash of the query string, or there is none.",
+        ("htq is not the hash of the query string, or there is none.", "htq 不是查询串的哈希，或请求没有查询串。"),
         title=("Query string does not match the token", "查询串与令牌不符"),
         detail=(
             (
@@ -274,7 +308,10 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "header_mismatch",
-        "idk or ifm is not the value of Idempotency-Key or If-Match, or only one of the two is there.",
+        (
+            "idk or ifm is not the value of Idempotency-Key or If-Match, or only one of the two is there.",
+            "idk 或 ifm 与 Idempotency-Key 或 If-Match 的值不同，或两者只出现其一。",
+        ),
         title=("A header does not match the token", "请求头与令牌不符"),
         detail=(
             (
@@ -286,7 +323,10 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "digest_mismatch",
-        "cdg is not the RFC 9530 SHA-256 digest of the body, or there is no body.",
+        (
+            "cdg is not the RFC 9530 SHA-256 digest of the body, or there is no body.",
+            "cdg 不是请求体的 RFC 9530 SHA-256 摘要，或请求没有请求体。",
+        ),
         title=("Body does not match the token", "请求体与令牌不符"),
         detail=(
             (
@@ -298,7 +338,7 @@ _SIGNATURE: Final = (
     ),
     _reason(
         "replay_detected",
-        "A token with this jti was already used.",
+        ("A token with this jti was already used.", "带有此 jti 的令牌已被使用过。"),
         retry=True,
         title=("Token was already used", "令牌已被使用"),
         detail=(
@@ -311,7 +351,7 @@ _SIGNATURE: Final = (
 _RIGHTS: Final = (
     _reason(
         "member_suspended",
-        "The member is suspended or not yet active and may not do this.",
+        ("The member is suspended or not yet active and may not do this.", "成员已被暂停或尚未启用，不得执行此操作。"),
         title=("Membership does not allow this now", "成员资格当前不允许此操作"),
         detail=(
             "Correcting records and answering disputes stays possible. For the rest contact the operator.",
@@ -320,7 +360,7 @@ _RIGHTS: Final = (
     ),
     _reason(
         "role_forbidden",
-        "The action belongs to another role, or to a second person.",
+        ("The action belongs to another role, or to a second person.", "该操作属于另一角色，或须由第二人执行。"),
         title=("Not allowed for your role", "您的角色无权执行此操作"),
         detail=(
             "Have it done by a member of the role that the documentation names for this action.",
@@ -329,7 +369,10 @@ _RIGHTS: Final = (
     ),
     _reason(
         "jurisdiction_not_admitted",
-        "The record's region belongs to a jurisdiction for which the member was not admitted.",
+        (
+            "The record's region belongs to a jurisdiction for which the member was not admitted.",
+            "记录所在地区属于该成员未获准入的法域。",
+        ),
         title=("Not admitted for this jurisdiction", "未获准在该法域开展业务"),
         detail=(
             "Check the region of the record, or apply to the operator for admission to its jurisdiction.",
@@ -338,7 +381,10 @@ _RIGHTS: Final = (
     ),
     _reason(
         "purpose_not_allowed",
-        "The purpose is unknown, or not open to this member or in this jurisdiction.",
+        (
+            "The purpose is unknown, or not open to this member or in this jurisdiction.",
+            "目的未知，或不对该成员或在该法域开放。",
+        ),
         title=("Purpose is not allowed", "查询目的不被允许"),
         detail=(
             "State one of the purposes of the code lists that your membership covers.",
@@ -347,7 +393,10 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_missing",
-        "No such consent of this member for this borrower; also where it is another member's or another borrower's.",
+        (
+            "This member has no such consent for this borrower; also where it is another member's or borrower's.",
+            "该成员没有针对该借款人的此项授权；授权属于其他成员或其他借款人时亦同。",
+        ),
         title=("No consent for this borrower", "没有该借款人的授权"),
         detail=(
             "Obtain the borrower's consent, register it, and name its consent_id.",
@@ -356,7 +405,7 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_not_yet_valid",
-        "The consent begins later.",
+        ("The consent begins later.", "授权的开始时间尚未到来。"),
         title=("Consent is not valid yet", "授权尚未生效"),
         detail=(
             "Wait until valid_from of the consent, or register one that is valid now.",
@@ -365,7 +414,7 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_paused",
-        "The consent is paused.",
+        ("The consent is paused.", "授权处于暂停状态。"),
         title=("Consent is paused", "授权已暂停"),
         detail=(
             "Resume the consent once its reason has gone; do not ask before.",
@@ -374,7 +423,7 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_revoked",
-        "The borrower withdrew the consent.",
+        ("The borrower withdrew the consent.", "借款人已撤回授权。"),
         title=("Consent was withdrawn", "授权已撤回"),
         detail=(
             "Do not ask on the strength of this consent again. A new question needs a new consent.",
@@ -383,7 +432,7 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_expired",
-        "The consent has ended.",
+        ("The consent has ended.", "授权已经结束。"),
         title=("Consent has expired", "授权已过期"),
         detail=(
             "Obtain and register a new consent.",
@@ -392,7 +441,10 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_exhausted",
-        "All uses that the consent allows, in all or in the current period, are spent.",
+        (
+            "All uses that the consent allows, in all or in the current period, are spent.",
+            "授权允许的次数（总次数或当前周期内的次数）已全部用完。",
+        ),
         title=("Consent has no uses left", "授权次数已用完"),
         detail=(
             "Wait for the next period where the consent has a frequency, or register a new consent.",
@@ -401,7 +453,10 @@ _RIGHTS: Final = (
     ),
     _reason(
         "consent_scope",
-        "The consent does not cover the kind, a purpose or a field that was asked for.",
+        (
+            "The consent does not cover the kind, a purpose or a field that was asked for.",
+            "授权不包含所请求的种类、目的或字段。",
+        ),
         title=("Consent does not cover this", "授权范围不包含此项"),
         detail=(
             "Ask only for the purposes and scopes that the consent names, or register one that covers more.",
@@ -410,7 +465,10 @@ _RIGHTS: Final = (
     ),
     _reason(
         "notice_required",
-        "A negative record came without a sent notice or another legal basis, or its notice has lapsed.",
+        (
+            "A negative record came without a sent notice or another legal basis, or its notice has lapsed.",
+            "提交不良记录时没有已发出的告知，也没有其他法定依据，或告知已失效。",
+        ),
         title=("Borrower must be notified first", "须先告知借款人"),
         detail=(
             "Send the notice to the borrower, register it and name it in the record, or give the legal basis.",
@@ -422,7 +480,10 @@ _RIGHTS: Final = (
 _ENROLMENT: Final = (
     _reason(
         "enrolment_code_invalid",
-        "The code is wrong, used, too old or tried too often; also for an unknown member.",
+        (
+            "The code is wrong, used, too old or tried too often; also for an unknown member.",
+            "登记码错误、已使用、已过期或尝试次数过多；成员未知时亦同。",
+        ),
         title=("Enrolment code is not valid", "登记码无效"),
         detail=(
             "Check code and member id. Codes work once, within 72 hours; ask the operator for a new one.",
@@ -431,7 +492,10 @@ _ENROLMENT: Final = (
     ),
     _reason(
         "proof_invalid",
-        "The key is not an acceptable EC P-256 public key, or the proof does not show that the sender holds it.",
+        (
+            "The key is not an acceptable EC P-256 public key, or the proof does not show that the sender holds it.",
+            "密钥不是可接受的 EC P-256 公钥，或证明不能表明发送方持有该密钥。",
+        ),
         title=("Proof of possession is not valid", "密钥持有证明无效"),
         detail=(
             (
@@ -446,7 +510,7 @@ _ENROLMENT: Final = (
     ),
     _reason(
         "key_exists",
-        "The key is already registered, by this or another member.",
+        ("The key is already registered, by this or another member.", "密钥已由本成员或其他成员登记。"),
         title=("Key is already registered", "密钥已被登记"),
         detail=(
             "Generate a new key; a key is registered once and never shared.",
@@ -455,7 +519,7 @@ _ENROLMENT: Final = (
     ),
     _reason(
         "key_limit",
-        "The member already has the greatest number of live keys.",
+        ("The member already has the greatest number of live keys.", "成员的有效密钥数量已达上限。"),
         title=("Too many live keys", "有效密钥数量已达上限"),
         detail=(
             "Revoke a key that is no longer used, then register the new one.",
@@ -467,7 +531,10 @@ _ENROLMENT: Final = (
 _STATE: Final = (
     _reason(
         "not_found",
-        "There is no such thing, or the caller may not see it; the two are not told apart.",
+        (
+            "There is no such thing, or the caller may not see it; the two are not told apart.",
+            "该项目不存在，或调用方无权查看；两种情况不作区分。",
+        ),
         title=("Not found", "未找到"),
         detail=(
             "Check the address and the id, and that the item belongs to your institution.",
@@ -476,7 +543,7 @@ _STATE: Final = (
     ),
     _reason(
         "not_integrated_yet",
-        "The event is recorded but not yet part of the log's tree.",
+        ("The event is recorded but not yet part of the log's tree.", "事件已记录，但尚未成为日志树的一部分。"),
         retry=True,
         title=("Event is not in the log yet", "事件尚未并入日志"),
         detail=(
@@ -486,7 +553,7 @@ _STATE: Final = (
     ),
     _reason(
         "erased",
-        "What was asked for existed and was erased by law or deadline.",
+        ("What was asked for existed and was erased by law or deadline.", "所请求的内容曾经存在，已依法或到期删除。"),
         title=("Erased", "已删除"),
         detail=(
             "It cannot be restored. The log still proves that the event took place.",
@@ -495,7 +562,10 @@ _STATE: Final = (
     ),
     _reason(
         "state_conflict",
-        "The thing's present state does not allow the step, or a unique value is taken.",
+        (
+            "The thing's present state does not allow the step, or a unique value is taken.",
+            "该项目的当前状态不允许此步骤，或某个唯一值已被占用。",
+        ),
         title=("Current state does not allow this", "当前状态不允许此操作"),
         detail=(
             "Read the item again and decide anew; somebody may have changed it meanwhile.",
@@ -504,7 +574,7 @@ _STATE: Final = (
     ),
     _reason(
         "precondition_failed",
-        "If-Match names a version that is no longer the current one.",
+        ("If-Match names a version that is no longer the current one.", "If-Match 所指的版本已不是当前版本。"),
         title=("Item was changed meanwhile", "项目已被更改"),
         detail=(
             "Read the item again, apply your change to it and send its new ETag in If-Match.",
@@ -513,7 +583,10 @@ _STATE: Final = (
     ),
     _reason(
         "precondition_required",
-        "The change needs If-Match, so that two people do not overwrite each other.",
+        (
+            "The change needs If-Match, so that two people do not overwrite each other.",
+            "该更改需要 If-Match，以免两人互相覆盖。",
+        ),
         title=("If-Match is required", "必须提供 If-Match"),
         detail=(
             "Read the item and send its ETag in If-Match, repeated in the claim ifm.",
@@ -522,7 +595,7 @@ _STATE: Final = (
     ),
     _reason(
         "idempotency_in_progress",
-        "A request with the same Idempotency-Key is still running.",
+        ("A request with the same Idempotency-Key is still running.", "具有相同 Idempotency-Key 的请求仍在处理。"),
         retry=True,
         title=("The same request is still running", "相同请求仍在处理"),
         detail=(
@@ -532,7 +605,7 @@ _STATE: Final = (
     ),
     _reason(
         "idempotency_mismatch",
-        "The Idempotency-Key was used before with another request.",
+        ("The Idempotency-Key was used before with another request.", "该 Idempotency-Key 此前已用于另一请求。"),
         title=("Idempotency-Key belongs to another request", "Idempotency-Key 已用于其他请求"),
         detail=(
             "Use a new Idempotency-Key for a new request, and the same body when repeating an old one.",
@@ -544,7 +617,10 @@ _STATE: Final = (
 _TOKENS: Final = (
     _reason(
         "element_invalid",
-        "An element is not a canonical encoding of a group element, or is the identity.",
+        (
+            "An element is not a canonical encoding of a group element, or is the identity.",
+            "某个元素不是群元素的规范编码，或为单位元。",
+        ),
         title=("Element is not valid", "群元素无效"),
         detail=(
             "Send elements as the client library makes them: base64url of the compressed point, without padding.",
@@ -553,7 +629,7 @@ _TOKENS: Final = (
     ),
     _reason(
         "suite_unknown",
-        "The token suite is not offered.",
+        ("The token suite is not offered.", "服务不提供该令牌算法套件。"),
         title=("Token suite is unknown", "未知的令牌算法套件"),
         detail=(
             "Use a suite of the discovery document, under tokens.suites.",
@@ -562,7 +638,7 @@ _TOKENS: Final = (
     ),
     _reason(
         "key_version_retired",
-        "The key version of the token is unknown or no longer accepted.",
+        ("The key version of the token is unknown or no longer accepted.", "令牌的密钥版本未知或已不再接受。"),
         title=("Token key version is retired", "令牌密钥版本已停用"),
         detail=(
             "Read the discovery document again, make the token under the current key version and send anew.",
@@ -574,7 +650,7 @@ _TOKENS: Final = (
 _LIMITS: Final = (
     _reason(
         "rate_limited",
-        "More requests in a short time than the member may send.",
+        ("More requests in a short time than the member may send.", "短时间内的请求数超过该成员的允许数量。"),
         retry=True,
         title=("Too many requests", "请求过于频繁"),
         detail=(
@@ -584,7 +660,7 @@ _LIMITS: Final = (
     ),
     _reason(
         "quota_exhausted",
-        "The member's budget for the period is spent.",
+        ("The member's budget for the period is spent.", "成员在本周期内的配额已用完。"),
         retry=True,
         title=("Quota is used up", "配额已用完"),
         detail=(
@@ -594,7 +670,7 @@ _LIMITS: Final = (
     ),
     _reason(
         "enumeration_suspected",
-        "The pattern of questions looks like guessing borrowers.",
+        ("The pattern of questions looks like guessing borrowers.", "查询模式疑似在猜测借款人。"),
         title=("Pattern of requests was stopped", "请求模式已被拦截"),
         detail=(
             "Stop the job that sends these requests and talk to the operator; trying again makes it worse.",
@@ -603,7 +679,7 @@ _LIMITS: Final = (
     ),
     _reason(
         "unavailable",
-        "The service cannot answer now; nothing happened.",
+        ("The service cannot answer now; nothing happened.", "服务目前无法应答；未发生任何操作。"),
         retry=True,
         title=("Service is unavailable", "服务暂不可用"),
         detail=(
@@ -613,7 +689,7 @@ _LIMITS: Final = (
     ),
     _reason(
         "internal_error",
-        "A fault of the service.",
+        ("A fault of the service.", "服务自身的故障。"),
         retry=True,
         title=("Internal error", "内部错误"),
         detail=(

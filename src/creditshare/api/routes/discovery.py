@@ -5,6 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 
 from creditshare.api.codelists import CODE_LISTS
+from creditshare.api.public import Discovery, Health, ServiceKeys
 from creditshare.api.wiring import Wired
 from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_encode
@@ -14,7 +15,7 @@ from creditshare.errors import Refused, Unavailable
 router = APIRouter(tags=["discovery"])
 
 
-@router.get("/.well-known/creditshare")
+@router.get("/.well-known/creditshare", response_model=Discovery)
 async def discover(services: Wired) -> dict[str, object]:
     """Return everything a client needs to begin: issuer, signing profile, token suites, log key, limits."""
     settings = services.settings
@@ -57,7 +58,7 @@ async def discover(services: Wired) -> dict[str, object]:
     }
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", response_model=ServiceKeys)
 async def show_service_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
     """Return the keys that sign answers (RFC 7517)."""
     keys = [{**key.public_jwk, "kid": key.kid, "alg": "ES256"} for key in services.service_keys.values()]
@@ -70,13 +71,13 @@ async def show_code_lists() -> dict[str, list[str]]:
     return CODE_LISTS
 
 
-@router.get("/healthz")
+@router.get("/healthz", response_model=Health)
 async def is_alive() -> dict[str, str]:
     """Say that the process answers."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Health)
 async def is_ready(services: Wired) -> dict[str, str]:
     """Say whether requests can be served, and if not, which part is not ready."""
     try:

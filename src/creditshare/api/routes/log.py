@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from creditshare.access.service import public_id
+from creditshare.api.public import Inclusion, LogKeys, LogState
 from creditshare.api.wiring import Wired
 from creditshare.audit.proofs import latest_checkpoint, prove_consistency, prove_inclusion
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
@@ -22,7 +23,7 @@ async def show_checkpoint(services: Wired) -> Response:
     return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
-@router.get("/audit/v1/proof/inclusion")
+@router.get("/audit/v1/proof/inclusion", response_model=Inclusion)
 async def show_inclusion_proof(
     services: Wired,
     event_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -51,13 +52,13 @@ async def show_consistency_proof(
     return {"from": proof.size1, "to": proof.size2, "hashes": [b64url_encode(h) for h in proof.hashes]}
 
 
-@router.get("/audit/v1/keys")
+@router.get("/audit/v1/keys", response_model=LogKeys)
 async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
     """Return the keys that sign checkpoints, as C2SP verifier keys."""
     return {"keys": [{"vkey": services.log_verifier.vkey, "state": "active"}]}
 
 
-@router.get("/audit/v1/health")
+@router.get("/audit/v1/health", response_model=LogState)
 async def show_log_health(services: Wired) -> dict[str, int | float]:
     """Return the log's size and how long its oldest event has been waiting for an index."""
     async with services.database.reading() as session:

@@ -29,7 +29,7 @@ from creditshare.ids import spell
 from creditshare.members.service import checked_jwk
 
 router = APIRouter(route_class=SignedRoute, tags=["members"])
-first_key = APIRouter(tags=["members"])
+first_key = APIRouter(include_in_schema=False)
 MemberId = Annotated[str, Path(description="mem_ and a UUID")]
 
 
@@ -137,15 +137,21 @@ async def suspend_member(
     return MemberOut.of(work.record(suspended))
 
 
-@first_key.post("/v1/members/{member_id}/keys", status_code=201, response_model=KeyOut)
-async def add_key(member_id: MemberId, request: Request, services: Wired) -> Response:
-    """Register a key: the first one by its enrolment code without Authorization, later ones by a live key."""
+# A first key is hidden from the document: with its signed twin it is one operation, which the twin describes.
+@first_key.post("/v1/members/{member_id}/keys", status_code=201)
+async def add_first_key(member_id: MemberId, request: Request, services: Wired) -> Response:
+    """Enrol a first key by its one-time code; with Authorization it is a later one."""
     if "authorization" in request.headers:
         return await signed_key_route(request)
     return await enrol_first_key(request, services, member_id)
 
 
-async def _add_later_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: Wired) -> KeyOut:
+async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: Wired) -> KeyOut:
+    """Register a key with proof of possession: the first one by its enrolment code, later ones by a live key.
+
+    A first key comes without Authorization and with ``enrolment_code``; the answer is signed over the hash of
+    ``proof``, and the Idempotency-Key counts per code. A later key comes signed by a live key, without a code.
+    """
     session, now = opened(work)
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
@@ -157,7 +163,10 @@ async def _add_later_key(member_id: MemberId, body: KeyIn, work: MemberWork, ser
     return KeyOut.of(work.record(done), now=now)
 
 
-_later = SignedRoute("/v1/members/{member_id}/keys", _add_later_key, methods=["POST"], status_code=201, name="add_key")
+_later = SignedRoute(
+    "/v1/members/{member_id}/keys", add_key, methods=["POST"], status_code=201, operation_id="add_key", tags=["members"]
+)
+router.routes.append(_later)
 signed_key_route = _later.get_route_handler()
 
 

@@ -1,4 +1,7 @@
-"""Questions about borrowers: the hot path's door. The path itself is ``sharing/service.py``."""
+"""Questions about borrowers, each under a live consent.
+
+The door of the hot path; the path itself is ``sharing/service.py``.
+"""
 
 from dataclasses import replace
 from datetime import UTC

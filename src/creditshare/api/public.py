@@ -1,0 +1,124 @@
+"""What anyone may read, as it is published. These documents may grow; a member not named here is passed on."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Open(BaseModel):
+    """A published document that may gain members before its description does."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class SigningProfile(Open):
+    """What a signed request must look like."""
+
+    algs: list[str]
+    request_typ: str
+    answer_typ: str
+    max_lifetime_s: int
+    skew_s: int
+
+
+class TokenSuite(Open):
+    """One key version of the oblivious function; ``public_key`` is base64url of 33 bytes."""
+
+    suite: str
+    key_version: int
+    public_key: str
+    current: bool
+
+
+class TokenSuites(Open):
+    """Where and with which keys blind tokens are made."""
+
+    mode: Literal["embedded", "split"]
+    suites: list[TokenSuite]
+
+
+class LogAddress(Open):
+    """The audit log: its name, its key as C2SP verifier key, its promise in seconds, its address."""
+
+    origin: str
+    vkey: str
+    mmd_s: int
+    base: str
+
+
+class Limits(Open):
+    """What is refused before it is read."""
+
+    body_bytes: int
+    token_bytes: int
+    evaluations_per_call: int
+    evaluations_per_day: int
+
+
+class Discovery(Open):
+    """Everything a client needs to begin."""
+
+    issuer: str
+    environment: Literal["sandbox", "production"]
+    signing: SigningProfile
+    jwks_uri: str
+    tokens: TokenSuites
+    log: LogAddress
+    limits: Limits
+    policy_version: str
+
+
+class ServiceKey(Open):
+    """A public key that signs answers (RFC 7517)."""
+
+    kty: str
+    crv: str
+    x: str
+    y: str
+    use: str
+    kid: str
+    alg: str
+
+
+class ServiceKeys(Open):
+    """The keys that sign answers."""
+
+    keys: list[ServiceKey]
+
+
+class Health(Open):
+    """The word of a part that works."""
+
+    status: str
+
+
+class Inclusion(Open):
+    """A leaf's path to the root of a signed checkpoint (RFC 9162); hashes are base64url."""
+
+    event_id: str
+    leaf_hash: str
+    index: int
+    size: int
+    hashes: list[str]
+    checkpoint: str
+
+
+class LogKey(Open):
+    """A key that signs checkpoints, as C2SP verifier key."""
+
+    vkey: str
+    state: str
+
+
+class LogKeys(Open):
+    """The keys that sign checkpoints."""
+
+    keys: list[LogKey]
+
+
+class LogState(Open):
+    """How large the log is and how long its oldest event has been waiting."""
+
+    size: int
+    oldest_pending_s: float
+    mmd_s: int

@@ -1,0 +1,267 @@
+"""The pages of documentation need no internet, run no foreign script, and say everything in both languages."""
+
+import hashlib
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+from tests.fixtures.service import RunningService
+
+from creditshare.api.openapi import DESCRIPTION
+from creditshare.api.problem_page import Language, language_of, problem_page
+from creditshare.api.problems import STATUS
+from creditshare.api.routes.documentation import ASSETS, STATIC
+from creditshare.wire.reasons import REASONS
+
+PAGES: Final = ("/docs", "/docs/problems", "/docs/problems?lang=zh")
+VENDORED: Final = {
+    "swagger-ui-bundle.js": "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+    "swagger-ui.css": "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+}
+ATTRIBUTES: Final = frozenset({"src", "href", "action", "data", "poster", "srcset", "formaction"})
+
+
+class Page(HTMLParser):
+    """What a page refers to, and what of it a strict policy would not run."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.inline: list[str] = []
+        self.ids: list[str] = []
+        self._tag = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._tag = tag
+        given = {name: value or "" for name, value in attrs}
+        self.references += [value for name, value in given.items() if name in ATTRIBUTES]
+        self.inline += [name for name in given if name.startswith("on") or name == "style"]
+        self.ids += [given["id"]] if "id" in given else []
+
+    def handle_data(self, data: str) -> None:
+        if self._tag in {"script", "style"} and data.strip():
+            self.inline.append(self._tag)
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002  the name that html.parser gives it
+        self._tag = ""
+
+
+@pytest.fixture(scope="module")
+def http(shared_service: RunningService) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=shared_service.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_refers_only_to_its_own_origin_and_runs_nothing_inline(http: httpx.Client, path: str) -> None:
+    got = http.get(path)
+    assert got.status_code == 200
+    page = Page(got.text)
+    assert page.references
+    assert [ref for ref in page.references if not re.match(r"/(?!/)|#|data:,$", ref)] == []
+    assert page.inline == []
+    for reference in page.references:
+        if reference.startswith("/docs/assets/"):
+            assert http.get(reference).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*PAGES, *(f"/docs/assets/{name}" for name in ASSETS)])
+def test_a_page_is_sent_with_a_strict_policy(http: httpx.Client, path: str) -> None:
+    headers = http.get(path).headers
+    policy = dict(part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("name", [name for name in ASSETS if name.endswith(".css")])
+def test_a_style_sheet_loads_nothing(http: httpx.Client, name: str) -> None:
+    text = http.get(f"/docs/assets/{name}").text
+    assert "@import" not in text
+    assert [url for url in re.findall(r"url\(\s*[\"']?([^)]{0,40})", text) if not url.startswith(("data:", "#"))] == []
+
+
+def test_our_script_asks_for_nothing_but_the_document() -> None:
+    text = (STATIC / "docs.js").read_text()
+    assert re.findall(r"[\"'](?:https?:)?/[^\"']*", text) == ['"/openapi.json']
+    # Sending needs a signature that no page can make, and the public validator is somebody else's service.
+    assert "supportedSubmitMethods: []" in text
+    assert "validatorUrl: null" in text
+
+
+@pytest.mark.parametrize("name", VENDORED)
+def test_vendored_files_are_those_of_the_named_release(name: str) -> None:
+    assert hashlib.sha256((STATIC / "swagger-ui" / name).read_bytes()).hexdigest() == VENDORED[name]
+    assert "swagger-ui 5.35.0" in (STATIC / "swagger-ui/README.md").read_text()
+    assert "Apache License" in (STATIC / "swagger-ui/LICENSE").read_text()
+
+
+def test_an_asset_that_is_not_named_does_not_exist(http: httpx.Client) -> None:
+    for name in ("README.md", "..%2fproblem_page.py", "%2e%2e%2f%2e%2e%2fapp.py", "nothing"):
+        assert http.get(f"/docs/assets/{name}").status_code == 404
+
+
+def test_the_page_says_how_to_call(http: httpx.Client) -> None:
+    assert "creditshare call METHOD PATH" in http.get("/docs").text
+    assert "creditshare call METHOD PATH" in DESCRIPTION
+
+
+# Problem codes
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_code_has_its_anchor_status_and_texts(language: Language) -> None:
+    text = problem_page(language)
+    assert sorted(Page(text).ids) == sorted(REASONS)
+    for code, reason in REASONS.items():
+        section = text.partition(f'<section id="{code}">')[2].partition("</section>")[0]
+        for words in (reason.title, reason.when, reason.detail):
+            assert _escaped(words.zh if language == "zh" else words.en) in section
+        assert f"<dd>{STATUS[code]}</dd>" in section
+        assert ("Yes." in section or "可以。请" in section) == reason.retry
+
+
+def test_neither_language_leaves_words_of_the_other() -> None:
+    english, chinese = problem_page("en"), problem_page("zh")
+    assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文"]
+    for entry in re.findall(r"<d[td]>([^<]+)</d[td]>", chinese):
+        assert entry.isdecimal() or re.search(r"[\u4e00-\u9fff]", entry), entry
+
+
+def test_the_reader_chooses_the_language(http: httpx.Client) -> None:
+    assert http.get("/docs/problems", headers={"Accept-Language": "zh-CN,zh;q=0.9"}).headers["Content-Language"] == "zh"
+    assert http.get("/docs/problems", headers={"Accept-Language": "de"}).headers["Content-Language"] == "en"
+    asked = http.get("/docs/problems?lang=zh", headers={"Accept-Language": "en"})
+    assert (asked.headers["Content-Language"], asked.headers["Vary"]) == ("zh", "Accept-Language")
+    assert '<html lang="zh-Hans">' in asked.text
+    assert language_of("en", "zh") == "en"
+
+
+def test_the_type_of_a_problem_leads_to_its_anchor(http: httpx.Client) -> None:
+    problem = http.get("/v1/me").json()
+    page, _, anchor = problem["type"].partition("#")
+    assert anchor == "token_missing"
+    assert anchor in Page(http.get(page).text).ids
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("'", "&#x27;")
+
+
+# In a real browser
+
+
+class Browser:
+    """A headless Chromium, driven over the W3C WebDriver protocol."""
+
+    def __init__(self, driver: str, binary: str, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self._process = subprocess.Popen(
+            [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self._session = ""
+        try:
+            self._wait()
+            arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}"]
+            arguments += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
+            wanted = {
+                "browserName": "chrome",
+                "goog:chromeOptions": {"binary": binary, "args": arguments},
+                "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            }
+            made = self._post("/session", {"capabilities": {"alwaysMatch": wanted}})
+            self._session = f"/session/{made['sessionId']}"
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, url: str) -> None:
+        self._post(f"{self._session}/url", {"url": url})
+
+    def run(self, script: str) -> Any:
+        return self._post(f"{self._session}/execute/sync", {"script": script, "args": []})
+
+    def log(self, kind: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = self._post(f"{self._session}/se/log", {"type": kind})
+        return entries
+
+    def close(self) -> None:
+        if self._session:
+            self._http.delete(self._session)
+        self._http.close()
+        self._process.terminate()
+        self._process.wait(timeout=15)
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        got = self._http.post(path, json=body).json()["value"]
+        assert not (isinstance(got, dict) and "error" in got), got
+        return got
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                if self._http.get("/status").json()["value"]["ready"]:
+                    return
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, "chromedriver did not start"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    driver = shutil.which("chromedriver")
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    if driver is None or binary is None:
+        pytest.skip("no Chromium with its driver on this machine (Debian: apt-get install chromium chromium-driver)")
+    made = Browser(driver, binary, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.slow
+def test_a_browser_shows_all_operations_without_error_or_foreign_request(
+    shared_service: RunningService, http: httpx.Client, browser: Browser
+) -> None:
+    browser.open(shared_service.url + "/docs")
+    operations = sum(len(item) for item in http.get("/openapi.json").json()["paths"].values())
+    deadline = time.monotonic() + 30
+    while browser.run("return document.querySelectorAll('.opblock').length") < operations:
+        assert time.monotonic() < deadline, "the page does not show all operations"
+        time.sleep(0.1)
+    # One operation opened: its example is there, and nothing that would send it.
+    browser.run("document.querySelector('#operations-queries-run_query .opblock-summary-control').click()")
+    deadline = time.monotonic() + 30
+    while not browser.run("return document.querySelector('#operations-queries-run_query .opblock-body')?.innerText"):
+        assert time.monotonic() < deadline, "the operation does not open"
+        time.sleep(0.1)
+    assert browser.run("return document.querySelectorAll('.try-out, .authorize, .execute').length") == 0
+    assert [entry for entry in browser.log("browser") if entry["level"] in {"SEVERE", "WARNING"}] == []
+    asked = re.findall(
+        r'"url":"((?:https?|wss?):[^"]+)"', "".join(entry["message"] for entry in browser.log("performance"))
+    )
+    assert asked
+    assert [url for url in asked if not url.startswith(shared_service.url + "/")] == []
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_problem_page(shared_service: RunningService, browser: Browser) -> None:
+    browser.open(shared_service.url + "/docs/problems?lang=zh#consent_missing")
+    shown = browser.run("return document.querySelector('#consent_missing').getBoundingClientRect().top")
+    assert -5 <= shown < 700
+    assert [entry for entry in browser.log("browser") if entry["level"] in {"SEVERE", "WARNING"}] == []
