@@ -21,7 +21,7 @@ from tests.fixtures.service import RunningService, record_body, wait_for
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.openapi import REFUSALS, VOCABULARIES
 from creditshare.app import create_app, openapi_document
-from creditshare.cli.demo import synthetic_uscc
+from creditshare.cli.demo.story import synthetic_uscc
 from creditshare.client.bank import Client
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import SigningKey

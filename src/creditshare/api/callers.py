@@ -3,7 +3,7 @@
 Coroutines although they wait for nothing: the framework sends a plain function to a thread, which costs more than it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -59,7 +59,7 @@ class Admits:
     suspended: bool = False
 
 
-ADMITS: Final[dict[Callable[[Request], Work], Admits]] = {
+ADMITS: Final[dict[Callable[[Request], Awaitable[Work]], Admits]] = {
     any_member: Admits("any member with a live key, suspended or not", suspended=True),
     active_lender: Admits("active lenders", "lender"),
     correcting_lender: Admits("lenders, suspended ones too", "lender", suspended=True),
