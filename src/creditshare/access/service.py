@@ -250,9 +250,9 @@ async def forget_expired(session: WriteSession) -> None:
     await session.execute(delete(idempotency).where(idempotency.c.expires_at < func.now()))
 
 
-async def forget_answers(session: WriteSession, subject_id: UUID) -> None:
-    """Delete the stored answers about a borrower, whose erasure they must not outlive."""
-    await session.execute(delete(idempotency).where(idempotency.c.subject_id == subject_id))
+async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
+    """Empty the stored answers about a borrower; their rows stay, so that a late retry is told ``erased``."""
+    await session.execute(update(idempotency).where(idempotency.c.subject_id == subject_id).values(answer=None))
 
 
 def jti_hash(jti: str) -> bytes:

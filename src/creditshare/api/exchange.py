@@ -15,12 +15,12 @@ dependencies, and nothing of a stranger's body shall be parsed.
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import ErrorDetails
@@ -28,6 +28,7 @@ from starlette.exceptions import HTTPException
 
 from creditshare.access.service import TALLIED, Access, Caller, Claim
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.work import Admits, Work
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
 from creditshare.clock import Clock
 from creditshare.crypto.digests import content_digest
@@ -69,25 +70,6 @@ class EdgeServices(Protocol):
         """Whether an event waits for its index longer than promised."""
 
 
-@dataclass(slots=True)
-class Work:
-    """One signed request being answered: who asks, in which transaction, at which time, and what was done."""
-
-    caller: Caller
-    request_digest: str
-    claim: Claim | None
-    session: WriteSession | None = None
-    now: datetime | None = None
-    entry: Entry | None = None
-    committed: LogEntry | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def record(self, done: Recorded[T]) -> T:
-        """Note what must be in the log for this exchange to count, and return the service's result."""
-        self.entry = done.entry
-        return done.value
-
-
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How a route takes part: does it write an event, does it need an idempotency key, who opens its transaction."""
@@ -114,22 +96,31 @@ class SignedRoute(APIRoute):
         """Wrap the framework's own handler in the exchange."""
         run_route = super().get_route_handler()
         chosen = getattr(self.endpoint, "exchange_policy", Policy())
+        admits = admitted(self.dependant)
 
         async def handle(request: Request) -> Response:
-            return await Exchange(request, self.path_format, self.name, chosen).run(run_route)
+            return await Exchange(request, self.name, chosen, admits).run(run_route)
 
         return handle
+
+
+def admitted(dependant: Dependant) -> Admits:
+    """Return whom a signed route lets in; each names its caller in its signature."""
+    for needed in dependant.dependencies:
+        if isinstance(needed.call, Admits):
+            return needed.call
+    raise TypeError("a signed route without a caller in its signature")
 
 
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, request: Request, route: str, action: str, chosen: Policy) -> None:
+    def __init__(self, request: Request, action: str, chosen: Policy, admits: Admits) -> None:
         self._request = request
         self._services: EdgeServices = request.app.state.services
-        self._route = route
         self._action = action
         self._policy = chosen
+        self._admits = admits
         self._request_id = request_id(request)
         self._body = b""
         self._began = time.perf_counter()
@@ -176,6 +167,7 @@ class Exchange:
             work.session = session
             claimed = await self._services.access.claim_request(session, caller)
             work.caller, work.now = claimed.caller, claimed.now
+            self._admits.check(work.caller.member)
             if work.claim is not None and not self._policy.own_transaction:
                 told = await self._services.access.claim_key(session, work.claim, now=work.now)
                 if told is not None:
@@ -239,8 +231,9 @@ class Exchange:
                     await session.commit()
                     return self._signed_problem(caller, refusal, None)
                 status, body, headers = self._problem(refusal)
+                work: Work | None = getattr(self._request.state, "work", None)
                 event = self._services.audit.compose(
-                    Entry(self._action),
+                    Entry(self._action, work.purpose if work else ""),
                     actor=_actor(caller),
                     exchange=ExchangeDigests(
                         caller.rqh, caller.request_token, content_digest(self._body), content_digest(body)

@@ -13,16 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, get_args
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from creditshare import __version__
-from creditshare.api.callers import ADMITS, Admits
 from creditshare.api.codelists import CODE_LISTS
-from creditshare.api.exchange import Policy, SignedRoute
+from creditshare.api.exchange import Policy, SignedRoute, admitted
 from creditshare.api.problems import MEDIA_TYPE, STATUS
+from creditshare.api.work import Admits
 from creditshare.consents import rules as consents
 from creditshare.members.service import MemberRole, ProposalAction
 
@@ -127,7 +126,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
 """Lists behind plain text fields: closed where they are asked (``enum``), open where they are answered."""
 
 MEDIA_TYPES: Final[dict[str, str]] = {"show_checkpoint": "text/plain", "show_metrics": "text/plain"}
-SUPERSEDED: Final = frozenset({"show_query"})
+SUPERSEDED: Final = frozenset({"run_query", "show_query"})
 IDS: Final[dict[str, str]] = {
     "member_id": "mem_ and a UUID",
     "consent_id": "cns_ and a UUID",
@@ -284,20 +283,14 @@ def operations(routes: Sequence[BaseRoute]) -> dict[tuple[str, str], Facts]:
 
 
 def _facts(route: APIRoute) -> Facts:
-    admitted = [ADMITS[call] for call in _calls(route.dependant) if call in ADMITS]
+    signed = isinstance(route, SignedRoute)
     return Facts(
         module=route.endpoint.__module__,
-        signed=isinstance(route, SignedRoute),
+        signed=signed,
         unsigned_too=False,
         policy=getattr(route.endpoint, "exchange_policy", Policy()),
-        admits=admitted[0] if admitted else None,
+        admits=admitted(route.dependant) if signed else None,
     )
-
-
-def _calls(dependant: Dependant) -> Iterator[Any]:
-    for needed in dependant.dependencies:
-        yield needed.call
-        yield from _calls(needed)
 
 
 def complete(document: Json, facts: Mapping[tuple[str, str], Facts]) -> Json:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from creditshare.api.exchange import Work
+from creditshare.api.work import Work
 from creditshare.services import Services
 from creditshare.storage.engine import WriteSession
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, update
 
-from creditshare.access.service import forget_answers
+from creditshare.access import service as access
 from creditshare.audit.service import Audit, Entry
 from creditshare.consents.service import subject_of_consent
 from creditshare.errors import Refused
@@ -84,4 +84,4 @@ class Erasure:
     async def _empty_what_was_told(self, session: WriteSession, subject_id: UUID) -> None:
         """Empty all stored answers about the borrower: the erased record cannot be cut out of one."""
         await self._empty_answers(session, subject_id)
-        await forget_answers(session, subject_id)
+        await access.empty_answers(session, subject_id)

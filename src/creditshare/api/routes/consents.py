@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import CorrectingLenderWork, LenderWork
-from creditshare.api.exchange import SignedRoute, Work
+from creditshare.api.exchange import SignedRoute
 from creditshare.api.schemas import ConsentIn, ConsentOut, EmptyIn
 from creditshare.api.wiring import Wired, opened
+from creditshare.api.work import Work
 from creditshare.consents.service import Change, Held
 from creditshare.ids import spell
 from creditshare.services import Services

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
-from creditshare.api.exchange import JSON_TYPE, SignedRoute, Work, policy
+from creditshare.api.exchange import JSON_TYPE, SignedRoute, policy
 from creditshare.api.schemas import QueryIn, QueryOut, consent_id, unknown_codes
 from creditshare.api.wiring import Wired, opened
+from creditshare.api.work import Work
 from creditshare.consents.rules import SCOPES
 from creditshare.errors import FieldError, Refused
 from creditshare.sharing.rules import Question
-from creditshare.sharing.service import Retried
+from creditshare.sharing.service import Retried, Told
 
 router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
@@ -25,6 +26,7 @@ router = APIRouter(route_class=SignedRoute, tags=["queries"])
 @policy(own_transaction=True)
 async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: Request) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
+    work.purpose = body.purpose
     if work.claim is None:
         raise Refused("idempotency_key_missing")
     answer = await services.sharing.ask(
@@ -36,8 +38,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
         async def retell(again: Work) -> Response:
             session, _ = opened(again)
             found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
-            told = again.record(replace(found, entry=replace(found.entry, action="run_query_again")))
-            return Response(told.body, 200, media_type=JSON_TYPE)
+            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query_again"))))
 
         request.state.retell = retell
         return Response()
@@ -50,7 +51,10 @@ async def show_query(query_id: str, work: LenderWork, services: Wired) -> Respon
     """Return the exact bytes once told; ``CS-Superseded`` says why they no longer hold, if they do not."""
     session, _ = opened(work)
     shown = await services.sharing.told(session, work.caller.member_id, public_id("qry", query_id))
-    told = work.record(shown)
+    return _tell(work, work.record(shown))
+
+
+def _tell(work: Work, told: Told) -> Response:
     if told.superseded is not None:
         work.headers["CS-Superseded"] = told.superseded
     return Response(told.body, 200, media_type=JSON_TYPE)

@@ -1,0 +1,64 @@
+"""One signed request being answered, and whom a route lets in."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from fastapi import Request
+
+from creditshare.access.service import Caller, Claim
+from creditshare.audit.service import Entry, Recorded
+from creditshare.errors import Refused
+from creditshare.members.service import Member, MemberRole
+from creditshare.storage.engine import WriteSession
+from creditshare.wire.leaf import LogEntry
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Work:
+    """Who asks, in which transaction, at which time, and what was done.
+
+    ``purpose`` is what the caller asks for, where the route knows it: a refusal is logged with it too.
+    """
+
+    caller: Caller
+    request_digest: str
+    claim: Claim | None
+    purpose: str = ""
+    session: WriteSession | None = None
+    now: datetime | None = None
+    entry: Entry | None = None
+    committed: LogEntry | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def record(self, done: Recorded[T]) -> T:
+        """Note what must be in the log for this exchange to count, and return the service's result."""
+        self.entry = done.entry
+        return done.value
+
+
+@dataclass(frozen=True, slots=True)
+class Admits:
+    """A route's caller: which role, suspended or not. Its instances are the dependencies in routes' signatures.
+
+    The edge asks ``check`` itself before it tells a stored answer again, when the route does not run.
+    """
+
+    who: str
+    role: MemberRole | None = None
+    suspended: bool = False
+
+    def check(self, member: Member) -> None:
+        """Refuse a member of another role, or one whose suspension matters here."""
+        if self.role is not None and member.role != self.role:
+            raise Refused("role_forbidden")
+        if member.status != "active" and not (self.suspended and member.status == "suspended"):
+            raise Refused("member_suspended")
+
+    async def __call__(self, request: Request) -> Work:
+        """Return the work, admitted. A coroutine, because the framework would send a plain function to a thread."""
+        work: Work = request.state.work
+        self.check(work.caller.member)
+        return work
