@@ -165,6 +165,19 @@ class Stage:
         self.lender.call("POST", f"/v1/members/{owner}/keys", data=self.key_body(owner, key))
         return key.kid
 
+    def own_key(self) -> str:
+        """Return the id of the key that the lender signs with."""
+        assert self.lender.identity is not None
+        return self.lender.identity.key.kid
+
+    def succeeded_key(self) -> str:
+        """Return the id of the lender's own key, to which there is a later one."""
+        assert self.lender.identity is not None
+        keys = self.lender.call("GET", f"/v1/members/{self.lender.identity.member_id}/keys").data
+        if len([key for key in keys if key["status"] == "active"]) == 1:
+            self.spare_key()
+        return self.own_key()
+
     def place(self, operation: Operation) -> dict[str, str]:
         """Return what stands in the path: things that exist and are in the state that the operation is for."""
         assert self.lender.identity is not None
@@ -174,6 +187,8 @@ class Stage:
             "resume_consent": lambda: {"consent_id": self.paused()},
             # A key may not revoke the last other one, so there are two others.
             "revoke_key": lambda: {"member_id": owner, "kid": self.spare_key() and self.spare_key()},
+            "retire_key": lambda: {"member_id": owner, "kid": self.succeeded_key()},
+            "review_key": lambda: {"member_id": owner, "kid": self.own_key()},
             "list_keys": lambda: {"member_id": owner},
         }
         if operation.name in special:
@@ -331,7 +346,8 @@ def test_every_request_body_has_an_example() -> None:
 @pytest.mark.parametrize("operation", READS, ids=lambda operation: operation.name)
 def test_every_read_answers_as_documented(stage: Stage, operation: Operation) -> None:
     if operation.signed:
-        answer = stage.caller(operation.role).call("GET", path_of(operation, stage.place(operation)))
+        asked = {"review_key": "since=2026-01-01T00:00:00Z"}.get(operation.name, "")
+        answer = stage.caller(operation.role).call("GET", path_of(operation, stage.place(operation)), query=asked)
         assert answer.status == operation.success
         return
     event = stage.lender.call("POST", "/v1/tokens/evaluate", data=_evaluation(stage)).log_entry

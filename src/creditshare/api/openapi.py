@@ -71,6 +71,7 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "propose_quotas": ("state_conflict",),
     "suspend_member": ("state_conflict",),
     "revoke_key": ("state_conflict",),
+    "retire_key": ("state_conflict",),
     "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted"),
     "grant_consent": _SUBJECT,
     "show_consent": ("erased",),

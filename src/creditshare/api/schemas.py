@@ -4,6 +4,7 @@ Every request model carries an example that a test sends.
 """
 
 import re
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
@@ -11,6 +12,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from creditshare.audit.service import SignedAct
 from creditshare.consents import rules as consent_rules
 from creditshare.consents.service import Evidence, Held, Terms
 from creditshare.crypto.digests import parse_content_digest
@@ -713,6 +715,32 @@ class KeyOut(BaseModel):
         )
 
 
+class SignedActOut(BaseModel):
+    """One act that a key signed: what, with which outcome, by whom inside the member; no borrower is named."""
+
+    event_id: str
+    at: Instant
+    action: str
+    outcome: str
+    purpose: str
+    sub: str
+    request_id: str
+
+
+class SignedActsOut(BaseModel):
+    """A stretch of the log, searched for one key's acts."""
+
+    data: list[SignedActOut]
+    has_more: bool
+    next_cursor: int | None
+
+    @classmethod
+    def of(cls, acts: list[SignedAct], more: int | None) -> "SignedActsOut":
+        """Present acts, and the leaf at which to go on."""
+        data = [SignedActOut(**{**asdict(act), "event_id": spell("evt", act.event_id)}) for act in acts]
+        return cls(data=data, has_more=more is not None, next_cursor=more)
+
+
 class RevocationIn(Strict):
     """Why a key is revoked; ``compromise`` with ``since`` reaches the keys that it registered since then."""
 
@@ -747,6 +775,14 @@ class QuotaOut(BaseModel):
 
     evaluations_per_day: int
     evaluations_used_today: int
+
+
+def instant_in_query(name: str, text: str) -> datetime:
+    """Return the instant that a query parameter spells, or refuse naming it."""
+    try:
+        return _instant_text(text)
+    except ValueError as error:
+        raise Refused("validation_failed", fields=[FieldError(f"/query/{name}", "value_error", str(error))]) from None
 
 
 def unknown_codes(pointer: str, given: list[str], known: tuple[str, ...]) -> list[FieldError]:

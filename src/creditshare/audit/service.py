@@ -9,14 +9,14 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from sqlalchemy import delete, func, select
 
-from creditshare.audit.models import audit_event, audit_opening, audit_pending
+from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_opening, audit_pending
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.sealing import Box, Place
 from creditshare.ids import spell, uuid4
 from creditshare.keys.custody import SubjectKeys
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.wire.leaf import LogEntry, body_payload, build_leaf, commit, leaf_hash
-from creditshare.wire.strict_json import canonical
+from creditshare.wire.strict_json import canonical, decode_object
 
 T = TypeVar("T")
 Group = Literal["meta", "subj", "body"]
@@ -84,6 +84,19 @@ class ComposedEvent:
     leaf_hash: bytes
     openings: tuple[Opening, ...]
     log_entry: LogEntry
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAct:
+    """What somebody did by a signed request, as the log's own key opens it: no borrower is in it."""
+
+    event_id: uuid.UUID
+    at: datetime
+    action: str
+    outcome: str
+    purpose: str
+    sub: str
+    request_id: str
 
 
 class Audit:
@@ -189,6 +202,37 @@ class Audit:
             delete(audit_opening).where(audit_opening.c.subject_id == subject_id).returning(audit_opening.c.event_id)
         )
         return len({row.event_id for row in deleted})
+
+    async def signed_by(
+        self, session: ReadSession, kid: str, *, since: datetime, start: int | None, limit: int
+    ) -> tuple[list[SignedAct], int | None]:
+        """Return what a key signed since an instant among the next ``limit`` leaves, and the leaf at which to go on.
+
+        ``start`` is a leaf's index; without it the search begins at the last checkpoint before the instant, because
+        the log is in the order of its index and not searched by time. Events that have no index yet are not seen.
+        """
+        if start is None:
+            before = select(func.max(audit_checkpoint.c.size)).where(audit_checkpoint.c.created_at < since)
+            start = int((await session.execute(before)).scalar() or 0)
+        found = await session.execute(
+            select(audit_leaf.c.idx, audit_event.c.event_id, audit_event.c.recorded_at, audit_opening.c.sealed)
+            .join(audit_event, audit_event.c.event_id == audit_leaf.c.event_id)
+            .join(audit_opening, audit_opening.c.event_id == audit_leaf.c.event_id)
+            .where(audit_leaf.c.idx >= start, audit_leaf.c.idx < start + limit, audit_opening.c.grp == "meta")
+            .order_by(audit_leaf.c.idx)
+        )
+        rows = found.all()
+        acts = []
+        for row in rows:
+            meta = self._meta(row.event_id, row.sealed)
+            if meta["kid"] == kid and row.recorded_at >= since:
+                said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "sub", "request_id")}
+                acts.append(SignedAct(row.event_id, row.recorded_at, **said))
+        return acts, start + limit if len(rows) == limit else None
+
+    def _meta(self, event_id: uuid.UUID, sealed: bytes) -> dict[str, object]:
+        content = decode_object(self._opening_box.open(Place("audit_opening", "meta", event_id.bytes), sealed))
+        return decode_object(str(content["payload"]).encode())
 
     async def oldest_pending_s(self, session: ReadSession) -> float:
         """Return the age, in seconds, of the oldest event that has no index yet; 0 if there is none."""

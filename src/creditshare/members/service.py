@@ -18,6 +18,7 @@ from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import spell, uuid7
+from creditshare.members import rules
 from creditshare.members.models import enrolment, key_table_version, member, member_key, member_proposal
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
@@ -398,39 +399,37 @@ class Members:
         member_id: UUID,
         kid: str,
         *,
-        reason: str,
+        reason: rules.RevocationReason,
         since: datetime | None,
         now: datetime,
         by_kid: str,
     ) -> Recorded[Key]:
-        """Revoke a key; no key revokes the last other live one.
-
-        ``compromise`` with ``since`` also revokes what it registered since then.
-        """
-        rows = (
-            (await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update()))
-            .mappings()
-            .all()
-        )
-        keys = {row["kid"]: _key(row) for row in rows}
-        target = keys.get(kid)
-        if target is None:
-            raise Refused("not_found")
-        if target.state == "revoked":
-            raise Refused("state_conflict")
-        live = {k for k, key in keys.items() if key.state != "revoked" and key.expires_at > now}
-        if kid != by_kid and live <= {kid, by_kid} and by_kid in keys and len(live) > 1:
-            raise Refused("state_conflict", extra={"hint": "a key may not revoke the last other live key"})
-        revoked = {kid}
-        if reason == "compromise" and since is not None:
-            revoked |= _registered_through(rows, kid, since)
+        """Revoke a key, and with it what ``rules.revoked`` says; in every worker within two seconds."""
+        facts = await self._key_facts(session, member_id)
+        reached = rules.revoked(facts, kid, by_kid=by_kid, reason=reason, since=since, now=now)
         await session.execute(
             update(member_key)
-            .where(member_key.c.kid.in_(revoked), member_key.c.state != "revoked")
+            .where(member_key.c.kid.in_(reached), member_key.c.state != "revoked")
             .values(state="revoked", revoked_at=now, reason=reason)
         )
+        entry = _entry("revoke_key", member_id, kid=kid, reason=reason, revoked=len(reached))
+        return Recorded(await self._key(session, kid), entry)
+
+    async def retire_key(self, session: WriteSession, member_id: UUID, kid: str, *, now: datetime) -> Recorded[Key]:
+        """Let a key that has a successor end once both have been good for the overlap."""
+        ends = rules.retirement(await self._key_facts(session, member_id), kid, now=now)
+        await session.execute(
+            update(member_key).where(member_key.c.kid == kid).values(state="retiring", expires_at=ends)
+        )
+        return Recorded(await self._key(session, kid), _entry("retire_key", member_id, kid=kid))
+
+    async def _key_facts(self, session: WriteSession, member_id: UUID) -> list[rules.KeyFacts]:
+        rows = await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update())
+        return [rules.KeyFacts(r.kid, r.state, r.registered_at, r.expires_at, r.registered_by) for r in rows]
+
+    async def _key(self, session: ReadSession, kid: str) -> Key:
         row = (await session.execute(select(member_key).where(member_key.c.kid == kid))).mappings().one()
-        return Recorded(_key(row), _entry("revoke_key", member_id, kid=kid, reason=reason, revoked=len(revoked)))
+        return _key(row)
 
     async def _add_key(
         self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
@@ -590,15 +589,6 @@ def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:
 def _too_many_tries(row: RowMapping, now: datetime) -> bool:
     since = row["tries_since"]
     return since is not None and since > now - timedelta(hours=1) and row["wrong_tries"] >= CODE_TRIES_PER_HOUR
-
-
-def _registered_through(rows: Sequence[RowMapping], kid: str, since: datetime) -> set[str]:
-    reached = {kid}
-    while True:
-        more = {r["kid"] for r in rows if r["registered_by"] in reached and r["registered_at"] >= since} - reached
-        if not more:
-            return reached
-        reached |= more
 
 
 def _entry(action: str, member_id: UUID, **details: str | int) -> Entry:

@@ -37,6 +37,8 @@ EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "propose_member": "POST /v1/members",
         "propose_quotas": "POST /v1/members/{member_id}/quotas",
         "resume_consent": "POST /v1/consents/{consent_id}/resumption",
+        "retire_key": "POST /v1/members/{member_id}/keys/{kid}/retirement",
+        "review_key": "GET /v1/members/{member_id}/keys/{kid}/signatures",
         "revoke_consent": "POST /v1/consents/{consent_id}/revocation",
         "revoke_key": "POST /v1/members/{member_id}/keys/{kid}/revocation",
         "run_query": "POST /v1/queries",

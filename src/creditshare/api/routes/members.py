@@ -11,6 +11,7 @@ from creditshare.api.exchange import SignedRoute, policy
 from creditshare.api.schemas import (
     ApprovalIn,
     ApprovalOut,
+    EmptyIn,
     KeyIn,
     KeyOut,
     MemberIn,
@@ -21,15 +22,19 @@ from creditshare.api.schemas import (
     ProposalOut,
     QuotasIn,
     RevocationIn,
+    SignedActsOut,
     SuspensionIn,
+    instant_in_query,
 )
 from creditshare.api.wiring import Wired, opened
+from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.members.service import checked_jwk
 
 router = APIRouter(route_class=SignedRoute, tags=["members"])
 first_key = APIRouter(include_in_schema=False)
+REVIEW_PAGE = 2_000
 MemberId = Annotated[str, Path(description="mem_ and a UUID")]
 
 
@@ -188,7 +193,10 @@ async def revoke_key(
     work: MemberWork,
     services: Wired,
 ) -> KeyOut:
-    """Revoke a key; in every worker within two seconds, at once for what writes."""
+    """Revoke a key now: in every worker within two seconds, at once for what writes.
+
+    For a planned change register the new key and retire the old one instead, so that nothing stops working meanwhile.
+    """
     session, now = opened(work)
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
@@ -197,3 +205,45 @@ async def revoke_key(
         session, owner, kid, reason=body.reason, since=body.since, now=now, by_kid=work.caller.kid
     )
     return KeyOut.of(work.record(done), now=now)
+
+
+@router.post("/v1/members/{member_id}/keys/{kid}/retirement")
+async def retire_key(
+    member_id: MemberId,
+    kid: Annotated[str, Path(max_length=64)],
+    work: MemberWork,
+    services: Wired,
+    body: EmptyIn | None = None,
+) -> KeyOut:
+    """Let a key end seven days after its successor was registered; the answer says when."""
+    del body
+    session, now = opened(work)
+    owner = public_id("mem", member_id)
+    if owner != work.caller.member_id:
+        raise Refused("not_found")
+    return KeyOut.of(work.record(await services.members.retire_key(session, owner, kid, now=now)), now=now)
+
+
+@router.get("/v1/members/{member_id}/keys/{kid}/signatures")
+async def review_key(
+    member_id: MemberId,
+    kid: Annotated[str, Path(max_length=64)],
+    work: MemberWork,
+    services: Wired,
+    since: Annotated[str, Query(max_length=32, description="An instant in UTC, YYYY-MM-DDThh:mm:ssZ")],
+    cursor: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+) -> SignedActsOut:
+    """List for review what a key signed since an instant, a stretch of the log at a time; a page may be empty."""
+    session, _ = opened(work)
+    owner = public_id("mem", member_id)
+    keys = await services.members.keys_of(session, owner)
+    allowed = work.caller.member.role == "operator" or owner == work.caller.member_id
+    if not allowed or kid not in {key.kid for key in keys}:
+        raise Refused("not_found")
+    acts, more = await services.audit.signed_by(
+        session, kid, since=instant_in_query("since", since), start=cursor, limit=REVIEW_PAGE
+    )
+    work.record(
+        Recorded(None, Entry("review_key", references={"member_id": spell("mem", owner)}, details={"kid": kid}))
+    )
+    return SignedActsOut.of(acts, more)
