@@ -20,6 +20,7 @@ from creditshare.api.exchange import framework_code, request_id
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
 from creditshare.api.routes import consents, discovery, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
+from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
 from creditshare.clock import Clock, SystemClock
@@ -163,7 +164,6 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             records=records,
             audit=audit,
             policy=policy,
-            clock=clock,
             handle_key=keyring.secret("handle"),
             skew_s=settings.skew_s,
         ),
@@ -182,10 +182,11 @@ async def watch_log(services: Services) -> None:
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> FastAPI:
     """Build the HTTP service. uvicorn calls this in each worker process; tests pass wired services."""
     configure_logging()
+    chosen = services.settings if services else settings or Settings()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        wired = services or await build_services(settings or Settings())
+        wired = services or await build_services(chosen)
         app.state.services = wired
         with contextlib.suppress(Unavailable):
             await wired.key_table.reload()
@@ -220,6 +221,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         queries.router,
     ):
         app.include_router(router)
+    if chosen.mode == "sandbox":
+        app.include_router(sandbox_routes.router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)
@@ -260,8 +263,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def openapi_document() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document that the application generates."""
-    return create_app(Settings()).openapi()
+    """Return the OpenAPI 3.1 document that the application generates, with what exists in a sandbox only."""
+    return create_app(Settings(environment="sandbox")).openapi()
 
 
 def write_json(path: Path, value: object) -> None:

@@ -117,7 +117,7 @@ class Access:
         )
 
     async def claim_request(self, session: WriteSession, caller: Caller) -> datetime:
-        """Use up the request's jti, if its key is still good now, and return the database's time.
+        """Use up the request's jti, if its key is still good now, and return the business time.
 
         The first statement of every signed action: all else depends on its row.
         """
@@ -138,7 +138,7 @@ class Access:
                 ),
             )
             .on_conflict_do_nothing()
-            .returning(func.clock_timestamp())
+            .returning(func.creditshare_now())
         )
         now: datetime | None = (await session.execute(statement)).scalar_one_or_none()
         if now is None:
@@ -149,7 +149,7 @@ class Access:
             if row is None or row.state == "revoked":
                 raise Refused("key_revoked")
             raise Refused("replay_detected" if row.lives else "key_expired")
-        return now.astimezone(UTC) + self._clock.offset
+        return now.astimezone(UTC)
 
     async def status_now(self, session: WriteSession, member_id: UUID) -> str:
         """Return the member's status in this transaction."""

@@ -702,6 +702,20 @@ class RevocationIn(Strict):
     since: Instant | None = None
 
 
+class ClockIn(Strict):
+    """How far a sandbox moves its business time."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"days": 16}]})
+    days: Annotated[int, Field(ge=1, le=3_660)]
+
+
+class ClockOut(BaseModel):
+    """The business time of a sandbox after it was moved."""
+
+    business_time: Instant
+    ahead_days: int
+
+
 class EmptyIn(Strict):
     """No members yet; a body may be left out."""
 

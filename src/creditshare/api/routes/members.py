@@ -146,7 +146,8 @@ async def add_key(member_id: MemberId, request: Request, services: Wired) -> Res
 
 
 async def _add_later_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: Wired) -> KeyOut:
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()  # keys and their proofs live by the machine's clock, as at the gate
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
@@ -164,7 +165,8 @@ signed_key_route = _later.get_route_handler()
 @router.get("/v1/members/{member_id}/keys")
 async def list_keys(member_id: MemberId, work: MemberWork, services: Wired) -> list[KeyOut]:
     """List a member's keys, revoked and expired ones too: old evidence stays verifiable."""
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")
@@ -180,7 +182,8 @@ async def revoke_key(
     services: Wired,
 ) -> KeyOut:
     """Revoke a key; in every worker within two seconds, at once for what writes."""
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")

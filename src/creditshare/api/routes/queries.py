@@ -1,7 +1,5 @@
 """Questions about borrowers: the hot path's door. The path itself is ``sharing/service.py``."""
 
-from datetime import UTC
-
 from fastapi import APIRouter, Request, Response
 
 from creditshare.access.service import public_id
@@ -24,7 +22,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
     if work.claim is None:
         raise Refused("idempotency_key_missing")
     answer = await services.sharing.ask(
-        work.caller, work.claim, body.subject.token(), _question(body, services), request_digest=work.request_digest
+        work.caller, work.claim, body.subject.token(), _question(body), request_digest=work.request_digest
     )
     if isinstance(answer, Retried):
         retried = answer
@@ -51,12 +49,10 @@ async def show_query(query_id: str, work: LenderWork, services: Wired) -> Respon
     return Response(told.body, 200, media_type=JSON_TYPE)
 
 
-def _question(body: QueryIn, services: Wired) -> Question:
+def _question(body: QueryIn) -> Question:
     wrong = unknown_codes("/scopes", body.scopes, SCOPES)
     if "defaults" not in body.scopes:
         wrong.append(FieldError("/scopes", "required", "the scope defaults; the others add to it"))
-    if body.as_of is not None and body.as_of > services.clock.now().astimezone(UTC) + services.clock.offset:
-        wrong.append(FieldError("/as_of", "in_future", "an instant not after now"))
     if wrong:
         raise Refused("validation_failed", fields=wrong)
     return Question(body.purpose, consent_id(body.consent_id), tuple(body.scopes), body.as_of)
