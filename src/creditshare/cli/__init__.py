@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, keys, lender, members, proofs, sandbox, service
+from creditshare.cli import erase, keys, lender, members, proofs, restore, sandbox, service
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, Refused
 
@@ -24,6 +24,7 @@ app.add_typer(members.operator, name="operator")
 app.add_typer(members.member, name="member")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(erase.erase, name="erase")
+app.add_typer(restore.restore, name="restore")
 app.add_typer(sandbox.sandbox, name="sandbox")
 app.add_typer(lender.consent, name="consent")
 app.add_typer(lender.record, name="record")

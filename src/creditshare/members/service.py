@@ -1,5 +1,6 @@
 """Membership: proposing, approving, enrolling keys, suspending. The only door to institutions and their keys."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -12,12 +13,13 @@ from uuid import UUID
 from sqlalchemy import RowMapping, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from creditshare.audit.service import Entry, Recorded
+from creditshare.audit.service import Audit, Entry, Recorded
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import spell, uuid7
+from creditshare.keys.tombstones import Tombstones
 from creditshare.members.models import enrolment, key_table_version, member, member_key, member_proposal
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
@@ -140,10 +142,20 @@ def _hash_code(code: str) -> bytes:
 class Members:
     """Membership as named actions. Four eyes compares member ids; never the self-declared ``sub``."""
 
-    def __init__(self, *, environment: Environment, service_box: Box, default_evaluations_per_day: int) -> None:
+    def __init__(
+        self,
+        *,
+        environment: Environment,
+        service_box: Box,
+        default_evaluations_per_day: int,
+        audit: Audit,
+        tombstones: Tombstones,
+    ) -> None:
         self._production = environment == "production"
         self._box = service_box
         self._evaluations_per_day = default_evaluations_per_day
+        self._audit = audit
+        self._tombstones = tombstones
 
     async def get(self, session: ReadSession, member_id: UUID) -> Member:
         """Return a member; ``not_found`` if there is none."""
@@ -426,8 +438,22 @@ class Members:
             .where(member_key.c.kid.in_(revoked), member_key.c.state != "revoked")
             .values(state="revoked", revoked_at=now, reason=reason)
         )
+        # Before the commit, so that no restore of an older backup brings a revoked key back unnoticed.
+        await asyncio.to_thread(self._tombstones.add, "key", sorted(revoked), now=now)
         row = (await session.execute(select(member_key).where(member_key.c.kid == kid))).mappings().one()
         return Recorded(_key(row), _entry("revoke_key", member_id, kid=kid, reason=reason, revoked=len(revoked)))
+
+    async def revoke_again(self, session: WriteSession, kid: str, *, sub: str, now: datetime) -> None:
+        """Revoke a key that an older backup brought back, as an act of the service itself."""
+        done = await session.execute(
+            update(member_key)
+            .where(member_key.c.kid == kid, member_key.c.state != "revoked")
+            .values(state="revoked", revoked_at=now, reason="restored")
+            .returning(member_key.c.member_id)
+        )
+        member_id = done.scalar_one()
+        entry = _entry("revoke_key", member_id, kid=kid, reason="restored", revoked=1)
+        await self._audit.record_own_act(session, entry, sub=sub, now=now)
 
     async def _add_key(
         self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
@@ -543,6 +569,14 @@ async def read_key_table(session: ReadSession) -> tuple[int, list[KeyRow]]:
 async def read_key_table_version(session: ReadSession) -> int:
     """Return the version of the key table."""
     return int((await session.execute(select(key_table_version.c.version))).scalar_one())
+
+
+async def not_revoked(session: ReadSession, kids: Sequence[str]) -> tuple[str, ...]:
+    """Return those of these keys that are registered and not revoked."""
+    found = await session.execute(
+        select(member_key.c.kid).where(member_key.c.kid.in_(kids), member_key.c.state != "revoked")
+    )
+    return tuple(found.scalars())
 
 
 def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:

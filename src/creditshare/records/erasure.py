@@ -26,7 +26,7 @@ from creditshare.storage.engine import WriteSession
 from creditshare.subjects.models import subject, subject_index
 from creditshare.subjects.service import Subjects
 
-Named = Literal["record", "consent"]
+Named = Literal["record", "consent", "borrower"]
 EmptyAnswers = Callable[[WriteSession, UUID], Awaitable[None]]
 """Empties the stored answers about a borrower; they belong to ``sharing``, which stands above, so it is passed down."""
 
@@ -64,7 +64,7 @@ class Erasure:
         return subject_id
 
     async def erase_borrower(self, session: WriteSession, named: Named, object_id: UUID, *, sub: str) -> UUID:
-        """Erase the borrower that a record or consent belongs to."""
+        """Erase the borrower that a record or consent belongs to, or that is named by its own random id."""
         subject_id = await self._subject_of(session, named, object_id)
         await self._subjects.lock(session, subject_id)
         await session.execute(delete(record_secret).where(record_secret.c.subject_id == subject_id))
@@ -97,6 +97,8 @@ class Erasure:
 
     @staticmethod
     async def _subject_of(session: WriteSession, named: Named, object_id: UUID) -> UUID:
+        if named == "borrower":
+            return object_id
         table, column = (
             (record_lookup, record_lookup.c.record_id)
             if named == "record"
