@@ -82,7 +82,12 @@ def keyring_file(settings: Settings) -> KeyringFile:
     """Return the key file; in production only a sealed one will do."""
     passphrase = None
     if settings.keyring_passphrase_file is not None:
-        passphrase = settings.keyring_passphrase_file.read_bytes().strip()
+        try:
+            passphrase = settings.keyring_passphrase_file.read_bytes().strip()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the passphrase file {settings.keyring_passphrase_file} cannot be read ({error.strerror})"
+            ) from error
     elif (problem := passphrase_problem(settings)) is not None:
         raise ConfigurationError(problem)
     return KeyringFile(settings.keyring_path, passphrase=passphrase)

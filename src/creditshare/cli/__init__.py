@@ -42,12 +42,14 @@ def main() -> None:
     try:
         app()
     except Problem as problem:
-        Console(stderr=True).print(f"refused: {problem}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"refused: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(EXIT_REFUSED)
     except Refused as refusal:
         hint = f" ({refusal.extra['hint']})" if "hint" in refusal.extra else ""
-        Console(stderr=True).print(f"refused: {refusal.code}{hint}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(
+            f"refused: {refusal.code}{hint}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(EXIT_REFUSED)
     except CreditshareError as error:
-        Console(stderr=True).print(f"creditshare: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"creditshare: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(EXIT_USAGE)
