@@ -193,11 +193,7 @@ class Members:
             and (bootstrap_key or await self._bootstrap_lives(session, now))
         ):
             raise Refused("state_conflict", extra={"hint": "admit two operators first; bootstrap keys must have ended"})
-        if self._production and application.key_thumbprint is None:
-            raise Refused(
-                "validation_failed",
-                fields=[FieldError("/key_thumbprint", "required", "the RFC 7638 thumbprint of the key to be enrolled")],
-            )
+        self._require_thumbprint(application.key_thumbprint)
         member_id = uuid7(now)
         contacts = self._box.seal(Place("member", "contacts", member_id.bytes), canonical(dict(application.contacts)))
         await session.execute(
@@ -232,6 +228,8 @@ class Members:
         fitting = {"lift_suspension": {"suspended"}, "recovery": {"active", "certified"}}.get(action)
         if fitting is not None and current.status not in fitting:
             raise Refused("state_conflict")
+        if action == "recovery":
+            self._require_thumbprint(terms.get("key_thumbprint"))
         proposal = await self._propose(session, member_id, action, terms, by=by, now=now)
         return Recorded(proposal, _entry(f"propose_{action}", member_id))
 
@@ -273,12 +271,21 @@ class Members:
             await session.execute(change.values(status="certified"))
             return await self._issue_code(session, member_id, now=now)
         if action == "recovery":
+            await session.execute(change.values(key_thumbprint=terms.get("key_thumbprint")))
             return await self._issue_code(session, member_id, now=now)
         if action == "quotas":
             await session.execute(change.values(evaluations_per_day=terms["evaluations_per_day"]))
         if action == "lift_suspension":
             await session.execute(change.values(status="active"))
         return None
+
+    def _require_thumbprint(self, key_thumbprint: str | None) -> None:
+        """In production knowing the enrolment code is not enough: two people approve the key that may enrol."""
+        if self._production and key_thumbprint is None:
+            raise Refused(
+                "validation_failed",
+                fields=[FieldError("/key_thumbprint", "required", "the RFC 7638 thumbprint of the key to be enrolled")],
+            )
 
     async def _propose(
         self,

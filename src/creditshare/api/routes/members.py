@@ -106,7 +106,7 @@ async def propose_change(member_id: MemberId, body: ProposalIn, work: OperatorWo
     session, now = opened(work)
     done = work.record(
         await services.members.propose(
-            session, public_id("mem", member_id), body.action, {}, by=work.caller.member_id, now=now
+            session, public_id("mem", member_id), body.action, body.terms(), by=work.caller.member_id, now=now
         )
     )
     return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)
