@@ -153,7 +153,8 @@ def _key_files(settings: Settings) -> str | None:
 
 def _tombstones(path: Path) -> str | None:
     nearest = next(p for p in (path, *path.parents) if p.exists())
-    if os.access(nearest, os.W_OK):
+    fitting = path.is_file() if nearest == path else nearest.is_dir()
+    if fitting and os.access(nearest, os.W_OK):
         return None
     return f"{path} cannot be written, but each erasure and revocation is noted there: set CREDITSHARE_TOMBSTONES_FILE"
 
