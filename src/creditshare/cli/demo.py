@@ -16,18 +16,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from stdnum.cn import uscc
 
+from creditshare.cli.admission import admit
 from creditshare.cli.options import out
+from creditshare.cli.sandbox_seed import Seeded, seed
 from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity, SignedRequest
 from creditshare.crypto.digests import content_digest
-from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError, CreditshareError, VerificationFailed
 
 START_TIMEOUT_S: Final = 60.0
@@ -100,10 +101,13 @@ def run_demo(*, data: Path, port: int, once: bool, reset: bool, loans: Path | No
             load_loans(url, operators, data, loans, lenders)
             return
         cast = admit_cast(url, operators, data)
+        with Client(url, operators[0]) as first, Client(url, operators[1]) as second:
+            seeded = seed((first, second), data / "sandbox")
+        step(f"{len(seeded.scenarios)} fixed identifiers are seeded for trying things out")
         tell_story(cast, data)
         out.print(f"\nthe story took {time.monotonic() - began:.1f} s in all", highlight=False)
         if not once:
-            keep_serving(cast, data)
+            keep_serving(cast, data, seeded)
 
 
 def reachable(data: Path) -> Path:
@@ -133,33 +137,6 @@ def operators_of(data: Path) -> tuple[Identity, Identity]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  our own command
     first, second = (Identity.from_file(file, sub="demo") for file in files)
     return first, second
-
-
-def admit(
-    operators: tuple[Client, Client],
-    name: str,
-    role: str,
-    region: str,
-    file: Path,
-    evaluations_per_day: int | None = None,
-) -> Identity:
-    """Admit one institution: proposed by one operator, approved by the other, its key enrolled by code and proof."""
-    if file.exists():
-        return Identity.from_file(file, sub="demo")
-    proposed = operators[0].call("POST", "/v1/members", data={"name": name, "role": role, "region": region}).data
-    member_id = str(proposed["member_id"])
-    approved = operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "admission"}).data
-    if evaluations_per_day is not None:
-        body = {"evaluations_per_day": evaluations_per_day}
-        operators[0].call("POST", f"/v1/members/{member_id}/quotas", data=body)
-        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas"})
-    identity = Identity(member_id, SigningKey.generate(), "demo")
-    with Client(operators[0].issuer, identity) as client:
-        client.enrol(str(approved["enrolment_code"]))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**identity.key.private_jwk(), "creditshare_member_id": member_id}))
-    file.chmod(0o600)
-    return identity
 
 
 def admit_cast(url: str, operators: tuple[Identity, Identity], data: Path) -> Cast:
@@ -195,10 +172,10 @@ def tell_story(cast: Cast, data: Path) -> None:
     """Tell the main job in steps; every line printed is a real exchange that was checked."""
     source = random.Random(f"{SEED}-{time.time_ns()}")  # noqa: S311  synthetic borrowers, not secrets
     borrower, other = synthetic_uscc(source), synthetic_uscc(source)
-    today = datetime.now(UTC).date()
     out.print(f"\n[bold]The story[/bold], with a synthetic borrower {borrower} that does not exist:", highlight=False)
     harbour, valley = cast.lenders["Harbour Bank"], cast.lenders["Valley Credit Union"]
     with Client(cast.url, harbour) as reporter, Client(cast.url, valley) as asker:
+        today = reporter.business_time().date()  # a sandbox's clock may have been moved since the last demo
         (told_by_reporter,) = reporter.tokenise([borrower])
         (told_by_asker, stranger) = asker.tokenise([borrower, other])
         if told_by_reporter != told_by_asker:
@@ -296,7 +273,7 @@ def example_record(subject: dict[str, Any], today: Any, consent_id: str, source:
     }
 
 
-def keep_serving(cast: Cast, data: Path) -> None:
+def keep_serving(cast: Cast, data: Path, seeded: Seeded) -> None:
     """Print where to go next and serve until interrupted."""
     python = "python -m creditshare"
     bank = data / "members" / "harbour-bank.jwk.json"
@@ -306,6 +283,7 @@ def keep_serving(cast: Cast, data: Path) -> None:
         "bank": f"{python} call GET /v1/me --as {bank} --url {cast.url} --explain",
         "regulator": f"{python} call GET /v1/me --as {regulator} --url {cast.url}",
         "operator": f"{python} member list --as {data / 'operator-1.jwk.json'} --url {cast.url}",
+        "sandbox": seeded.command(cast.url, python),
         "anyone": f"{python} verify-evidence {data / 'evidence.json'}",
     }.items():
         out.print(f"  {who:10} {command}", markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from typing import Any, Final
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from creditshare.cli.admission import admit
 from creditshare.cli.options import out
 from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity
@@ -82,7 +83,7 @@ def read_loans(path: Path) -> list[Loan]:
 
 def load_loans(url: str, operators: tuple[Identity, Identity], data: Path, path: Path, lenders: str) -> None:
     """Run the whole file through the API and print what came of it."""
-    from creditshare.cli.demo import admit, step  # noqa: PLC0415  the story and this module need each other's parts
+    from creditshare.cli.demo import step  # noqa: PLC0415  the story and this module need each other's parts
 
     loans = read_loans(path)
     counted = Counter(loan["lender"] for loan in loans)
