@@ -20,6 +20,7 @@ from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
 from creditshare.api.routes import consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
+from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
 from creditshare.clock import Clock, SystemClock
@@ -28,6 +29,7 @@ from creditshare.crypto.jws import assert_backend
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
+from creditshare.keys.tombstones import Tombstones
 from creditshare.members.service import Members
 from creditshare.policy.service import load_policy
 from creditshare.records.service import Records
@@ -35,6 +37,7 @@ from creditshare.services import LogHealth, Services
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
 from creditshare.sharing.service import Sharing
+from creditshare.startup import check_database, check_restored, check_settings, passphrase_problem, require
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database
 from creditshare.subjects.service import Subjects
@@ -56,22 +59,37 @@ def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
 
 
 def database_url(settings: Settings, role: str) -> str:
-    """Return the address for a role: the embedded server's login, or the operator's own."""
+    """Return the address for a role: the embedded server's login, or the operator's own.
+
+    In production each role has a login of its own, so that no process can do what another one is there for.
+    """
     if settings.database_url is None:
         return embedded_postgres(settings).url(role)
-    named = {"worker": settings.worker_database_url, "owner": settings.owner_database_url}.get(role)
-    return named or settings.database_url
+    named = {
+        "worker": settings.worker_database_url,
+        "owner": settings.owner_database_url,
+        "eraser": settings.eraser_database_url,
+    }
+    address = named.get(role)
+    if address is None and role in named and settings.mode == "production":
+        raise ConfigurationError(
+            f"production needs CREDITSHARE_{role.upper()}_DATABASE_URL: a login of its own for the {role}"
+        )
+    return address or settings.database_url
 
 
 def keyring_file(settings: Settings) -> KeyringFile:
     """Return the key file; in production only a sealed one will do."""
     passphrase = None
     if settings.keyring_passphrase_file is not None:
-        passphrase = settings.keyring_passphrase_file.read_bytes().strip()
-    elif settings.mode == "production":
-        raise ConfigurationError(
-            "production needs a sealed key file: set CREDITSHARE_KEYRING_PASSPHRASE_FILE to a file with a passphrase"
-        )
+        try:
+            passphrase = settings.keyring_passphrase_file.read_bytes().strip()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the passphrase file {settings.keyring_passphrase_file} cannot be read ({error.strerror})"
+            ) from error
+    elif (problem := passphrase_problem(settings)) is not None:
+        raise ConfigurationError(problem)
     return KeyringFile(settings.keyring_path, passphrase=passphrase)
 
 
@@ -152,6 +170,8 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             environment=settings.mode,
             service_box=keyring.box("service"),
             default_evaluations_per_day=settings.evaluations_per_day,
+            audit=audit,
+            tombstones=Tombstones(settings.tombstones_path),
         ),
         tokeniser=tokeniser,
         subjects=subjects,
@@ -163,11 +183,28 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             records=records,
             audit=audit,
             policy=policy,
-            clock=clock,
             handle_key=keyring.secret("handle"),
             skew_s=settings.skew_s,
         ),
     )
+
+
+async def require_database(settings: Settings, *, restored: bool = True) -> None:
+    """Refuse to go on with a database that the checks of ``startup`` find something wrong with."""
+    database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
+    try:
+        require(await check_database(settings, database))
+        if restored:
+            require(await check_restored(settings, database))
+    finally:
+        await database.close()
+
+
+async def build_checked(settings: Settings) -> Services:
+    """Wire all services if everything that ``startup`` checks holds."""
+    require(check_settings(settings, address=public_address(settings)))
+    await require_database(settings)
+    return await build_services(settings)
 
 
 async def watch_log(services: Services) -> None:
@@ -182,10 +219,11 @@ async def watch_log(services: Services) -> None:
 def create_app(settings: Settings | None = None, *, services: Services | None = None) -> FastAPI:
     """Build the HTTP service. uvicorn calls this in each worker process; tests pass wired services."""
     configure_logging()
+    chosen = services.settings if services else settings or Settings()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        wired = services or await build_services(settings or Settings())
+        wired = services or await build_checked(chosen)
         app.state.services = wired
         with contextlib.suppress(Unavailable):
             await wired.key_table.reload()
@@ -218,6 +256,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         queries.router,
     ):
         app.include_router(router)
+    if chosen.mode == "sandbox":
+        app.include_router(sandbox_routes.router)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)
@@ -258,8 +298,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def openapi_document() -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document that the application generates."""
-    return create_app(Settings()).openapi()
+    """Return the OpenAPI 3.1 document that the application generates, with what exists in a sandbox only."""
+    return create_app(Settings(environment="sandbox")).openapi()
 
 
 def write_json(path: Path, value: object) -> None:

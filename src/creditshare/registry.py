@@ -6,8 +6,9 @@ from creditshare.consents import models as consents
 from creditshare.members import models as members
 from creditshare.policy import models as policy
 from creditshare.records import models as records
+from creditshare.sandbox import models as sandbox
 from creditshare.sharing import models as sharing
 from creditshare.storage.metadata import metadata
 from creditshare.subjects import models as subjects
 
-__all__ = ["access", "audit", "consents", "members", "metadata", "policy", "records", "sharing", "subjects"]
+__all__ = ["access", "audit", "consents", "members", "metadata", "policy", "records", "sandbox", "sharing", "subjects"]

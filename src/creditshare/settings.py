@@ -21,12 +21,15 @@ class Settings(BaseSettings):
     database_url: str | None = Field(None, description="postgresql+psycopg:// address; empty means embedded.")
     worker_database_url: str | None = Field(None, description="Address for the worker's role; default database_url.")
     owner_database_url: str | None = Field(None, description="Address for migrations; default database_url.")
+    eraser_database_url: str | None = Field(None, description="Address for erasures; default database_url.")
     environment: Environment | None = Field(
         None, description="sandbox or production; default sandbox when embedded, production otherwise."
     )
+    embedded_in_production: bool = Field(default=False, description="Run the embedded one in production all the same.")
     public_url: str | None = Field(None, description="The issuer: scheme://host[:port] as members reach the service.")
     keyring_file: Path | None = Field(None, description="Key file; default keyring.json in the data folder.")
     keyring_passphrase_file: Path | None = Field(None, description="File whose content seals the key file.")
+    tombstones_file: Path | None = Field(None, description="Erasures and revocations; default beside the key file.")
 
     skew_s: int = Field(30, ge=10, le=60, description="Accepted clock difference of signed requests.")
     merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
@@ -53,3 +56,8 @@ class Settings(BaseSettings):
     def keyring_path(self) -> Path:
         """Where the key file lies."""
         return self.keyring_file or self.data / "keyring.json"
+
+    @property
+    def tombstones_path(self) -> Path:
+        """Where erasures and revocations are kept outside the database."""
+        return self.tombstones_file or self.keyring_path.with_name("tombstones.ndjson")

@@ -9,7 +9,6 @@ from tests.fixtures.service import RunningService, record_body
 from creditshare.app import build_services, keyring_file
 from creditshare.client.bank import Client, Problem
 from creditshare.ids import parse
-from creditshare.keys.keyring import key_id
 from creditshare.records.erasure import Erasure
 from creditshare.sharing.service import empty_answers
 from creditshare.storage.engine import Database
@@ -103,7 +102,7 @@ def test_a_new_wrapping_key_opens_what_the_old_one_closed(service: RunningServic
         fresh = await build_services(service.settings)
         try:
             async with fresh.database.writing() as session:
-                done: int = await fresh.subjects.rewrap(session, current=key_id("kek", "2"), limit=10)
+                done: int = await fresh.subjects.rewrap(session, limit=10)
                 await session.commit()
                 return done
         finally:

@@ -134,7 +134,7 @@ class Access:
         )
 
     async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:
-        """Use up the request's jti, if its key is still good now.
+        """Use up the request's jti, if its key is still good now, and return the business time with the caller.
 
         The first statement of every signed action: all else depends on its row. It also reads the member's status,
         so that a suspension holds at once and not only after the key table's next reload.
@@ -148,13 +148,13 @@ class Access:
                 ).where(key_lives(caller.kid)),
             )
             .on_conflict_do_nothing()
-            .returning(func.clock_timestamp().label("now"), status_of(caller.member_id).label("status"))
+            .returning(func.creditshare_now().label("now"), status_of(caller.member_id).label("status"))
         )
         row = (await session.execute(statement)).one_or_none()
         if row is None:
             raise Refused(await why_key_cannot_sign(session, caller.kid) or "replay_detected")
         member = replace(caller.member, status=row.status)
-        return Claimed(row.now.astimezone(UTC) + self._clock.offset, replace(caller, member=member))
+        return Claimed(row.now.astimezone(UTC), replace(caller, member=member))
 
     def claim_of(self, member_id: UUID, *, route: str, key: str | None, method: str, body: bytes) -> Claim:
         """Return the claim that an ``Idempotency-Key`` header makes; missing or misshapen is refused.

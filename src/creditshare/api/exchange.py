@@ -36,6 +36,7 @@ from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import spell
+from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.subjects.service import Subjects
@@ -225,9 +226,9 @@ class Exchange:
                 if refusal.code not in {"replay_detected", "key_revoked", "key_expired"}:
                     now = (await self._services.access.claim_request(session, caller)).now
                 else:
-                    now = self._services.clock.now() + self._services.clock.offset
+                    now = (await business_time(session)).now
                 if refusal.code in TALLIED:
-                    await self._services.access.tally(session, caller, refusal.code, now=now)
+                    await self._services.access.tally(session, caller, refusal.code, now=self._services.clock.now())
                     await session.commit()
                     return self._signed_problem(caller, refusal, None)
                 status, body, headers = self._problem(refusal)

@@ -106,6 +106,9 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
+Thumbprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
 class Strict(BaseModel):
     """A request body: nothing unknown, nothing coerced."""
 
@@ -575,7 +578,7 @@ class MemberIn(Strict):
     role: Literal["lender", "regulator", "operator"]
     region: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
     jurisdictions: Annotated[list[Country], Field(max_length=64), AfterValidator(_distinct)] | None = None
-    key_thumbprint: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
+    key_thumbprint: Thumbprint | None = None
     licence_no: Reference | None = None
     contacts: Annotated[dict[str, Annotated[str, Field(max_length=200)]], Field(max_length=8)] = Field(
         default_factory=dict
@@ -637,6 +640,11 @@ class ProposalIn(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "recovery"}]})
     action: Literal["lift_suspension", "recovery"]
+    key_thumbprint: Thumbprint | None = None
+
+    def terms(self) -> dict[str, str]:
+        """Return what is proposed: for a recovery the key that alone may enrol, which production requires."""
+        return {"key_thumbprint": self.key_thumbprint} if self.key_thumbprint else {}
 
 
 class ProposalOut(BaseModel):
@@ -747,6 +755,20 @@ class RevocationIn(Strict):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "rotation"}]})
     reason: Literal["rotation", "compromise", "retired", "other"]
     since: Instant | None = None
+
+
+class ClockIn(Strict):
+    """How far a sandbox moves its business time."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"days": 16}]})
+    days: Annotated[int, Field(ge=1, le=3_660)]
+
+
+class ClockOut(BaseModel):
+    """The business time of a sandbox after it was moved."""
+
+    business_time: Instant
+    ahead_days: int
 
 
 class EmptyIn(Strict):

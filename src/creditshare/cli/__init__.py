@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, keys, lender, members, proofs, service, vectors
+from creditshare.cli import erase, keys, lender, members, proofs, restore, sandbox, service, vectors
 from creditshare.cli.demo.run import demo
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, Refused
@@ -26,6 +26,8 @@ app.add_typer(members.operator, name="operator")
 app.add_typer(members.member, name="member")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(erase.erase, name="erase")
+app.add_typer(restore.restore, name="restore")
+app.add_typer(sandbox.sandbox, name="sandbox")
 app.add_typer(lender.consent, name="consent")
 app.add_typer(lender.record, name="record")
 app.add_typer(lender.query, name="query")
@@ -42,12 +44,14 @@ def main() -> None:
     try:
         app()
     except Problem as problem:
-        Console(stderr=True).print(f"refused: {problem}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"refused: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(EXIT_REFUSED)
     except Refused as refusal:
         hint = f" ({refusal.extra['hint']})" if "hint" in refusal.extra else ""
-        Console(stderr=True).print(f"refused: {refusal.code}{hint}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(
+            f"refused: {refusal.code}{hint}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(EXIT_REFUSED)
     except CreditshareError as error:
-        Console(stderr=True).print(f"creditshare: {error}", style="red", markup=False, highlight=False)
+        Console(stderr=True).print(f"creditshare: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(EXIT_USAGE)

@@ -1,11 +1,9 @@
 """Erasure, by the operator on the service's own machine. What is erased cannot be brought back."""
 
 import asyncio
-import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import typer
@@ -14,12 +12,12 @@ from creditshare.app import build_services, database_url, embedded_postgres
 from creditshare.cli.options import AsJson, DataFolder, show
 from creditshare.cli.service import prepare
 from creditshare.ids import parse
+from creditshare.keys.tombstones import Tombstones
 from creditshare.records.erasure import Erasure, Named
 from creditshare.settings import Settings
 from creditshare.sharing.service import empty_answers
 from creditshare.storage.engine import Database
 
-TOMBSTONES: Final = "tombstones.ndjson"
 Sure = Annotated[bool, typer.Option("--yes", help="Do it; without this only what would happen is said.")]
 
 erase = typer.Typer(no_args_is_help=True, help="Make a record or a borrower unreadable for ever.")
@@ -55,33 +53,28 @@ def _erase(data: Path, named: Named, text: str, *, whole_borrower: bool, yes: bo
     object_id = parse("cns" if named == "consent" else "rec", text)
     started = prepare(settings)
     try:
-        subject_id = asyncio.run(_run(settings, named, object_id, whole_borrower=whole_borrower))
+        asyncio.run(_run(settings, named, object_id, whole_borrower=whole_borrower))
     finally:
         if started:
             embedded_postgres(settings).stop()
-    stone = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "subject_id": str(subject_id),
-        "record_id": None if whole_borrower else str(object_id),
-    }
-    # Kept outside the database, to be applied again after a restore of an older backup.
-    with (data / TOMBSTONES).open("a") as file:
-        file.write(json.dumps(stone) + "\n")
     show({"erased": text, "whole_borrower": whole_borrower}, as_json=as_json, line=f"erased {what}{text}")
 
 
-async def _run(settings: Settings, named: Named, object_id: UUID, *, whole_borrower: bool) -> UUID:
+async def _run(settings: Settings, named: Named, object_id: UUID, *, whole_borrower: bool) -> None:
     services = await build_services(settings)
     database = Database(database_url(settings, "eraser"), role="creditshare_eraser", pool_size=1)
     erasure = Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers)
+    tombstones = Tombstones(settings.tombstones_path)
     try:
         async with database.writing() as session:
             if whole_borrower:
                 subject_id = await erasure.erase_borrower(session, named, object_id, sub="erase borrower")
+                tombstones.add("borrower", [subject_id], now=services.clock.now())
             else:
-                subject_id = await erasure.erase_record(session, object_id, sub="erase record")
+                await erasure.erase_record(session, object_id, sub="erase record")
+                tombstones.add("record", [object_id], now=services.clock.now())
+            # The tombstone is on disk: from here on the erasure is certain, whatever happens to the commit.
             await session.commit()
-            return subject_id
     finally:
         await database.close()
         await services.database.close()

@@ -21,6 +21,7 @@ from creditshare.app import (
     keyring_file,
     openapi_document,
     public_address,
+    require_database,
     sequencer,
     write_json,
 )
@@ -30,6 +31,7 @@ from creditshare.errors import ConfigurationError
 from creditshare.jobs.worker import Worker
 from creditshare.registry import metadata
 from creditshare.settings import Settings
+from creditshare.startup import check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
 from creditshare.telemetry import configure_logging
@@ -39,16 +41,21 @@ openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
 
 
 def prepare(settings: Settings) -> bool:
-    """Start the embedded database unless there is one of one's own, migrate, make the keys.
+    """Start the embedded database unless there is one of one's own, migrate a sandbox's, make the keys, check.
 
     Returns whether this call started the database, so that the caller stops what it started.
     """
+    require(check_settings(settings))
     started = embedded_postgres(settings).start() if settings.embedded else False
-    if settings.embedded or settings.mode == "sandbox":
-        schema.upgrade(database_url(settings, "owner"))
-    elif schema.current(database_url(settings, "owner")) != schema.head():
-        raise ConfigurationError("the database's schema is not at this version: run `creditshare db upgrade`")
-    keyring_file(settings).load_or_create()
+    try:
+        if settings.embedded or settings.mode == "sandbox":
+            schema.upgrade(database_url(settings, "owner"))
+        keyring_file(settings).load_or_create()
+        asyncio.run(require_database(settings, restored=False))
+    except BaseException:
+        if started:
+            embedded_postgres(settings).stop()
+        raise
     return started
 
 
@@ -65,11 +72,14 @@ def serve(
     if public_url:
         os.environ["CREDITSHARE_PUBLIC_URL"] = public_url
     settings = Settings()
-    public_address(settings, write=settings.public_url or f"http://{host}:{port}")
+    address = settings.public_url or f"http://{host}:{port}"
+    require(check_settings(settings, address=address))
+    public_address(settings, write=address)
     # The server hands a signal on when it has stopped; without a handler that would end the process before `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     started, helper = prepare(settings), None
     try:
+        asyncio.run(require_database(settings))
         if with_worker:
             helper = subprocess.Popen([sys.executable, "-m", "creditshare", "worker", "--data", str(data)])  # noqa: S603  our own command
         uvicorn.run(
@@ -100,6 +110,7 @@ def worker(data: DataFolder = Path("creditshare-data")) -> None:
     os.environ["CREDITSHARE_DATA"] = str(data)
     settings = Settings()
     configure_logging()
+    require(check_settings(settings))
     if settings.embedded:
         embedded_postgres(settings).start()
     asyncio.run(_work(settings))

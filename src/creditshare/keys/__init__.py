@@ -8,4 +8,5 @@ of it is unreadable, in every backup too once the KEK epoch of that backup is go
 ``keyring``   the key file: sealed by a passphrase or, in a sandbox, 0600
 ``provider``  the small interface {wrap, unwrap, describe} that a hardware module may implement
 ``custody``   borrower keys: make, open through a bounded cache, forget
+``tombstones``  what stays erased or revoked whatever backup is restored, kept beside the key file
 """

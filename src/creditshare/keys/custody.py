@@ -89,6 +89,10 @@ class Custody:
         secret = self._provider.unwrap(Wrapped(bytes(wrapped)), row_id=subject_id.bytes)
         return self._provider.wrap(secret, row_id=subject_id.bytes)
 
+    def wrapping_key_id(self) -> bytes:
+        """Return the 8-byte id of the wrapping key in force, as whatever provider there is names it."""
+        return self._provider.wrap(bytes(KEY_BYTES), row_id=b"").wrapping_key_id
+
     def forget(self, subject_id: uuid.UUID) -> None:
         """Drop a borrower's opened keys from the cache."""
         for name in [name for name in self._opened if name[0] == subject_id]:

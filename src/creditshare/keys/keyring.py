@@ -29,6 +29,18 @@ from creditshare.keys.provider import Wrapped
 SCRYPT_COST: Final = 2**15  # about 0.1 s and 32 MiB, once per start
 _FILE_PLACE: Final = Place("keyring", "file", b"")
 _FILE_KEY_ID: Final = b"keyring\0"
+SETS: Final = (
+    "kek",
+    "pepper",
+    "tokeniser",
+    "signing",
+    "log",
+    "log_opening",
+    "service",
+    "handle",
+    "reference",
+    "fingerprint",
+)
 _SYMMETRIC: Final = ("kek", "pepper", "log_opening", "service", "handle", "reference", "fingerprint")
 
 
@@ -95,6 +107,15 @@ class Keyring:
         keys = {**self._sets[name]["keys"], version: _encode(secrets.token_bytes(KEY_BYTES))}
         return Keyring({**self._sets, name: {"current": version, "keys": keys}})
 
+    def without_version(self, name: str, version: str) -> "Keyring":
+        """Return a keyring that lacks an old version of a key set; the version in force is never taken out."""
+        if version not in self.versions(name):
+            raise ConfigurationError(f"the key file has no {name} key of that version")
+        if version == self.current(name):
+            raise ConfigurationError(f"version {version} of {name} is the one in force: rotate first")
+        keys = {kept: key for kept, key in self._sets[name]["keys"].items() if kept != version}
+        return Keyring({**self._sets, name: {**self._sets[name], "keys": keys}})
+
     # KeyProvider: the file's own key-encryption keys.
 
     def wrap(self, key: bytes, *, row_id: bytes) -> Wrapped:
@@ -121,12 +142,25 @@ def key_id(name: str, version: str) -> bytes:
     return f"{name[:4]}{int(version):04d}".encode().ljust(KEY_ID_BYTES, b"_")[:KEY_ID_BYTES]
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether a key file is sealed by a passphrase; one that cannot be read is left to ``KeyringFile.load``."""
+    try:
+        return "sealed" in json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        return True
+
+
 class KeyringFile:
     """Reads and replaces the key file."""
 
     def __init__(self, path: Path, *, passphrase: bytes | None) -> None:
         self._path = path
         self._passphrase = passphrase
+
+    def stamp(self) -> tuple[int, int]:
+        """Return what changes whenever the file is replaced."""
+        found = self._path.stat()
+        return found.st_ino, found.st_mtime_ns
 
     def exists(self) -> bool:
         """Whether a key file is there."""
@@ -192,21 +226,27 @@ class KeyringFile:
 
 
 class FileProvider:
-    """The key file as a provider. Reads the file anew when a borrower's key names a wrapping key made since."""
+    """The key file as a provider, read anew when it was replaced: nothing is wrapped by a key out of force."""
 
     def __init__(self, file: KeyringFile) -> None:
         self._file = file
-        self._keyring = file.load()
+        self._load()
+
+    def _load(self) -> None:
+        self._stamp = self._file.stamp()
+        self._keyring = self._file.load()
 
     def wrap(self, key: bytes, *, row_id: bytes) -> Wrapped:
-        """Wrap under the key-encryption key that was current when this process last read the file."""
+        """Wrap under the key-encryption key that is current now, whichever process made it."""
+        if self._file.stamp() != self._stamp:
+            self._load()
         return self._keyring.wrap(key, row_id=row_id)
 
     def unwrap(self, wrapped: Wrapped, *, row_id: bytes) -> bytes:
         """Return the data key, or raise ``IntegrityError``."""
         known = {key_id("kek", version) for version in self._keyring.versions("kek")}
         if wrapped.wrapping_key_id not in known:
-            self._keyring = self._file.load()
+            self._load()
         return self._keyring.unwrap(wrapped, row_id=row_id)
 
     def describe(self) -> str:

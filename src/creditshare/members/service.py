@@ -1,5 +1,6 @@
 """Membership: proposing, approving, enrolling keys, suspending. The only door to institutions and their keys."""
 
+import asyncio
 import hashlib
 import hmac
 import secrets
@@ -12,12 +13,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from creditshare.audit.service import Entry, Recorded
+from creditshare.audit.service import Audit, Entry, Recorded
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import spell, uuid7
+from creditshare.keys.tombstones import Tombstones
 from creditshare.members import rules
 from creditshare.members.models import enrolment, key_table_version, member, member_key, member_proposal
 from creditshare.settings import Environment
@@ -141,10 +143,20 @@ def _hash_code(code: str) -> bytes:
 class Members:
     """Membership as named actions. Four eyes compares member ids; never the self-declared ``sub``."""
 
-    def __init__(self, *, environment: Environment, service_box: Box, default_evaluations_per_day: int) -> None:
+    def __init__(
+        self,
+        *,
+        environment: Environment,
+        service_box: Box,
+        default_evaluations_per_day: int,
+        audit: Audit,
+        tombstones: Tombstones,
+    ) -> None:
         self._production = environment == "production"
         self._box = service_box
         self._evaluations_per_day = default_evaluations_per_day
+        self._audit = audit
+        self._tombstones = tombstones
 
     async def get(self, session: ReadSession, member_id: UUID) -> Member:
         """Return a member; ``not_found`` if there is none."""
@@ -182,11 +194,7 @@ class Members:
             and (bootstrap_key or await self._bootstrap_lives(session, now))
         ):
             raise Refused("state_conflict", extra={"hint": "admit two operators first; bootstrap keys must have ended"})
-        if self._production and application.key_thumbprint is None:
-            raise Refused(
-                "validation_failed",
-                fields=[FieldError("/key_thumbprint", "required", "the RFC 7638 thumbprint of the key to be enrolled")],
-            )
+        self._require_thumbprint(application.key_thumbprint)
         member_id = uuid7(now)
         contacts = self._box.seal(Place("member", "contacts", member_id.bytes), canonical(dict(application.contacts)))
         await session.execute(
@@ -221,6 +229,8 @@ class Members:
         fitting = {"lift_suspension": {"suspended"}, "recovery": {"active", "certified"}}.get(action)
         if fitting is not None and current.status not in fitting:
             raise Refused("state_conflict")
+        if action == "recovery":
+            self._require_thumbprint(terms.get("key_thumbprint"))
         proposal = await self._propose(session, member_id, action, terms, by=by, now=now)
         # Budgets have a resource of their own; the event is named like the operation that was called.
         operation = "propose_quotas" if action == "quotas" else "propose_change"
@@ -265,12 +275,21 @@ class Members:
             await session.execute(change.values(status="certified"))
             return await self._issue_code(session, member_id, now=now)
         if action == "recovery":
+            await session.execute(change.values(key_thumbprint=terms.get("key_thumbprint")))
             return await self._issue_code(session, member_id, now=now)
         if action == "quotas":
             await session.execute(change.values(evaluations_per_day=terms["evaluations_per_day"]))
         if action == "lift_suspension":
             await session.execute(change.values(status="active"))
         return None
+
+    def _require_thumbprint(self, key_thumbprint: str | None) -> None:
+        """In production knowing the enrolment code is not enough: two people approve the key that may enrol."""
+        if self._production and key_thumbprint is None:
+            raise Refused(
+                "validation_failed",
+                fields=[FieldError("/key_thumbprint", "required", "the RFC 7638 thumbprint of the key to be enrolled")],
+            )
 
     async def _propose(
         self,
@@ -412,6 +431,8 @@ class Members:
             .where(member_key.c.kid.in_(reached), member_key.c.state != "revoked")
             .values(state="revoked", revoked_at=now, reason=reason)
         )
+        # Before the commit, so that no restore of an older backup brings a revoked key back unnoticed.
+        await asyncio.to_thread(self._tombstones.add, "key", sorted(reached), now=now)
         entry = _entry("revoke_key", member_id, kid=kid, reason=reason, revoked=len(reached))
         return Recorded(await self._key(session, kid), entry)
 
@@ -430,6 +451,18 @@ class Members:
     async def _key(self, session: ReadSession, kid: str) -> Key:
         row = (await session.execute(select(member_key).where(member_key.c.kid == kid))).mappings().one()
         return _key(row)
+
+    async def revoke_again(self, session: WriteSession, kid: str, *, sub: str, now: datetime) -> None:
+        """Revoke a key that an older backup brought back, as an act of the service itself."""
+        done = await session.execute(
+            update(member_key)
+            .where(member_key.c.kid == kid, member_key.c.state != "revoked")
+            .values(state="revoked", revoked_at=now, reason="restored")
+            .returning(member_key.c.member_id)
+        )
+        member_id = done.scalar_one()
+        entry = _entry("revoke_key", member_id, kid=kid, reason="restored", revoked=1)
+        await self._audit.record_own_act(session, entry, sub=sub, now=now)
 
     async def _add_key(
         self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
@@ -576,6 +609,14 @@ async def why_key_cannot_sign(session: ReadSession, kid: str) -> str | None:
 async def read_key_table_version(session: ReadSession) -> int:
     """Return the version of the key table."""
     return int((await session.execute(select(key_table_version.c.version))).scalar_one())
+
+
+async def not_revoked(session: ReadSession, kids: Sequence[str]) -> tuple[str, ...]:
+    """Return those of these keys that are registered and not revoked."""
+    found = await session.execute(
+        select(member_key.c.kid).where(member_key.c.kid.in_(kids), member_key.c.state != "revoked")
+    )
+    return tuple(found.scalars())
 
 
 def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:

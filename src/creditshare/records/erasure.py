@@ -25,7 +25,7 @@ from creditshare.records.service import subject_of_record
 from creditshare.storage.engine import WriteSession
 from creditshare.subjects.service import Subjects
 
-Named = Literal["record", "consent"]
+Named = Literal["record", "consent", "borrower"]
 EmptyAnswers = Callable[[WriteSession, UUID], Awaitable[None]]
 """Empties the stored answers about a borrower; they belong to ``sharing``, which stands above, so it is passed down."""
 
@@ -63,9 +63,8 @@ class Erasure:
         return subject_id
 
     async def erase_borrower(self, session: WriteSession, named: Named, object_id: UUID, *, sub: str) -> UUID:
-        """Erase the borrower that a record or consent belongs to."""
-        find = subject_of_record if named == "record" else subject_of_consent
-        subject_id = await find(session, object_id)
+        """Erase the borrower that a record or consent belongs to, or that is named by its own random id."""
+        subject_id = await self._subject_of(session, named, object_id)
         await self._subjects.lock(session, subject_id)
         await session.execute(delete(record_secret).where(record_secret.c.subject_id == subject_id))
         await session.execute(
@@ -85,3 +84,10 @@ class Erasure:
         """Empty all stored answers about the borrower: the erased record cannot be cut out of one."""
         await self._empty_answers(session, subject_id)
         await access.empty_answers(session, subject_id)
+
+    @staticmethod
+    async def _subject_of(session: WriteSession, named: Named, object_id: UUID) -> UUID:
+        if named == "borrower":
+            return object_id
+        find = subject_of_record if named == "record" else subject_of_consent
+        return await find(session, object_id)

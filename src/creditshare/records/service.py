@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -274,6 +274,18 @@ async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
     if subject_id is None:
         raise Refused("not_found")
     return UUID(str(subject_id))
+
+
+async def still_readable(
+    session: ReadSession, record_ids: Sequence[UUID], *, except_of: Sequence[UUID]
+) -> tuple[UUID, ...]:
+    """Return those of these records whose key can be made, leaving out whole borrowers."""
+    found = await session.execute(
+        select(record_secret.c.record_id).where(
+            record_secret.c.record_id.in_(record_ids), record_secret.c.subject_id.not_in(except_of)
+        )
+    )
+    return tuple(found.scalars())
 
 
 def _known(history: History) -> RecordState:

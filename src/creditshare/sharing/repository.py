@@ -15,7 +15,7 @@ from creditshare.errors import Refused
 from creditshare.storage.engine import Database
 
 READ: Final = """
-SELECT clock_timestamp() AS now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
+SELECT creditshare_now() AS now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
        m.status AS member_status,
        i.fingerprint, i.query_id AS told_query_id,
        s.subject_id, s.state, s.version, s.dek_id, s.dek, s.event_count, s.chain, s.last_event_at, s.mac,

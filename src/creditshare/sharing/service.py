@@ -22,11 +22,10 @@ from sqlalchemy import RowMapping, select, update
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
-from creditshare.clock import Clock
 from creditshare.consents.rules import Consent
 from creditshare.consents.service import open_consent
 from creditshare.crypto.digests import content_digest
-from creditshare.errors import IntegrityError, Refused, Unavailable
+from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
 from creditshare.keys.custody import SubjectKeys, seal_place
 from creditshare.policy.service import Policy
@@ -79,7 +78,6 @@ class Sharing:
         records: Records,
         audit: Audit,
         policy: Policy,
-        clock: Clock,
         handle_key: bytes,
         skew_s: int,
     ) -> None:
@@ -88,7 +86,6 @@ class Sharing:
         self._records = records
         self._audit = audit
         self._policy = policy
-        self._clock = clock
         self._handle_key = handle_key
         self._skew = skew_s
 
@@ -106,7 +103,8 @@ class Sharing:
                 if not hmac.compare_digest(seen["fingerprint"], claim.fingerprint):
                     raise Refused("idempotency_mismatch")
                 return Retried(seen["told_query_id"])
-            now = seen["now"].astimezone(UTC) + self._clock.offset
+            now = seen["now"].astimezone(UTC)
+            _require_past(question, now)
             state, consent = self._open(seen)
             decision = decide(  # 2
                 question, consent, member_id=caller.member_id, member_status=seen["member_status"], now=now
@@ -191,6 +189,11 @@ def _require_key(seen: Mapping[str, Any]) -> None:
         raise Refused("key_revoked")
     if not seen["key_lives"]:
         raise Refused("key_expired")
+
+
+def _require_past(question: Question, now: datetime) -> None:
+    if question.as_of is not None and question.as_of > now:
+        raise Refused("validation_failed", fields=[FieldError("/as_of", "in_future", "an instant not after now")])
 
 
 def _read_parameters(caller: Caller, claim: Claim, index: bytes, question: Question) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from creditshare.subjects.models import member_subject, subject, subject_index
 from creditshare.subjects.tokeniser import Tokeniser, introduce
 
 EMPTY_CHAIN: Final = bytes(32)
+COUNTING_TIMEOUT: Final = "10min"  # reads every borrower's row once
+_WRAPPING_LOCK: Final = 0x6B65_6B77_7261_70  # shared while a borrower is made, alone while a wrapping key is retired
 _TICK: Final = timedelta(milliseconds=1)
 
 
@@ -84,13 +86,14 @@ class Subjects:
         """Return the borrower of a token, locked for writing, making it if nobody named it before."""
         index = self.index(token)
         subject_id = uuid7(now)
-        keys, wrapped = self._custody.make(subject_id)
         taken = await session.execute(
             insert(subject_index)
             .values(index=index, subject_id=subject_id, key_version=token.key_version)
             .on_conflict_do_nothing()
-            .returning(subject_index.c.subject_id)
+            .returning(subject_index.c.subject_id, func.pg_advisory_xact_lock_shared(_WRAPPING_LOCK))
         )
+        # Made after that lock is held, so that no wrapping key is retired between this and the commit.
+        keys, wrapped = self._custody.make(subject_id)
         if taken.first() is not None:
             element = keys.box("element").seal(
                 seal_place("subject", "element", subject_id), element_bytes(token.element)
@@ -199,11 +202,27 @@ class Subjects:
         )
         return advanced
 
-    async def rewrap(self, session: WriteSession, *, current: bytes, limit: int) -> int:
-        """Wrap up to ``limit`` borrower keys anew that another than the ``current`` key wraps; return how many.
+    async def count_wrapped(self, session: ReadSession, *, hold: bool = False) -> dict[bytes, int]:
+        """Return how many borrower keys each wrapping key wraps, by the 8-byte id that wrapped bytes name.
 
-        ``current`` is the 8-byte id that wrapped bytes name. The data keys stay, so nothing else changes.
+        ``hold`` keeps the counts true until the transaction ends: no borrower is made meanwhile.
         """
+        await session.execute(select(func.set_config("statement_timeout", COUNTING_TIMEOUT, True)))  # noqa: FBT003  SQL's own argument, positional there
+        if hold:
+            await session.execute(select(func.pg_advisory_xact_lock(_WRAPPING_LOCK)))
+        name = func.substring(subject.c.dek, 3, KEY_ID_BYTES)
+        counted = await session.execute(
+            select(name.label("key_id"), func.count().label("rows")).where(subject.c.dek.is_not(None)).group_by(name)
+        )
+        return {bytes(row.key_id): int(row.rows) for row in counted}
+
+    async def rewrap(self, session: WriteSession, *, limit: int) -> int:
+        """Wrap up to ``limit`` borrower keys anew that another than the key in force wraps; return how many.
+
+        The data keys stay, so nothing else changes. Repeating it until it returns 0 finishes a rotation,
+        whoever began it.
+        """
+        current = self._custody.wrapping_key_id()
         stale = await session.execute(
             select(subject.c.subject_id, subject.c.dek_id, subject.c.dek)
             .where(subject.c.dek.is_not(None), func.substring(subject.c.dek, 3, KEY_ID_BYTES) != current)
@@ -228,6 +247,14 @@ class Subjects:
             .values(state="erased", dek=None, element=None, version=subject.c.version + 1)
         )
         self._custody.forget(subject_id)
+
+
+async def still_live(session: ReadSession, subject_ids: Sequence[UUID]) -> tuple[UUID, ...]:
+    """Return those of these borrowers whose key exists."""
+    found = await session.execute(
+        select(subject.c.subject_id).where(subject.c.subject_id.in_(subject_ids), subject.c.dek.is_not(None))
+    )
+    return tuple(found.scalars())
 
 
 def element_bytes(text: str) -> bytes:

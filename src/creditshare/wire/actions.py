@@ -19,6 +19,7 @@ OWN_ACTS: Final[Mapping[str, str]] = MappingProxyType(
         "erase_borrower": "All that was held about one borrower was made unreadable.",
         "erase_record": "One record was made unreadable.",
         "refusals": "Refusals of one member with one code within one minute, counted into one event.",
+        "retire_kek": "A key-encryption key that wraps nothing any more was removed from the key file.",
         "rotate_kek": "The borrowers' keys were wrapped anew by another key-encryption key.",
     }
 )
@@ -27,6 +28,7 @@ OWN_ACTS: Final[Mapping[str, str]] = MappingProxyType(
 EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "add_key": "POST /v1/members/{member_id}/keys",
+        "advance_clock": "POST /v1/sandbox/clock",
         "advance_record": "POST /v1/records/{record_id}/events",
         "approve_member": "POST /v1/members/{member_id}/approvals",
         "correct_record": "POST /v1/records/{record_id}/corrections",

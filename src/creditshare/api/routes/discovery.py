@@ -11,6 +11,9 @@ from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import ALGORITHMS
 from creditshare.errors import Refused, Unavailable
+from creditshare.sandbox.service import business_time
+from creditshare.services import Services
+from creditshare.sharing.answer import instant
 
 router = APIRouter(tags=["discovery"])
 
@@ -19,6 +22,7 @@ router = APIRouter(tags=["discovery"])
 async def discover(services: Wired) -> dict[str, object]:
     """Return everything a client needs to begin: issuer, signing profile, token suites, log key, limits."""
     settings = services.settings
+    clock = {"clock": await _sandbox_clock(services)} if settings.mode == "sandbox" else {}
     return {
         "issuer": services.issuer,
         "environment": settings.mode,
@@ -55,7 +59,15 @@ async def discover(services: Wired) -> dict[str, object]:
             "evaluations_per_day": settings.evaluations_per_day,
         },
         "policy_version": services.policy.version,
+        **clock,
     }
+
+
+async def _sandbox_clock(services: Services) -> dict[str, object]:
+    """Return how far a sandbox's business time runs ahead, so that a client can date what it registers."""
+    async with services.database.reading() as session:
+        moved = await business_time(session)
+    return {"business_time": instant(moved.now), "ahead_s": int(moved.ahead.total_seconds())}
 
 
 @router.get("/.well-known/jwks.json", response_model=ServiceKeys)

@@ -111,7 +111,7 @@ async def propose_change(member_id: MemberId, body: ProposalIn, work: OperatorWo
     session, now = opened(work)
     done = work.record(
         await services.members.propose(
-            session, public_id("mem", member_id), body.action, {}, by=work.caller.member_id, now=now
+            session, public_id("mem", member_id), body.action, body.terms(), by=work.caller.member_id, now=now
         )
     )
     return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)
@@ -157,7 +157,8 @@ async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: 
     A first key comes without Authorization and with ``enrolment_code``; the answer is signed over the hash of
     ``proof``, and the Idempotency-Key counts per code. A later key comes signed by a live key, without a code.
     """
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()  # keys and their proofs live by the machine's clock, as at the gate
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
@@ -178,7 +179,8 @@ signed_key_route = _later.get_route_handler()
 @router.get("/v1/members/{member_id}/keys")
 async def list_keys(member_id: MemberId, work: MemberWork, services: Wired) -> list[KeyOut]:
     """List a member's keys, revoked and expired ones too: old evidence stays verifiable."""
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")
@@ -197,7 +199,8 @@ async def revoke_key(
 
     For a planned change register the new key and retire the old one instead, so that nothing stops working meanwhile.
     """
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")

@@ -4,7 +4,6 @@ The door of the hot path; the path itself is ``sharing/service.py``.
 """
 
 from dataclasses import replace
-from datetime import UTC
 
 from fastapi import APIRouter, Request, Response
 
@@ -30,7 +29,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
     if work.claim is None:
         raise Refused("idempotency_key_missing")
     answer = await services.sharing.ask(
-        work.caller, work.claim, body.subject.token(), _question(body, services), request_digest=work.request_digest
+        work.caller, work.claim, body.subject.token(), _question(body), request_digest=work.request_digest
     )
     if isinstance(answer, Retried):
         retried = answer
@@ -60,12 +59,10 @@ def _tell(work: Work, told: Told) -> Response:
     return Response(told.body, 200, media_type=JSON_TYPE)
 
 
-def _question(body: QueryIn, services: Wired) -> Question:
+def _question(body: QueryIn) -> Question:
     wrong = unknown_codes("/scopes", body.scopes, SCOPES)
     if "defaults" not in body.scopes:
         wrong.append(FieldError("/scopes", "required", "the scope defaults; the others add to it"))
-    if body.as_of is not None and body.as_of > services.clock.now().astimezone(UTC) + services.clock.offset:
-        wrong.append(FieldError("/as_of", "in_future", "an instant not after now"))
     if wrong:
         raise Refused("validation_failed", fields=wrong)
     return Question(body.purpose, consent_id(body.consent_id), tuple(body.scopes), body.as_of)

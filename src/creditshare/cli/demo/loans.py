@@ -22,7 +22,8 @@ from typing import Any, Final, TextIO, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from creditshare.cli.demo.stage import admit, step
+from creditshare.cli.admission import admit
+from creditshare.cli.demo.stage import step
 from creditshare.cli.options import out
 from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity

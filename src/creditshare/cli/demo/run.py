@@ -10,9 +10,12 @@ from typing import Annotated, Final
 import typer
 
 from creditshare.cli.demo.loans import load_loans, require_file
-from creditshare.cli.demo.stage import operator_files, reachable, service, stop_leftovers
+from creditshare.cli.demo.stage import operator_files, reachable, service, step, stop_leftovers
 from creditshare.cli.demo.story import admit_cast, tell_story
 from creditshare.cli.options import DataFolder, out
+from creditshare.cli.sandbox_seed import seed
+from creditshare.client.bank import Client
+from creditshare.client.core import Identity
 
 WORKERS: Final = 2  # while loans are loaded; the story needs one
 
@@ -44,9 +47,18 @@ def demo(
             load_loans(url, operators, data, loans, lenders)
         else:
             tell_story(admit_cast(url, operators, data), data)
+            seed_identifiers(url, operators, data)
             out.print(f"\nthe story took {time.monotonic() - began:.1f} s in all", highlight=False)
         if not once:
             keep_serving(url, data)
+
+
+def seed_identifiers(url: str, operators: tuple[Path, Path], data: Path) -> None:
+    """Seed the fixed identifiers of the sandbox, for trying things out."""
+    first, second = (Identity.from_file(file, sub="demo") for file in operators)
+    with Client(url, first) as one, Client(url, second) as other:
+        seeded = seed((one, other), data / "sandbox")
+    step(f"{len(seeded.scenarios)} fixed identifiers are seeded for trying things out: creditshare sandbox seed --help")
 
 
 def keep_serving(url: str, data: Path) -> None:

@@ -1,7 +1,6 @@
 """The stage of every demonstration: the service as processes of their own, its operators, its members."""
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -16,9 +15,6 @@ import httpx
 
 from creditshare.app import embedded_postgres
 from creditshare.cli.options import out
-from creditshare.client.bank import Client
-from creditshare.client.core import Identity
-from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError, CreditshareError
 from creditshare.settings import Settings
 
@@ -89,33 +85,6 @@ def operator_files(data: Path) -> tuple[Path, Path]:
         command = [sys.executable, "-m", "creditshare", "operator", "bootstrap", "--data", str(data), "--json"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603  our own command
     return first, second
-
-
-def admit(
-    operators: tuple[Client, Client],
-    name: str,
-    role: str,
-    region: str,
-    file: Path,
-    evaluations_per_day: int | None = None,
-) -> Identity:
-    """Admit one institution: proposed by one operator, approved by the other, its key enrolled by code and proof."""
-    if file.exists():
-        return Identity.from_file(file, sub="demo")
-    proposed = operators[0].call("POST", "/v1/members", data={"name": name, "role": role, "region": region}).data
-    member_id = str(proposed["member_id"])
-    approved = operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "admission"}).data
-    if evaluations_per_day is not None:
-        body = {"evaluations_per_day": evaluations_per_day}
-        operators[0].call("POST", f"/v1/members/{member_id}/quotas", data=body)
-        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas"})
-    identity = Identity(member_id, SigningKey.generate(), "demo")
-    with Client(operators[0].issuer, identity) as client:
-        client.enrol(str(approved["enrolment_code"]))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**identity.key.private_jwk(), "creditshare_member_id": member_id}))
-    file.chmod(0o600)
-    return identity
 
 
 def step(text: str) -> None:

@@ -8,14 +8,15 @@ import random
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from stdnum.cn import uscc
 
-from creditshare.cli.demo.stage import admit, step
+from creditshare.cli.admission import admit
+from creditshare.cli.demo.stage import step
 from creditshare.cli.options import out
 from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity, SignedRequest
@@ -71,10 +72,10 @@ def tell_story(cast: Cast, data: Path) -> None:
     """Tell the main job in steps; every line printed is a real exchange that was checked."""
     source = random.Random(f"{SEED}-{story_number(data)}")  # noqa: S311  synthetic borrowers, not secrets
     borrower, other = synthetic_uscc(source), synthetic_uscc(source)
-    today = datetime.now(UTC).date()
     out.print(f"\n[bold]The story[/bold], with a synthetic borrower {borrower} that does not exist:", highlight=False)
     harbour, valley = cast.lenders["Harbour Bank"], cast.lenders["Valley Credit Union"]
     with Client(cast.url, harbour) as reporter, Client(cast.url, valley) as asker:
+        today = reporter.business_time().date()  # a sandbox's clock may have been moved since the last demo
         (told_by_reporter,) = reporter.tokenise([borrower])
         (told_by_asker, stranger) = asker.tokenise([borrower, other])
         if told_by_reporter != told_by_asker:

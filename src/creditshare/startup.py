@@ -1,0 +1,202 @@
+"""What must hold before the service starts, in one place: each check says what is missing and how to bring it.
+
+A check returns a ``Finding``; ``require`` turns what is wrong into one ``ConfigurationError``. The checks of
+settings and files need no database, so that they run before anything is started or written.
+
+==========  ===========================================================================  ==========
+check       refuses                                                                      where
+==========  ===========================================================================  ==========
+database    the embedded database, unless it is chosen by name                           production
+address     http on an address that other machines reach                                 production
+keys        a key file or passphrase file that others may read, a key file not sealed    production
+tombstones  a file of erasures that cannot be written                                    production
+logins      an app login that can act as owner, worker, eraser or superuser              production
+clock       a database whose business time was ever advanced                             production
+schema      another schema than this version's                                           everywhere
+restored    erased borrowers or records, or revoked keys, that are alive again           everywhere
+==========  ===========================================================================  ==========
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from creditshare.errors import ConfigurationError
+from creditshare.keys.keyring import is_sealed
+from creditshare.keys.tombstones import Tombstones
+from creditshare.restore import returned
+from creditshare.sandbox.service import business_time
+from creditshare.settings import Settings
+from creditshare.storage import schema
+from creditshare.storage.engine import Database
+
+KEY_FILE_OTHERS: Final = 0o077
+PASSPHRASE_FILE_OTHERS: Final = 0o027
+"""A mounted secret may be readable by the service's group; nobody else reads it, and only its owner writes it."""
+
+LOGIN: Final = text("""
+    SELECT rolsuper, rolcreaterole, rolbypassrls,
+           ARRAY(SELECT g.rolname::text FROM pg_roles g
+                 WHERE g.rolname IN ('creditshare_owner', 'creditshare_worker', 'creditshare_eraser')
+                   AND pg_has_role(session_user, g.oid, 'MEMBER') ORDER BY 1) AS groups,
+           EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace
+                     AND pg_has_role(session_user, c.relowner, 'MEMBER')) AS owns_tables,
+           (SELECT pg_has_role(session_user, d.datdba, 'MEMBER') FROM pg_database d
+            WHERE d.datname = current_database()) AS owns_database
+    FROM pg_roles WHERE rolname = session_user""")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: its name, and a sentence for the operator where something is wrong."""
+
+    check: str
+    problem: str | None
+
+
+def require(findings: Iterable[Finding]) -> None:
+    """Refuse to go on if any check found something wrong, saying all of it at once."""
+    wrong = [finding.problem for finding in findings if finding.problem is not None]
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+
+
+def check_settings(settings: Settings, *, address: str | None = None) -> list[Finding]:
+    """Check settings and files. ``address`` is the issuer, where it is known already."""
+    if settings.mode != "production":
+        return []
+    return [
+        Finding("database", _embedded(settings)),
+        Finding("address", _address(address or settings.public_url)),
+        Finding("keys", passphrase_problem(settings) or _key_files(settings)),
+        Finding("tombstones", _tombstones(settings.tombstones_path)),
+    ]
+
+
+async def check_database(settings: Settings, database: Database) -> list[Finding]:
+    """Check the schema, and in production the app's login and the clock, under the app's own login."""
+    current = await _revision(database)
+    behind = current != schema.head()
+    problem = f"the database's schema is at {current or 'nothing'}, not {schema.head()}: run `creditshare db upgrade`"
+    findings = [Finding("schema", problem if behind else None)]
+    if settings.mode == "production":
+        findings.append(Finding("logins", await _login(database)))
+        findings.append(Finding("clock", None if behind else await _clock(database)))
+    return findings
+
+
+async def check_restored(settings: Settings, database: Database) -> list[Finding]:
+    """Check that nothing which was erased or revoked is alive, as after the restore of an older backup."""
+    buried = Tombstones(settings.tombstones_path).read()
+    async with database.reading() as session:
+        found = await returned(session, buried)
+    problem = (
+        f"{found} are alive again: this database is older than what {settings.tombstones_path} says."
+        " Nothing is served before `creditshare restore apply` has erased and revoked them again"
+    )
+    return [Finding("restored", problem if found else None)]
+
+
+def passphrase_problem(settings: Settings) -> str | None:
+    """Return what is missing for a sealed key file in production."""
+    if settings.mode == "production" and settings.keyring_passphrase_file is None:
+        return "production needs a sealed key file: set CREDITSHARE_KEYRING_PASSPHRASE_FILE to a file with a passphrase"
+    return None
+
+
+def _embedded(settings: Settings) -> str | None:
+    if not settings.embedded or settings.embedded_in_production:
+        return None
+    return (
+        "production needs a PostgreSQL of its own: set CREDITSHARE_DATABASE_URL. The embedded one keeps the passwords"
+        " of all its roles in one folder; to run it all the same, set CREDITSHARE_EMBEDDED_IN_PRODUCTION=true"
+    )
+
+
+def _address(address: str | None) -> str | None:
+    parts = urlsplit(address or "https://")
+    if parts.scheme == "https" or _loopback(parts.hostname or ""):
+        return None
+    return "production needs https: set CREDITSHARE_PUBLIC_URL to the https:// address that members reach"
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _key_files(settings: Settings) -> str | None:
+    passphrase = settings.keyring_passphrase_file
+    for path, others, mode in (
+        (passphrase, PASSPHRASE_FILE_OTHERS, "0400"),
+        (settings.keyring_path, KEY_FILE_OTHERS, "0600"),
+    ):
+        if path is not None and path.exists() and path.stat().st_mode & others:
+            return f"{path} is open to other users of this machine: chmod {mode} {path}, and renew what was in it"
+    if passphrase is not None and not passphrase.exists():
+        return f"CREDITSHARE_KEYRING_PASSPHRASE_FILE names {passphrase}, which does not exist"
+    if settings.keyring_path.exists() and not is_sealed(settings.keyring_path):
+        return (
+            f"the key file {settings.keyring_path} is not sealed: run `creditshare keys seal` with the passphrase set"
+        )
+    return None
+
+
+def _tombstones(path: Path) -> str | None:
+    nearest = next(p for p in (path, *path.parents) if p.exists())
+    fitting = path.is_file() if nearest == path else nearest.is_dir()
+    if fitting and os.access(nearest, os.W_OK):
+        return None
+    return f"{path} cannot be written, but each erasure and revocation is noted there: set CREDITSHARE_TOMBSTONES_FILE"
+
+
+async def _revision(database: Database) -> str | None:
+    try:
+        async with database.reading() as session:
+            found = await session.execute(text("SELECT version_num FROM alembic_version"))
+            return found.scalar_one_or_none()
+    except ProgrammingError:  # an empty database, or one of before the app could read its revision
+        return None
+
+
+async def _login(database: Database) -> str | None:
+    async with database.reading() as session:
+        row = (await session.execute(LOGIN)).one()
+    powers = [
+        name
+        for name, held in (
+            ("superuser", row.rolsuper),
+            ("a maker of roles", row.rolcreaterole),
+            ("exempt from row security", row.rolbypassrls),
+            ("owner of the tables", row.owns_tables),
+            ("owner of the database", row.owns_database),
+        )
+        if held
+    ] + [f"member of {group}" for group in row.groups]
+    if not powers:
+        return None
+    return (
+        f"the login of CREDITSHARE_DATABASE_URL is {', '.join(powers)}: give the app a login that is a member of"
+        " creditshare_app and nothing else, with logins of their own for the owner (CREDITSHARE_OWNER_DATABASE_URL),"
+        " the worker (CREDITSHARE_WORKER_DATABASE_URL) and the eraser (CREDITSHARE_ERASER_DATABASE_URL)"
+    )
+
+
+async def _clock(database: Database) -> str | None:
+    async with database.reading() as session:
+        ahead = (await business_time(session)).ahead
+    if not ahead:
+        return None
+    return (
+        f"this database was a sandbox: its business time runs {ahead.days} days ahead and cannot be turned back."
+        " Production begins with a new database"
+    )

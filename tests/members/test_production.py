@@ -1,0 +1,149 @@
+"""Membership in production: bootstrap keys admit operators only, and only the approved key can enrol."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.fixtures.service import RunningService
+
+from creditshare.crypto.jws import SigningKey
+from creditshare.errors import Refused
+from creditshare.ids import parse, spell
+from creditshare.keys.keyring import Keyring
+from creditshare.keys.tombstones import Tombstones
+from creditshare.members.models import member_key
+from creditshare.members.service import BOOTSTRAP_LIFE, Application, MemberRole, Members
+from creditshare.storage.engine import WriteSession
+from creditshare.wire.registration import make_proof
+
+Act = Callable[[Members, WriteSession], Awaitable[Any]]
+
+
+@pytest.fixture
+def run(shared_service: RunningService) -> Callable[[Act], Any]:
+    """Act as a production service would, in a transaction that rolls back."""
+    members = Members(
+        environment="production",
+        service_box=Keyring.generate().box("service"),
+        default_evaluations_per_day=10,
+        audit=shared_service.services.audit,
+        tombstones=Tombstones(shared_service.settings.tombstones_path),
+    )
+
+    async def acting(act: Act) -> Any:
+        async with shared_service.services.database.writing() as session:
+            return await act(members, session)
+
+    return lambda act: shared_service.run(acting(act))
+
+
+def application(role: MemberRole, key_thumbprint: str | None) -> Application:
+    return Application("First Bank", role, "US", ("US",), key_thumbprint, None, {})
+
+
+def operators(service: RunningService) -> tuple[UUID, UUID]:
+    first, second = (parse("mem", operator.member_id) for operator in service.operators)
+    return first, second
+
+
+def code_of(run: Callable[[Act], Any], act: Act) -> tuple[str, list[str]]:
+    with pytest.raises(Refused) as caught:
+        run(act)
+    return caught.value.code, [field.pointer for field in caught.value.fields]
+
+
+@pytest.mark.parametrize("role", ["lender", "regulator"])
+@pytest.mark.parametrize("bootstrap_key", [True, False])
+def test_nobody_but_operators_is_admitted_while_bootstrap_keys_live(
+    shared_service: RunningService, run: Callable[[Act], Any], role: MemberRole, *, bootstrap_key: bool
+) -> None:
+    by, _ = operators(shared_service)
+    key, now = SigningKey.generate(), datetime.now(UTC)
+
+    async def act(members: Members, session: WriteSession) -> object:
+        await mark_bootstrap(session, now)
+        return await members.apply(session, by, application(role, key.kid), bootstrap_key=bootstrap_key, now=now)
+
+    assert code_of(run, act) == ("state_conflict", [])
+
+    async def operator(members: Members, session: WriteSession) -> Any:
+        await mark_bootstrap(session, now)
+        return await members.apply(session, by, application("operator", key.kid), bootstrap_key=bootstrap_key, now=now)
+
+    assert run(operator).value.status == "applicant"
+
+    async def later(members: Members, session: WriteSession) -> Any:
+        await mark_bootstrap(session, now)
+        after = now + BOOTSTRAP_LIFE + timedelta(seconds=1)
+        return await members.apply(session, by, application(role, key.kid), bootstrap_key=False, now=after)
+
+    assert run(later).value.status == "applicant"
+
+
+async def mark_bootstrap(session: WriteSession, now: datetime) -> None:
+    await session.execute(member_key.update().values(bootstrap=True, expires_at=now + BOOTSTRAP_LIFE))
+
+
+def test_an_admission_names_the_key_that_may_enrol(shared_service: RunningService, run: Callable[[Act], Any]) -> None:
+    by, _ = operators(shared_service)
+
+    async def act(members: Members, session: WriteSession) -> object:
+        now = datetime.now(UTC)
+        return await members.apply(session, by, application("lender", None), bootstrap_key=False, now=now)
+
+    assert code_of(run, act) == ("validation_failed", ["/key_thumbprint"])
+
+
+@pytest.mark.parametrize("action", ["admission", "recovery"])
+@pytest.mark.parametrize("approved", [True, False])
+def test_only_the_approved_key_can_enrol(
+    shared_service: RunningService, run: Callable[[Act], Any], action: Any, *, approved: bool
+) -> None:
+    first, second = operators(shared_service)
+    expected, other = SigningKey.generate(), SigningKey.generate()
+    now = datetime.now(UTC)
+
+    async def act(members: Members, session: WriteSession) -> Any:
+        named = expected.kid if action == "admission" else other.kid
+        done = await members.apply(session, first, application("lender", named), bootstrap_key=False, now=now)
+        member_id = done.value.member_id
+        decided = await members.approve(session, member_id, action="admission", by=second, now=now)
+        if action == "recovery":
+            terms = {"key_thumbprint": expected.kid}
+            await members.propose(session, member_id, "recovery", terms, by=first, now=now)
+            decided = await members.approve(session, member_id, action="recovery", by=second, now=now)
+        key = expected if approved else other
+        issuer = shared_service.url
+        proof = make_proof(
+            key,
+            member_id=spell("mem", member_id),
+            issuer=issuer,
+            iat=int(now.timestamp()),
+            jti=secrets.token_urlsafe(18),
+        )
+        return await members.enrol_first(
+            session,
+            member_id,
+            jwk=key.public_jwk,
+            proof=proof,
+            code=decided.value.enrolment_code or "",
+            issuer=issuer,
+            now=now,
+        )
+
+    if approved:
+        assert run(act).value.kid == expected.kid
+    else:
+        assert code_of(run, act) == ("proof_invalid", [])
+
+
+def test_a_recovery_names_the_key_that_may_enrol(shared_service: RunningService, run: Callable[[Act], Any]) -> None:
+    first, second = operators(shared_service)
+
+    async def act(members: Members, session: WriteSession) -> object:
+        return await members.propose(session, second, "recovery", {}, by=first, now=datetime.now(UTC))
+
+    assert code_of(run, act) == ("validation_failed", ["/key_thumbprint"])
