@@ -41,7 +41,7 @@ def grant(
             scopes=scope or ["defaults"],
             document=document.read_bytes(),
             valid_days=days,
-        )
+        ).data
     show(done, as_json=as_json, line=f"{done['consent_id']} is {done['status']}")
 
 

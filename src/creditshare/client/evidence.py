@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from creditshare.client.core import SignedAnswer, parse_jwks
-from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.client.receipt import Receipt
+from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import VerifyingKey, split
 from creditshare.errors import Malformed, VerificationFailed
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
-from creditshare.wire.answers import verify_answer
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.strict_json import decode
 
@@ -109,24 +109,23 @@ class Evidence:
         if self.request_body and claims.get("cdg") != content_digest(self.request_body):
             raise VerificationFailed("the request's body is not the one that was signed")
         shown.append(f"request: signed by key {member.kid} of {claims.get('iss')}, body unchanged")
-        rqh = sha256_b64url(self.request_token.encode())
-        answer = verify_answer(
-            self.answer_token,
-            keys=parse_jwks(self.service_jwks),
+        receipt = Receipt(
             issuer=self.issuer,
-            audience=str(claims.get("iss")),
-            rqh=rqh,
+            member_id=str(claims.get("iss")),
+            token=self.answer_token,
             status=self.status,
-            body=self.answer_body,
+            answer_body=self.answer_body,
+            request_token=self.request_token,
+            request_body=self.request_body,
+            keys=parse_jwks(self.service_jwks),
         )
-        shown.append(f"answer: status {self.status}, signed by {self.issuer} for exactly this request, body unchanged")
-        if answer.log is None:
-            return [*shown, "log: this exchange is no event"]
-        entry = LogEntry.from_mapping(answer.log)
-        entry.check(rqh=rqh, request_body=self.request_body, answer_body=self.answer_body)
-        shown.append(f"leaf: event {entry.event_id} commits to exactly this exchange")
+        shown += receipt.verify()
+        log = receipt.check().log
+        if log is None:
+            return shown
+        entry = LogEntry.from_mapping(log)
         if self.proof is None:
-            return [*shown, f"log: promised within {entry.mmd} s; no inclusion proof in this package"]
+            return [*shown, "log: no inclusion proof in this package"]
         proof = InclusionProof.from_dict(self.proof)
         if proof.leaf_hash != entry.leaf_hash:
             raise VerificationFailed("the proof is of another leaf")
