@@ -14,7 +14,7 @@ from creditshare.crypto.digests import sha256_b64url
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey, VerifyingKey, split
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
-from creditshare.wire.answers import AnswerClaims
+from creditshare.wire.answers import MAX_TOKEN, AnswerClaims
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.requests import sign_request
 from creditshare.wire.strict_json import decode_object
@@ -188,7 +188,7 @@ def check_answer(
 def signing_kid(got: Received) -> str | None:
     """Return the key that an answer names as its signer, unchecked; None where it names none."""
     try:
-        return str(decode_object(split(got.headers.get("cs-signature", "")).header).get("kid"))
+        return str(decode_object(split(got.headers.get("cs-signature", ""), max_token=MAX_TOKEN).header).get("kid"))
     except Malformed:
         return None
 

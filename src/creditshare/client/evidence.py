@@ -15,7 +15,7 @@ from creditshare.errors import Malformed, VerificationFailed
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
 from creditshare.wire.leaf import LogEntry
-from creditshare.wire.strict_json import decode
+from creditshare.wire.strict_json import decode, decode_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,19 @@ class Evidence:
         except (KeyError, TypeError, ValueError) as error:
             raise Malformed("this file is not a creditshare evidence package") from error
 
+    def receipt(self) -> Receipt:
+        """Return the service's part of the package."""
+        return bare_receipt(
+            self.answer_token,
+            request_token=self.request_token,
+            request_body=self.request_body,
+            answer_body=self.answer_body,
+            status=self.status,
+            jwks=self.service_jwks,
+        )
+
     def verify(self) -> list[str]:
         """Check everything; return one line for each thing shown. Raises where one does not hold."""
-        shown = []
         compact = split(self.request_token)
         member = VerifyingKey.from_jwk(self.member_jwk)
         if not member.verify(compact.signing_input, compact.signature):
@@ -108,17 +118,8 @@ class Evidence:
             raise VerificationFailed("the request was meant for another service")
         if self.request_body and claims.get("cdg") != content_digest(self.request_body):
             raise VerificationFailed("the request's body is not the one that was signed")
-        shown.append(f"request: signed by key {member.kid} of {claims.get('iss')}, body unchanged")
-        receipt = Receipt(
-            issuer=self.issuer,
-            member_id=str(claims.get("iss")),
-            token=self.answer_token,
-            status=self.status,
-            answer_body=self.answer_body,
-            request_token=self.request_token,
-            request_body=self.request_body,
-            keys=parse_jwks(self.service_jwks),
-        )
+        shown = [f"request: signed by key {member.kid} of {claims.get('iss')}, body unchanged"]
+        receipt = self.receipt()
         shown += receipt.verify()
         log = receipt.check().log
         if log is None:
@@ -131,3 +132,30 @@ class Evidence:
             raise VerificationFailed("the proof is of another leaf")
         checkpoint = proof.verify([Verifier.parse(self.log_vkey)])
         return [*shown, f"log: leaf {proof.index} of {checkpoint.size}, checkpoint signed by {checkpoint.origin}"]
+
+
+def bare_receipt(
+    token: str,
+    *,
+    request_token: str,
+    request_body: bytes,
+    answer_body: bytes,
+    status: int,
+    jwks: Mapping[str, Any],
+) -> Receipt:
+    """Put a receipt together from its parts. Who asked and whom is what the request's token says. ``Malformed``."""
+    claims = decode_object(split(request_token).payload)
+    try:
+        keys = parse_jwks(jwks)
+    except (KeyError, TypeError) as error:
+        raise Malformed("the service's keys are a JSON Web Key Set") from error
+    return Receipt(
+        issuer=str(claims.get("aud")),
+        member_id=str(claims.get("iss")),
+        token=token,
+        status=status,
+        answer_body=answer_body,
+        request_token=request_token,
+        request_body=request_body,
+        keys=keys,
+    )

@@ -31,7 +31,7 @@ class Problem(CreditshareError):
     def __init__(self, answer: SignedAnswer) -> None:
         self.answer = answer
         self.signed = answer.claims is not None
-        self.document: dict[str, Any] = _document(answer.body)
+        self.document: dict[str, Any] = problem_document(answer.body)
         self.code = str(self.document.get("code", answer.status))
         self.fields: list[dict[str, str]] = self.document.get("errors", [])
         wrong = ", ".join(f"{field['pointer']}: {field['detail']}" for field in self.fields)
@@ -84,7 +84,8 @@ def problem_of(answer: SignedAnswer) -> Problem:
     return kinds.get(answer.status, Problem)(answer)
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def problem_document(body: bytes) -> dict[str, Any]:
+    """Return the problem document in an answer's body; empty where it is none of ours."""
     try:
         document = json.loads(body)
     except ValueError:
