@@ -12,7 +12,7 @@ import httpx
 
 from creditshare.client.bank import TIMEOUT_S, received, trusted_authorities, unreachable
 from creditshare.client.core import Identity
-from creditshare.client.flow import Bound, Flow, Step, Wait
+from creditshare.client.flow import Bound, Done, Flow, Step, Told, Wait, advance
 from creditshare.client.pins import Pins
 from creditshare.client.profile import Profile
 from creditshare.client.resources import ConsentFlows, KeyFlows, QueryFlows, RecordFlows
@@ -32,24 +32,21 @@ class AsyncTransport:
         )
 
     async def run(self, flow: Flow[T]) -> T:
-        """Do what the flow says until it returns."""
-        try:
-            step = next(flow)
-            while True:
-                step = await self._do(flow, step)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        """Do what the flow says until it ends."""
+        step = advance(flow, None)
+        while not isinstance(step, Done):
+            step = advance(flow, await self._do(step))
+        return step.value
 
-    async def _do(self, flow: Flow[T], step: Step) -> Step:
+    async def _do(self, step: Step) -> Told:
         if isinstance(step, Wait):
             await asyncio.sleep(step.seconds)
-            return flow.send(None)
+            return None
         try:
             got = await self._http.request(step.method, step.target, headers=dict(step.headers), content=step.body)
         except httpx.HTTPError as error:
-            return flow.throw(unreachable(error))
-        return flow.send(received(got))
+            return unreachable(error)
+        return received(got)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -3,7 +3,7 @@
 import functools
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
 import httpx
 
 from creditshare.client.core import Identity, SignedRequest
-from creditshare.client.flow import Bound, Flow, Received, Step, Wait
+from creditshare.client.flow import Bound, Done, Flow, Received, Step, Told, Wait, advance
 from creditshare.client.pins import Pins
 from creditshare.client.problems import Problem
 from creditshare.client.profile import Profile
@@ -35,24 +35,21 @@ class Transport:
         )
 
     def run(self, flow: Flow[T]) -> T:
-        """Do what the flow says until it returns."""
-        try:
-            step = next(flow)
-            while True:
-                step = self._do(flow, step)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        """Do what the flow says until it ends."""
+        step = advance(flow, None)
+        while not isinstance(step, Done):
+            step = advance(flow, self._do(step))
+        return step.value
 
-    def _do(self, flow: Flow[T], step: Step) -> Step:
+    def _do(self, step: Step) -> Told:
         if isinstance(step, Wait):
             time.sleep(step.seconds)
-            return flow.send(None)
+            return None
         try:
             got = self._http.request(step.method, step.target, headers=dict(step.headers), content=step.body)
         except httpx.HTTPError as error:
-            return flow.throw(unreachable(error))
-        return flow.send(received(got))
+            return unreachable(error)
+        return received(got)
 
     def close(self) -> None:
         """Close the connections."""
@@ -170,12 +167,12 @@ class Client(Bound[Session, Transport]):
         return self._flows.service.issuer
 
     @property
-    def discovery(self) -> Mapping[str, Any]:
+    def discovery(self) -> dict[str, Any]:
         """What the service says about itself."""
         return self._flows.service.discovery
 
     @property
-    def service_jwks(self) -> Mapping[str, Any]:
+    def service_jwks(self) -> dict[str, Any]:
         """The service's public keys as published."""
         return self._flows.service.jwks
 

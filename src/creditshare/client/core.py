@@ -166,23 +166,30 @@ def build_request(
 
 
 def check_answer(
-    request: SignedRequest, got: Received, *, issuer: str, member_id: str, keys: Mapping[str, VerifyingKey]
+    request: SignedRequest,
+    *,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    issuer: str,
+    member_id: str,
+    keys: Mapping[str, VerifyingKey],
 ) -> SignedAnswer:
     """Check an answer's signature, that it answers this request, and that its leaf commits to this exchange.
 
     Raises ``VerificationFailed`` for everything that does not hold, a success without a signature and an action
     without a place in the log included.
     """
-    token = got.headers.get("cs-signature")
+    token = headers.get("cs-signature")
     if token is None:
-        if got.status not in UNSIGNED:
-            raise VerificationFailed(f"an answer with status {got.status} is always signed, and this one is not")
-        return SignedAnswer(got.status, got.headers, got.body, None, request)
-    receipt = Receipt(issuer, member_id, token, got.status, got.body, request.token, request.body, keys)
+        if status not in UNSIGNED:
+            raise VerificationFailed(f"an answer with status {status} is always signed, and this one is not")
+        return SignedAnswer(status, headers, body, None, request)
+    receipt = Receipt(issuer, member_id, token, status, body, request.token, request.body, keys)
     claims = receipt.check()
-    if claims.log is None and got.status < ERROR_STATUS and request.method != "GET":
+    if claims.log is None and status < ERROR_STATUS and request.method != "GET":
         raise VerificationFailed("the service acted, but promises no place in the log for it")
-    return SignedAnswer(got.status, got.headers, got.body, claims, request, keys)
+    return SignedAnswer(status, headers, body, claims, request, keys)
 
 
 def signing_kid(got: Received) -> str | None:

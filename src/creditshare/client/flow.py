@@ -9,6 +9,8 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from creditshare.errors import Unavailable
+
 T = TypeVar("T")
 F = TypeVar("F")
 X = TypeVar("X")
@@ -42,6 +44,24 @@ class Received:
 
 Step = Send | Wait
 Flow = Generator[Step, Received | None, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """The flow's result."""
+
+    value: T
+
+
+Told = Received | Unavailable | None
+
+
+def advance(flow: Flow[T], told: Told) -> Step | Done[T]:
+    """Tell a flow what came of its last step, None at the start and after a pause; return its next one, or its end."""
+    try:
+        return flow.throw(told) if isinstance(told, Unavailable) else flow.send(told)
+    except StopIteration as ended:
+        return Done(ended.value)
 
 
 def exchange(step: Send) -> Flow[Received]:

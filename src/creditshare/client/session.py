@@ -53,8 +53,8 @@ Clock = Callable[[], float]
 class Service:
     """The service as it describes itself, read once: nothing of it is parsed again for a call."""
 
-    discovery: Mapping[str, Any]
-    jwks: Mapping[str, Any]
+    discovery: dict[str, Any]
+    jwks: dict[str, Any]
     issuer: str
     keys: Mapping[str, VerifyingKey] = field(repr=False)
     suite: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Service:
     """None where this version is not among the pinned ones."""
 
     @classmethod
-    def of(cls, discovery: Mapping[str, Any], jwks: Mapping[str, Any], pins: Pins | None) -> "Service":
+    def of(cls, discovery: dict[str, Any], jwks: dict[str, Any], pins: Pins | None) -> "Service":
         """Read discovery and keys, trusting of them only what the pins say, if there are pins."""
         suite = next(s for s in discovery["tokens"]["suites"] if s["current"])
         keys = parse_jwks(jwks)
@@ -147,7 +147,15 @@ class Session:
         """Check what came back; ``VerificationFailed`` where it is not this service's answer to this request."""
         service = self.service
         try:
-            return check_answer(request, got, issuer=service.issuer, member_id=self.signer.member_id, keys=service.keys)
+            return check_answer(
+                request,
+                status=got.status,
+                headers=got.headers,
+                body=got.body,
+                issuer=service.issuer,
+                member_id=self.signer.member_id,
+                keys=service.keys,
+            )
         except VerificationFailed as error:
             kid = signing_kid(got)
             if kid in parse_jwks(service.jwks) and kid not in service.keys:
