@@ -76,7 +76,10 @@ def revoke(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke one of your keys, everywhere within two seconds. The last live key cannot be revoked."""
+    """Revoke one of your keys, everywhere within two seconds.
+
+    A key may revoke itself. It may not revoke the last other live key, so that who stole one cannot lock you out.
+    """
     with open_client(url, key_file) as client:
         done = client.keys.revoke(kid, reason=reason, since=since).data
     show(done, as_json=as_json, line=f"key {kid} is {done['status']}")
@@ -134,7 +137,8 @@ def rotate(
     """Replace a key while the old one still works.
 
     A member: `keys rotate --key LIVE --out NEW --url URL` makes a key and registers it, signed for by the live one.
-    Both work from then on; once all your systems use the new one, `keys revoke OLD_KID --reason rotation --as NEW`.
+    Both work from then on. Once all your systems use the new one, the live key revokes itself:
+    `keys revoke LIVE_KID --reason rotation --as LIVE`.
 
     The operator: `keys rotate --data DIR` makes a new key-encryption key and wraps every borrower's key by it. It can
     be interrupted and repeated, and the service may run on. Older versions stay, because backups are wrapped by them.

@@ -8,7 +8,7 @@ import typer
 from creditshare.cli.options import AsJson, read_json, read_text, show
 from creditshare.client.bank import Client
 from creditshare.client.evidence import Evidence, bare_receipt
-from creditshare.client.growth import check_growth
+from creditshare.client.growth import check_growth, check_order
 from creditshare.errors import ConfigurationError
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
@@ -77,6 +77,7 @@ def verify_consistency(
 ) -> None:
     """Check that the log only grew: everything in the earlier checkpoint is unchanged in the later one."""
     earlier, later = (open_checkpoint(read_text(file), [Verifier.parse(vkey)]) for file in (old, new))
+    check_order(earlier, later)
     if (proof is None) == (url is None):
         raise ConfigurationError("name either --proof FILE or --url URL")
     if proof is not None:
