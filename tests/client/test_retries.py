@@ -1,18 +1,19 @@
 """What is tried again, with what, and after how long: the flows driven by hand, so that no test has to wait."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from tests.fixtures.simulated_service import ISSUER, MEMBER, SimulatedService, refusal
+from tests.fixtures.simulated_service import ISSUER, MEMBER, SimulatedService, refusal, without_signature
 
 from creditshare.client.core import Identity
 from creditshare.client.flow import Done, Flow, Received, Step, Told, Wait, advance
 from creditshare.client.problems import ConsentRefused, InvalidRequest, NotAuthenticated, Problem, Throttled
 from creditshare.client.session import RETRIES, Session
 from creditshare.crypto.jws import SigningKey
-from creditshare.errors import Unavailable
+from creditshare.errors import Unavailable, VerificationFailed
 
 BUSY = (503, refusal("unavailable"), {"retry-after": "2"})
 
@@ -134,6 +135,23 @@ def test_a_time_refusal_names_the_services_clock(driver: Driver) -> None:
     with pytest.raises(NotAuthenticated) as caught:
         driver.call("GET", "/v1/me")
     assert caught.value.server_time == 1234
+
+
+def test_an_enrolment_whose_answer_is_lost_is_sent_again_byte_for_byte(driver: Driver) -> None:
+    driver.simulated.results = [httpx.ReadError("gone"), (201, {"kid": "k"}, {})]
+    assert driver.run(driver.session.enrol("code")) == {"kid": "k"}
+    first, second = driver.simulated.requests
+    assert first.content == second.content
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+def test_an_enrolment_is_believed_only_with_the_services_signature(driver: Driver) -> None:
+    driver.simulated.twist = without_signature
+    with pytest.raises(VerificationFailed, match="without a signature"):
+        driver.run(driver.session.enrol("code"))
+    driver.simulated.twist = lambda got: replace(got, body=got.body + b" ")
+    with pytest.raises(VerificationFailed, match="cdg"):
+        driver.run(driver.session.enrol("code"))
 
 
 def test_identifiers_go_in_batches_of_the_published_size(driver: Driver) -> None:

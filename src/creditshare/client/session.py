@@ -28,7 +28,7 @@ from creditshare.client.evidence import Evidence
 from creditshare.client.flow import Flow, Received, Send, Wait, exchange
 from creditshare.client.identifiers import IdType, borrower_input
 from creditshare.client.pins import PinChanged, Pins, suite_label
-from creditshare.client.problems import Problem, problem_of
+from creditshare.client.problems import problem_of
 from creditshare.client.receipt import Receipt
 from creditshare.crypto import oprf
 from creditshare.crypto.digests import content_digest
@@ -293,14 +293,17 @@ class Session:
         )
 
     def enrol(self, code: str) -> Flow[dict[str, Any]]:
-        """Register this identity's key as the member's first, by its one-time code. Raises ``Problem``."""
+        """Register this identity's key as the member's first, by its one-time code. Raises ``Problem``.
+
+        Where an answer is lost the same bytes are sent again, and the service tells its first answer again.
+        """
         yield from self.connect()
         identity = self.signer
         proof = self.proof_for(identity.key)
         body = json.dumps({"jwk": dict(identity.key.public_jwk), "proof": proof, "enrolment_code": code}).encode()
         path = f"/v1/members/{identity.member_id}/keys"
         headers = {"Content-Type": JSON_TYPE, "Idempotency-Key": hashlib.sha256(code.encode()).hexdigest()}
-        got = yield from exchange(Send("POST", path, headers, body))
+        got = yield from _insist(Send("POST", path, headers, body))
         request = SignedRequest("POST", path, "", headers, body, proof)
         if got.status >= ERROR_STATUS:  # the caller is nobody yet, so a refusal is not signed
             raise problem_of(SignedAnswer(got.status, got.headers, got.body, None, request))
@@ -353,12 +356,19 @@ class Session:
         return document
 
 
+def _insist(step: Send) -> Flow[Received]:
+    """Send the same bytes until an answer comes."""
+    for attempt in range(RETRIES):
+        try:
+            return (yield from exchange(step))
+        except Unavailable:
+            yield Wait(FIRST_WAIT_S * 2**attempt)
+    return (yield from exchange(step))
+
+
 def _needs_key(method: str, path: str) -> bool:
     return method == "POST" and path != EVALUATE
 
 
 def _instant(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
-
-
-__all__ = ["Problem", "Service", "Session"]
