@@ -193,6 +193,7 @@ def test_a_members_key_is_rotated_and_the_old_one_revoked(shell: Shell, running:
     assert shell.json(*revoke, "bank-e.jwk.json")["status"] == "revoked"
     states = {k["kid"]: k["status"] for k in shell.json("keys", "status", "--as", "new.jwk.json", *at)["keys"]}
     assert states == {rotated["signed_by"]: "revoked", rotated["kid"]: "active"}
+    assert shell.refused("keys", "status", "--data", "nowhere", status=2)
     me = ("call", "GET", "/v1/me", "--as", "bank-e.jwk.json", *at, "--json")
     wait_for(lambda: shell.run(*me).returncode == 1)
 

@@ -14,7 +14,7 @@ import typer
 
 from creditshare.app import build_services, embedded_postgres, keyring_file
 from creditshare.audit.service import Entry
-from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, show, write_private
+from creditshare.cli.options import PROFILE_VARIABLE, AsJson, KeyFile, ServiceUrl, show, write_private
 from creditshare.cli.options import client as open_client
 from creditshare.cli.profiles import new_profile
 from creditshare.cli.service import prepare
@@ -89,12 +89,15 @@ def revoke(
 def status(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
-    data: DataFolder = Path("creditshare-data"),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the service's keyring; default creditshare-data.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show your registered keys (--as, --url), or the versions of the service's own keys (--data); never a secret."""
-    if key_file is None:
-        _show_service_keys(data, as_json=as_json)
+    """Show your registered keys (--as, --url or a profile), or versions of the service's own (--data); no secret."""
+    member = key_file is not None or PROFILE_VARIABLE in os.environ
+    if data is not None or not member:
+        _show_service_keys(data or Path("creditshare-data"), as_json=as_json)
         return
     with open_client(url, key_file) as client:
         registered = client.keys.list().data
