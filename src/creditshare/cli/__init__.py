@@ -1,20 +1,31 @@
-"""Commands. ``creditshare --help`` teaches; ``--json`` is for scripts; exit status 0 only when all went well."""
+"""Commands. ``creditshare --help`` teaches; ``--json`` is for scripts.
 
+Exit statuses are stable: 0 all went well · 1 the service refused, or a check that was asked for found a difference ·
+2 the command, a file or the settings are wrong · 3 a signature, proof or pinned key does not hold · 4 the service
+cannot be reached or cannot answer now. With ``--json`` a failure is one JSON object on standard error.
+"""
+
+import json
+import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, keys, lender, members, proofs, restore, sandbox, service, vectors
+from creditshare.cli import erase, keys, lender, members, profiles, proofs, restore, sandbox, service, vectors
+from creditshare.cli.call import call
 from creditshare.cli.demo.run import demo
+from creditshare.cli.options import PROFILE_VARIABLE
 from creditshare.client.bank import Problem
-from creditshare.errors import CreditshareError, Refused
+from creditshare.errors import CreditshareError, IntegrityError, Refused, Unavailable, VerificationFailed
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Competing lenders share default records without exposing who the borrowers are.",
+    epilog="Exit status: 0 done, 1 refused, 2 wrong command or file, 3 does not verify, 4 service not reachable.",
 )
 app.command("serve")(service.serve)
 app.command("worker")(service.worker)
@@ -33,10 +44,24 @@ app.add_typer(lender.record, name="record")
 app.add_typer(lender.query, name="query")
 app.add_typer(proofs.log, name="log")
 app.command("verify-evidence")(proofs.verify_evidence)
-app.command("call")(lender.call)
+app.add_typer(profiles.profile, name="profile")
+app.command("call")(call)
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
+EXIT_UNVERIFIED = 3
+EXIT_UNAVAILABLE = 4
+
+
+@app.callback()
+def choose_profile(
+    profile: Annotated[
+        str | None, typer.Option(help="Sign as this profile says, instead of --as and --url.", envvar=PROFILE_VARIABLE)
+    ] = None,
+) -> None:
+    """Competing lenders share default records without exposing who the borrowers are."""
+    if profile:
+        os.environ[PROFILE_VARIABLE] = profile
 
 
 def main() -> None:
@@ -44,14 +69,21 @@ def main() -> None:
     try:
         app()
     except Problem as problem:
-        Console(stderr=True).print(f"refused: {problem}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(EXIT_REFUSED)
+        _fail(f"refused: {problem}", code=problem.code, status=EXIT_REFUSED)
     except Refused as refusal:
         hint = f" ({refusal.extra['hint']})" if "hint" in refusal.extra else ""
-        Console(stderr=True).print(
-            f"refused: {refusal.code}{hint}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        sys.exit(EXIT_REFUSED)
+        _fail(f"refused: {refusal.code}{hint}", code=refusal.code, status=EXIT_REFUSED)
+    except (VerificationFailed, IntegrityError) as error:
+        _fail(f"does not verify: {error}", code="verification_failed", status=EXIT_UNVERIFIED)
+    except Unavailable as error:
+        _fail(f"creditshare: {error}", code="unavailable", status=EXIT_UNAVAILABLE)
     except CreditshareError as error:
-        Console(stderr=True).print(f"creditshare: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(EXIT_USAGE)
+        _fail(f"creditshare: {error}", code="usage", status=EXIT_USAGE)
+
+
+def _fail(sentence: str, *, code: str, status: int) -> None:
+    if "--json" in sys.argv:
+        sys.stderr.write(json.dumps({"error": code, "detail": sentence, "status": status}) + "\n")
+    else:
+        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(status)

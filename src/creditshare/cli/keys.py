@@ -1,18 +1,28 @@
-"""Keys of a member, made and kept by the member; keys of the service, by its operator."""
+"""Keys of a member, made and kept by the member; keys of the service, by its operator.
 
-import json
+``rotate`` and ``status`` speak of a member's signing keys where a key file is named, of the service's own keys where a
+data folder is: nobody has both.
+"""
+
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from creditshare.cli import service_keys
-from creditshare.cli.options import AsJson, DataFolder, ServiceUrl, show, write_private
-from creditshare.client.bank import Client
+from creditshare.cli.options import PROFILE_VARIABLE, AsJson, KeyFile, ServiceUrl, show, write_private
+from creditshare.cli.options import client as open_client
+from creditshare.cli.profiles import new_profile
+from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
+from creditshare.errors import ConfigurationError
 from creditshare.settings import Settings
+
+MEMBER: Final = "A member's signing key"
+SERVICE: Final = "The service's key-encryption key"
 
 keys = typer.Typer(no_args_is_help=True, help="Make, enrol and look after keys.")
 
@@ -33,31 +43,115 @@ def enrol(
     file: Annotated[Path, typer.Option("--key", help="Your key file.")],
     code: Annotated[str, typer.Option(help="The one-time enrolment code. Prefer --code - and standard input.")],
     member: Annotated[str, typer.Option(help="Your member id.")],
-    url: ServiceUrl,
+    url: Annotated[str, typer.Option("--url", help="The service's public address.")],
+    save_profile: Annotated[
+        str | None, typer.Option(help="Also write a profile of this name, with the service's keys pinned.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Register your first key, proving that you hold it. The key file then names its member."""
     secret = typer.get_text_stream("stdin").readline().strip() if code == "-" else code
     identity = Identity.from_file(file, member_id=member)
-    with Client(url, identity) as client:
+    profile = None if save_profile is None else new_profile(save_profile, url=url, key_file=file)
+    with Client(url, identity, on_first_use=None if profile is None else profile.remember) as client:
         enrolled = client.enrol(secret)
-    stored = {k: v for k, v in json.loads(file.read_text()).items() if k != "creditshare_member_id"}
-    write_private(file, {**stored, "creditshare_member_id": member}, replace=True)
+    write_private(file, identity.stored(), replace=True)
     show(enrolled, as_json=as_json, line=f"key {enrolled['kid']} is {enrolled['status']} for {member}")
 
 
-keys.command("status")(service_keys.status)
+@keys.command("revoke")
+def revoke(
+    kid: str,
+    reason: Annotated[str, typer.Option(help="rotation, compromise, retired or other.")],
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="With compromise: also the keys that it registered since, YYYY-MM-DDThh:mm:ssZ."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke one of your keys, everywhere within two seconds.
+
+    A key may revoke itself. It may not revoke the last other live key, so that who stole one cannot lock you out.
+    """
+    with open_client(url, key_file) as client:
+        done = client.keys.revoke(kid, reason=reason, since=since).data
+    show(done, as_json=as_json, line=f"key {kid} is {done['status']}")
+
+
+@keys.command("status")
+def status(
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the service's keyring; default creditshare-data.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show your registered keys (--as, --url or a profile), or versions of the service's own (--data); no secret."""
+    member = key_file is not None or PROFILE_VARIABLE in os.environ
+    if data is not None or not member:
+        service_keys.status(data or Path("creditshare-data"), as_json=as_json)
+        return
+    with open_client(url, key_file) as client:
+        registered = client.keys.list().data
+    lines = "\n".join(f"{k['kid']}  {k['status']:8}  until {k['expires_at']}" for k in registered)
+    show({"keys": registered}, as_json=as_json, line=lines)
+
+
 keys.command("retire")(service_keys.retire)
 keys.command("seal")(service_keys.seal)
 
 
 @keys.command("rotate")
-def rotate(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
-    """Make a new key-encryption key and wrap every borrower's key by it. Resumable; the service may run on.
+def rotate(
+    key: Annotated[
+        Path | None, typer.Option(help="Your live key file, which signs for the new one.", rich_help_panel=MEMBER)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the new key.", rich_help_panel=MEMBER)] = None,
+    url: Annotated[str | None, typer.Option(help="The service's public address.", rich_help_panel=MEMBER)] = None,
+    data: Annotated[
+        Path, typer.Option(help="Folder of keyring and embedded database.", rich_help_panel=SERVICE)
+    ] = Path("creditshare-data"),
+    as_json: AsJson = False,
+) -> None:
+    """Replace a key while the old one still works.
 
-    After an interruption the same command finishes first, without another version. Older keys stay in the file,
-    because backups are wrapped by them, until `keys retire`.
+    A member: `keys rotate --key LIVE --out NEW --url URL` makes a key and registers it, signed for by the live one.
+    Both work from then on, the live one for seven more days, so that all your systems can change over.
+
+    The operator: `keys rotate --data DIR` makes a new key-encryption key and wraps every borrower's key by it. After an
+    interruption the same command finishes first, without another version; the service may run on. Older versions stay
+    in the file, because backups are wrapped by them, until `keys retire`.
     """
+    if key is None and out is None and url is None:
+        _rotate_service(data, as_json=as_json)
+    elif key is None or out is None or url is None:
+        raise ConfigurationError("a member's rotation needs --key, --out and --url; the operator's takes --data alone")
+    else:
+        _rotate_member(key, out, url, as_json=as_json)
+
+
+def _rotate_member(file: Path, out: Path, url: str, *, as_json: bool) -> None:
+    identity, new = Identity.from_file(file), SigningKey.generate()
+    # Written first: a key that is registered and lost could not even be revoked by itself.
+    write_private(out, replace(identity, key=new).stored())
+    try:
+        with Client(url, identity) as client:
+            registered = client.keys.register(new).data
+            retired = client.keys.retire(identity.key.kid).data
+    except Problem:
+        out.unlink()  # refused, so nobody knows this key
+        raise
+    show(
+        {**registered, "file": str(out), "signed_by": identity.key.kid, "old_key_ends": retired["expires_at"]},
+        as_json=as_json,
+        line=f"key {new.kid} in {out} is {registered['status']}; {identity.key.kid} ends at {retired['expires_at']}",
+    )
+
+
+def _rotate_service(data: Path, *, as_json: bool) -> None:
     os.environ["CREDITSHARE_DATA"] = str(data)
     version, rewrapped = service_keys.rotate_wrapping_key(Settings())
     show(

@@ -1,18 +1,24 @@
 """A lender's everyday commands. Identifiers are blinded here and never leave this machine."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, out, show
+from creditshare.cli import history
+from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, read_json, show
 
-consent = typer.Typer(no_args_is_help=True, help="Consents of borrowers.")
-record = typer.Typer(no_args_is_help=True, help="Default records.")
-query = typer.Typer(no_args_is_help=True, help="Questions about borrowers.")
+consent = typer.Typer(no_args_is_help=True, help="Consents of borrowers: nothing is asked without one.")
+record = typer.Typer(no_args_is_help=True, help="Default records that you report, and their life.")
+query = typer.Typer(no_args_is_help=True, help="Questions about borrowers, and what you asked before.")
 
-Uscc = Annotated[str, typer.Option(help="Unified social credit code; - reads it from standard input.")]
+Uscc = Annotated[
+    str,
+    typer.Option(help="Unified social credit code; - reads it from standard input, so that no process list has it."),
+]
+Day = Annotated[str, typer.Option(help="A day, YYYY-MM-DD.")]
 
 
 def _identifier(text: str) -> str:
@@ -21,80 +27,153 @@ def _identifier(text: str) -> str:
 
 @consent.command("grant")
 def grant(
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
     uscc: Uscc,
-    document: Annotated[Path, typer.Option(help="The signed consent; only a salted digest is sent.")],
+    document: Annotated[Path, typer.Option(help="The signed consent; only a salted digest is sent.", exists=True)],
     kind: Annotated[str, typer.Option(help="query or provide.")] = "query",
     purpose: Annotated[list[str] | None, typer.Option(help="Purposes; default pre_loan.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="Scopes; default defaults.")] = None,
     days: Annotated[int, typer.Option(help="Valid for so many days.")] = 30,
+    max_uses: Annotated[int | None, typer.Option(help="Good for so many questions.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Register a consent that the borrower signed."""
+    """Register a consent that the borrower signed.
+
+    Keep the document and the file DOCUMENT.salts.ndjson that is written beside it: together they show what was signed.
+    """
     with client(url, key_file) as service:
-        (subject,) = service.tokenise([_identifier(uscc)])
-        done = service.grant_consent(
-            subject,
+        done = service.consents.grant(
+            uscc=_identifier(uscc),
             kind=kind,
             purposes=purpose or ["pre_loan"],
             scopes=scope or ["defaults"],
-            document=document.read_bytes(),
+            evidence=document,
             valid_days=days,
-        )
+            max_uses=max_uses,
+        ).data
     show(done, as_json=as_json, line=f"{done['consent_id']} is {done['status']}")
 
 
 @consent.command("revoke")
-def revoke(consent_id: str, key_file: KeyFile, url: ServiceUrl, as_json: AsJson = False) -> None:
-    """Revoke a consent; the very next question is refused."""
+def revoke(consent_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Revoke a consent; the very next question is refused. It cannot be taken back."""
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/consents/{consent_id}/revocation", data={}).data
+        done = service.consents.revoke(consent_id).data
+    show(done, as_json=as_json, line=f"{consent_id} is {done['status']}")
+
+
+@consent.command("pause")
+def pause(consent_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Pause a consent; questions under it are refused until it is resumed."""
+    with client(url, key_file) as service:
+        done = service.consents.pause(consent_id).data
+    show(done, as_json=as_json, line=f"{consent_id} is {done['status']}")
+
+
+@consent.command("resume")
+def resume(consent_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Resume a paused consent."""
+    with client(url, key_file) as service:
+        done = service.consents.resume(consent_id).data
     show(done, as_json=as_json, line=f"{consent_id} is {done['status']}")
 
 
 @consent.command("show")
-def show_consent(consent_id: str, key_file: KeyFile, url: ServiceUrl, as_json: AsJson = False) -> None:
-    """Show a consent."""
+def show_consent(consent_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Show a consent: its state, its uses, its signed receipt."""
     with client(url, key_file) as service:
-        done = service.call("GET", f"/v1/consents/{consent_id}").data
+        done = service.consents.show(consent_id).data
     show(done, as_json=as_json, line=json.dumps(done, indent=2))
 
 
 @record.command("submit")
 def submit(
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
     uscc: Uscc,
     file: Annotated[Path, typer.Option(help="The record as JSON, without its subject.")],
     as_json: AsJson = False,
 ) -> None:
     """Report a default."""
-    body: dict[str, Any] = json.loads(file.read_text())
+    body: dict[str, Any] = read_json(file)
     with client(url, key_file) as service:
-        (subject,) = service.tokenise([_identifier(uscc)])
-        done = service.call("POST", "/v1/records", data={**body, "subject": subject}).data
+        done = service.records.submit(body, uscc=_identifier(uscc)).data
     show(done, as_json=as_json, line=f"{done['record_id']} is {done['status']}, visible from {done['visible_from']}")
+
+
+@record.command("show")
+def show_record(record_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Show one of your own records as it stands now."""
+    with client(url, key_file) as service:
+        done = service.records.show(record_id).data
+    show(done, as_json=as_json, line=json.dumps(done, indent=2, ensure_ascii=False))
+
+
+@record.command("advance")
+def advance(
+    record_id: str,
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="forbearance, default, cured, legal, written_off, recovered, settled_full, settled_partial or sold."
+        ),
+    ],
+    on: Day,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    amount: Annotated[str | None, typer.Option(help="The step's amount, such as 1200.00, where it has one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a step of a record's life: cured, written off, settled, sold. What was wrong is corrected instead."""
+    with client(url, key_file) as service:
+        done = service.records.advance(record_id, kind=kind, on=on, amount=amount).data
+    show(done, as_json=as_json, line=f"{record_id} is {done['status']}")
+
+
+@record.command("correct")
+def correct(
+    record_id: str,
+    reason: Annotated[
+        str, typer.Option(help="wrong_amount, wrong_date, wrong_borrower_data, wrong_classification or other.")
+    ],
+    file: Annotated[
+        Path, typer.Option(help='What is right, as JSON: {"written_off_amount": "89000.00"}; null empties a field.')
+    ],
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct fields that were wrong. Every answer from now on, of whatever date, shows what is right."""
+    changes = read_json(file)
+    with client(url, key_file) as service:
+        done = service.records.correct(record_id, changes=changes, reason=reason).data
+    show(done, as_json=as_json, line=f"{record_id} is {done['status']}, corrected")
 
 
 @record.command("withdraw")
 def withdraw(
     record_id: str,
-    key_file: KeyFile,
-    url: ServiceUrl,
-    reason: Annotated[str, typer.Option(help="A code of withdrawal_reasons.")] = "reported_in_error",
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    reason: Annotated[
+        str, typer.Option(help="reported_in_error, wrong_borrower, duplicate, court_order or other.")
+    ] = "reported_in_error",
     as_json: AsJson = False,
 ) -> None:
-    """Take a record back."""
+    """Take a record back: it appears in no answer any more."""
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/records/{record_id}/withdrawal", data={"reason": reason}).data
+        done = service.records.withdraw(record_id, reason=reason).data
     show(done, as_json=as_json, line=f"{record_id} is {done['status']}")
 
 
 @query.command("run")
 def run(
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
     uscc: Uscc,
     consent_id: Annotated[str, typer.Option("--consent", help="The consent that covers it.")],
     purpose: Annotated[str, typer.Option(help="A purpose of the consent.")] = "pre_loan",
@@ -102,34 +181,51 @@ def run(
     evidence: Annotated[Path | None, typer.Option(help="Keep the exchange as evidence here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask what other lenders reported about a borrower."""
+    """Ask what other lenders reported about a borrower.
+
+    The question is noted in this machine's history, without the borrower; see `query history`.
+    """
+    scopes = scope or ["defaults"]
     with client(url, key_file) as service:
-        (subject,) = service.tokenise([_identifier(uscc)])
-        answer = service.query(subject, purpose=purpose, consent_id=consent_id, scopes=scope or ["defaults"])
+        answer = service.queries.run(uscc=_identifier(uscc), purpose=purpose, consent=consent_id, scopes=scopes)
+        history.remember(
+            query_id=answer["query_id"],
+            purpose=purpose,
+            consent_id=consent_id,
+            scopes=scopes,
+            member_id=service.session.signer.member_id,
+            issuer=service.issuer,
+            now=datetime.now(UTC),
+        )
         if evidence is not None:
             service.evidence(answer).save(evidence)
     show(answer.data, as_json=as_json, line=json.dumps(answer.data, indent=2))
 
 
-def call(
-    method: str,
-    path: str,
-    key_file: KeyFile,
-    url: ServiceUrl,
-    data: Annotated[str | None, typer.Option("--body", help="JSON body, or @file.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Show each thing that was signed and checked.")] = False,
+@query.command("history")
+def show_history(
+    query_id: Annotated[str | None, typer.Argument(help="Show this question's answer as it was told.")] = None,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many of the newest questions.")] = 20,
+    as_json: AsJson = False,
 ) -> None:
-    """Sign and send any request, and check the answer."""
-    path, _, query_string = path.partition("?")
-    text = Path(data[1:]).read_text() if data and data.startswith("@") else data
+    """List what this machine asked, or show one answer again.
+
+    The list is a local file and never holds an identifier. With a QUERY_ID the service gives the exact bytes it told
+    then, and says if they no longer hold because a record was corrected, disputed or withdrawn.
+    """
+    if query_id is None:
+        asked = history.recall(limit=limit)
+        lines = "\n".join(f"{q['at']}  {q['query_id']}  {q['purpose']}  {q['consent_id']}" for q in asked)
+        show({"questions": asked}, as_json=as_json, line=lines or f"nothing asked yet ({history.history_file()})")
+        return
     with client(url, key_file) as service:
-        request = service.sign(method.upper(), path, query=query_string, data=json.loads(text) if text else None)
-        answer = service.send(request)
-    if explain:
-        out.print(f"signed  {request.method} {request.path} as {service.issuer} will see it", markup=False)
-        out.print(f"token   {request.token}", markup=False)
-        signed = "signature, digest and log entry hold" if answer.claims else "unsigned: refused before authentication"
-        out.print(f"answer  {answer.status}, {signed}", markup=False)
-    typer.echo(answer.body.decode())
-    if answer.status >= 400:  # noqa: PLR2004
-        raise typer.Exit(1)
+        told = service.queries.show(query_id)
+    superseded = told.headers.get("cs-superseded")
+    holds = "still holds" if superseded is None else f"no longer holds: {superseded}"
+    show(
+        {"answer": told.data, "superseded": superseded},
+        as_json=as_json,
+        line=f"{json.dumps(told.data, indent=2)}\nthis answer {holds}",
+    )

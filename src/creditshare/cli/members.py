@@ -1,6 +1,7 @@
 """Membership, for operators."""
 
 import asyncio
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,11 +69,12 @@ async def _bootstrap(settings: Settings, keys: list[SigningKey]) -> list[str]:
 
 @member.command("add")
 def add(
-    key_file: KeyFile,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
     name: Annotated[str, typer.Option(help="The institution's name.")],
     role: Annotated[str, typer.Option(help="lender, regulator or operator.")],
     region: Annotated[str, typer.Option(help="ISO 3166-2 code, such as US-CA or CN.")],
-    url: ServiceUrl,
     jurisdiction: Annotated[list[str] | None, typer.Option(help="Countries it may report in; default its own.")] = None,
     key_thumbprint: Annotated[str | None, typer.Option(help="The kid that alone may enrol.")] = None,
     as_json: AsJson = False,
@@ -91,8 +93,8 @@ def add(
 @member.command("approve")
 def approve(
     member_id: str,
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
     action: Annotated[str, typer.Option(help="admission, quotas, lift_suspension or recovery.")] = "admission",
     as_json: AsJson = False,
 ) -> None:
@@ -107,8 +109,9 @@ def approve(
 @member.command("quotas")
 def quotas(
     member_id: str,
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
     evaluations_per_day: Annotated[int, typer.Option(help="Blind evaluations a day.")],
     as_json: AsJson = False,
 ) -> None:
@@ -122,8 +125,9 @@ def quotas(
 @member.command("suspend")
 def suspend(
     member_id: str,
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
     reason: Annotated[str, typer.Option(help="Why, for the log.")],
     as_json: AsJson = False,
 ) -> None:
@@ -133,8 +137,32 @@ def suspend(
     show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
 
 
+@member.command("propose")
+def propose(
+    member_id: str,
+    action: Annotated[
+        str, typer.Argument(help="lift_suspension, or recovery (a new enrolment code after a lost key).")
+    ],
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose what takes two people; another operator approves it with `member approve --action ACTION`."""
+    with client(url, key_file) as service:
+        done = service.call("POST", f"/v1/members/{member_id}/proposals", data={"action": action}).data
+    show(done, as_json=as_json, line=f"{action} of {member_id} proposed until {done['expires_at']}")
+
+
+@member.command("show")
+def show_member(member_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Show an institution, for operators."""
+    with client(url, key_file) as service:
+        found = service.call("GET", f"/v1/members/{member_id}").data
+    show(found, as_json=as_json, line=json.dumps(found, indent=2, ensure_ascii=False))
+
+
 @member.command("list")
-def list_members(key_file: KeyFile, url: ServiceUrl, as_json: AsJson = False) -> None:
+def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """List institutions."""
     with client(url, key_file) as service:
         page = service.call("GET", "/v1/members", query="limit=500").data

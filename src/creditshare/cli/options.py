@@ -2,19 +2,27 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
+from creditshare.client.profile import Profile
+from creditshare.errors import ConfigurationError
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of keyring and embedded database.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
-KeyFile = Annotated[Path, typer.Option("--as", help="Your key file (a private JWK that names its member).")]
-ServiceUrl = Annotated[str, typer.Option("--url", help="The service's public address.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--as", help="Your key file (a private JWK that names its member).", show_default=False)
+]
+ServiceUrl = Annotated[str | None, typer.Option("--url", help="The service's public address.", show_default=False)]
+
+PROFILE_VARIABLE: Final = "CREDITSHARE_PROFILE"
+"""Set by ``creditshare --profile`` or by the user."""
 
 out = Console()
 
@@ -27,15 +35,46 @@ def show(result: dict[str, Any], *, as_json: bool, line: str) -> None:
         out.print(line, markup=False, highlight=False)
 
 
-def client(url: str, key_file: Path, *, member_id: str | None = None, sub: str = "cli") -> Client:
-    """Open a client for a key file."""
-    return Client(url, Identity.from_file(key_file, member_id=member_id, sub=sub))
+def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Client:
+    """Open a client for ``--as`` and ``--url``, or for the profile named before the command."""
+    name = os.environ.get(PROFILE_VARIABLE)
+    if key_file is not None and url is not None:
+        return Client(url, Identity.from_file(key_file, sub=sub))
+    if name is None:
+        raise ConfigurationError("say who you are and where: --as KEYFILE --url URL, or creditshare --profile NAME …")
+    profile = Profile.load(name)
+    profile = replace(profile, url=url or profile.url, key_file=key_file or profile.key_file)
+    return Client(profile.url, profile.identity(), pins=profile.pins, on_first_use=profile.remember)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that the user names."""
+    return parse_json(read_text(path), of=str(path))
+
+
+def parse_json(text: str, *, of: str) -> Any:
+    """Read JSON that the user gave; ``ConfigurationError`` names where it came from, never its content."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ConfigurationError(f"{of} is not JSON") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a text file that the user names."""
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})") from None
 
 
 def write_private(path: Path, content: dict[str, Any], *, replace: bool = False) -> None:
     """Write a private file, mode 0600; an existing one is never overwritten unless asked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
-    descriptor = os.open(path, flags, 0o600)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} exists already and is not overwritten; name another file") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(json.dumps(content, indent=2) + "\n")

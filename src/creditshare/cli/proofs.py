@@ -5,8 +5,12 @@ from typing import Annotated
 
 import typer
 
-from creditshare.cli.options import AsJson, show
-from creditshare.client.evidence import Evidence
+from creditshare.cli.options import AsJson, read_json, read_text, show
+from creditshare.client.bank import Client
+from creditshare.client.evidence import Evidence, bare_receipt
+from creditshare.client.growth import check_growth, check_order
+from creditshare.errors import ConfigurationError
+from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
 
@@ -27,6 +31,75 @@ def verify_proof(
         as_json=as_json,
         line=f"holds: leaf {proof.index} of {checkpoint.size}, checkpoint signed by {checkpoint.origin}",
     )
+
+
+@log.command("verify-receipt")
+def verify_receipt(
+    file: Annotated[Path, typer.Argument(help="An evidence file, or the value of an answer's header CS-Signature.")],
+    request: Annotated[Path | None, typer.Option(help="The request's token, for a bare CS-Signature.")] = None,
+    request_body: Annotated[Path | None, typer.Option(help="The request's body, if it had one.")] = None,
+    answer_body: Annotated[Path | None, typer.Option(help="The answer's body, as it came.")] = None,
+    status: Annotated[int, typer.Option(help="The answer's status.")] = 200,
+    jwks: Annotated[Path | None, typer.Option(help="The service's keys, as /.well-known/jwks.json shows them.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a receipt offline: who signed it, that it is for exactly this exchange, and what its leaf commits to.
+
+    It shows that the service promised the leaf; that it kept the promise is shown by `verify-proof` or, with both
+    together, `verify-evidence`.
+    """
+    text = read_text(file).strip()
+    if text.startswith("{"):
+        receipt = Evidence.load(file).receipt()
+    elif request is None or jwks is None:
+        raise ConfigurationError("a bare CS-Signature needs --request and --jwks, and the bodies where there were any")
+    else:
+        receipt = bare_receipt(
+            text,
+            request_token=read_text(request).strip(),
+            request_body=_bytes(request_body),
+            answer_body=_bytes(answer_body),
+            status=status,
+            jwks=read_json(jwks),
+        )
+    shown = receipt.verify()
+    show({"holds": True, "shown": shown}, as_json=as_json, line="\n".join(shown))
+
+
+@log.command("verify-consistency")
+def verify_consistency(
+    old: Annotated[Path, typer.Argument(help="The earlier checkpoint, a signed note.")],
+    new: Annotated[Path, typer.Argument(help="The later checkpoint.")],
+    vkey: Annotated[str, typer.Option(help="The log's verifier key, as you know it from elsewhere or pinned it.")],
+    proof: Annotated[Path | None, typer.Option(help="The proof, as /audit/v1/proof/consistency gave it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Fetch the proof here instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that the log only grew: everything in the earlier checkpoint is unchanged in the later one."""
+    earlier, later = (open_checkpoint(read_text(file), [Verifier.parse(vkey)]) for file in (old, new))
+    check_order(earlier, later)
+    if (proof is None) == (url is None):
+        raise ConfigurationError("name either --proof FILE or --url URL")
+    if proof is not None:
+        document = read_json(proof)
+    else:
+        with Client(url or "", None) as service:
+            document = service.document(f"/audit/v1/proof/consistency?from={earlier.size}&to={later.size}")
+    check_growth(earlier, later, document)
+    show(
+        {"from": earlier.size, "to": later.size, "origin": later.origin, "holds": True},
+        as_json=as_json,
+        line=f"holds: {later.origin} grew from {earlier.size} to {later.size} leaves and changed none",
+    )
+
+
+def _bytes(file: Path | None) -> bytes:
+    if file is None:
+        return b""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read ({type(error).__name__})") from None
 
 
 def verify_evidence(

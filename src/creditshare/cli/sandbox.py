@@ -14,8 +14,8 @@ sandbox = typer.Typer(no_args_is_help=True, help="What only a sandbox may do: mo
 @sandbox.command("advance")
 def advance(
     days: Annotated[int, typer.Option(min=1, max=3_660, help="Whole days to move forward; there is no way back.")],
-    key_file: KeyFile,
-    url: ServiceUrl,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Move a sandbox's business time forward, signed by an operator: notice windows end, consents expire.
@@ -32,7 +32,7 @@ def advance(
 @sandbox.command("seed")
 def seed_scenarios(
     operators: Annotated[list[Path], typer.Option("--as", help="Both operators' key files: give --as twice.")],
-    url: ServiceUrl,
+    url: Annotated[str, typer.Option(help="The service's public address.")],
     keys: Annotated[
         Path, typer.Option(help="Folder for the sandbox lenders' key files and for what was seeded.")
     ] = Path("creditshare-sandbox"),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from creditshare.client.core import SignedAnswer, parse_jwks
-from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.client.receipt import Receipt
+from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import VerifyingKey, split
 from creditshare.errors import Malformed, VerificationFailed
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
-from creditshare.wire.answers import verify_answer
 from creditshare.wire.leaf import LogEntry
-from creditshare.wire.strict_json import decode
+from creditshare.wire.strict_json import decode, decode_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,19 @@ class Evidence:
         except (KeyError, TypeError, ValueError) as error:
             raise Malformed("this file is not a creditshare evidence package") from error
 
+    def receipt(self) -> Receipt:
+        """Return the service's part of the package."""
+        return bare_receipt(
+            self.answer_token,
+            request_token=self.request_token,
+            request_body=self.request_body,
+            answer_body=self.answer_body,
+            status=self.status,
+            jwks=self.service_jwks,
+        )
+
     def verify(self) -> list[str]:
         """Check everything; return one line for each thing shown. Raises where one does not hold."""
-        shown = []
         compact = split(self.request_token)
         member = VerifyingKey.from_jwk(self.member_jwk)
         if not member.verify(compact.signing_input, compact.signature):
@@ -108,27 +118,44 @@ class Evidence:
             raise VerificationFailed("the request was meant for another service")
         if self.request_body and claims.get("cdg") != content_digest(self.request_body):
             raise VerificationFailed("the request's body is not the one that was signed")
-        shown.append(f"request: signed by key {member.kid} of {claims.get('iss')}, body unchanged")
-        rqh = sha256_b64url(self.request_token.encode())
-        answer = verify_answer(
-            self.answer_token,
-            keys=parse_jwks(self.service_jwks),
-            issuer=self.issuer,
-            audience=str(claims.get("iss")),
-            rqh=rqh,
-            status=self.status,
-            body=self.answer_body,
-        )
-        shown.append(f"answer: status {self.status}, signed by {self.issuer} for exactly this request, body unchanged")
-        if answer.log is None:
-            return [*shown, "log: this exchange is no event"]
-        entry = LogEntry.from_mapping(answer.log)
-        entry.check(rqh=rqh, request_body=self.request_body, answer_body=self.answer_body)
-        shown.append(f"leaf: event {entry.event_id} commits to exactly this exchange")
+        shown = [f"request: signed by key {member.kid} of {claims.get('iss')}, body unchanged"]
+        receipt = self.receipt()
+        shown += receipt.verify()
+        log = receipt.check().log
+        if log is None:
+            return shown
+        entry = LogEntry.from_mapping(log)
         if self.proof is None:
-            return [*shown, f"log: promised within {entry.mmd} s; no inclusion proof in this package"]
+            return [*shown, "log: no inclusion proof in this package"]
         proof = InclusionProof.from_dict(self.proof)
         if proof.leaf_hash != entry.leaf_hash:
             raise VerificationFailed("the proof is of another leaf")
         checkpoint = proof.verify([Verifier.parse(self.log_vkey)])
         return [*shown, f"log: leaf {proof.index} of {checkpoint.size}, checkpoint signed by {checkpoint.origin}"]
+
+
+def bare_receipt(
+    token: str,
+    *,
+    request_token: str,
+    request_body: bytes,
+    answer_body: bytes,
+    status: int,
+    jwks: Mapping[str, Any],
+) -> Receipt:
+    """Put a receipt together from its parts. Who asked and whom is what the request's token says. ``Malformed``."""
+    claims = decode_object(split(request_token).payload)
+    try:
+        keys = parse_jwks(jwks)
+    except (KeyError, TypeError) as error:
+        raise Malformed("the service's keys are a JSON Web Key Set") from error
+    return Receipt(
+        issuer=str(claims.get("aud")),
+        member_id=str(claims.get("iss")),
+        token=token,
+        status=status,
+        answer_body=answer_body,
+        request_token=request_token,
+        request_body=request_body,
+        keys=keys,
+    )
