@@ -5,7 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, keys, lender, members, proofs, service
+from creditshare.cli import erase, imports, keys, lender, members, proofs, service
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, Refused
 
@@ -25,6 +25,7 @@ app.add_typer(members.member, name="member")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(erase.erase, name="erase")
 app.add_typer(lender.consent, name="consent")
+lender.record.command("import", help=imports.HELP)(imports.import_file)
 app.add_typer(lender.record, name="record")
 app.add_typer(lender.query, name="query")
 app.add_typer(proofs.log, name="log")
