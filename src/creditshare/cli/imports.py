@@ -13,7 +13,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -273,6 +273,7 @@ class Sending:
         self._reason = reason
         self._parallel = parallel
         self._stop = Event()
+        self._no_tokens = False
         self._asking = False
         self.interrupted = False
         self.halted_by = ""
@@ -280,7 +281,7 @@ class Sending:
     @property
     def stopped(self) -> bool:
         """Whether rows were left for another run."""
-        return self._stop.is_set()
+        return self._stop.is_set() or self._no_tokens
 
     def send(self) -> None:
         """Send every good row that is not done yet, until the end or until something stops it."""
@@ -337,22 +338,26 @@ class Sending:
         return None if in_this_run else Job(row, content, record_id=record_id)
 
     def _with_tokens(self, batch: list[Job]) -> list[Job]:
-        """Make the blind tokens of the rows that need one, as few calls as can be."""
+        """Make the blind tokens of the rows that need one, as few calls as can be.
+
+        Where that fails the rows before are still sent: a spent budget of evaluations is no reason to drop them.
+        """
         tokens: dict[int, dict[str, Any]] = {}
         new = [job.row for job in batch if job.record_id is None]
         try:
             for id_type in sorted({row.id_type for row in new}):
                 alike = [row for row in new if row.id_type == id_type]
-                if not self.stopped:
-                    made = self._service.tokenise([row.identifier for row in alike], id_type=id_type)
-                    tokens |= {row.number: token for row, token in zip(alike, made, strict=True)}
+                made = self._service.tokenise([row.identifier for row in alike], id_type=id_type)
+                tokens |= {row.number: token for row, token in zip(alike, made, strict=True)}
         except (Problem, Unavailable) as error:
-            self._halt(error)
-        return [Job(job.row, job.content, tokens.get(job.row.number), job.record_id) for job in batch]
+            self._no_tokens = True
+            self.halted_by = self.halted_by or str(error)
+        jobs = [replace(job, subject=tokens.get(job.row.number)) for job in batch]
+        return [job for job in jobs if job.subject or job.record_id]
 
     def _attempt(self, act: Callable[[], Outcome]) -> Outcome:
         """Do something with the service; whatever it refuses becomes an outcome, or stops the run."""
-        if self.stopped:
+        if self._stop.is_set():
             return Outcome("not_sent")
         try:
             return act()
@@ -441,7 +446,7 @@ class Sending:
     def _confirm(self, progress: Progress, job: Job, record_id: str, found: Comparison) -> Outcome:
         """Show a correction and send it once it is confirmed."""
         self._show(progress.console, job, found)
-        if self._mode is CorrectionMode.ASK and not self.stopped:
+        if self._mode is CorrectionMode.ASK and not self._stop.is_set():
             progress.stop()
             answer = self._ask()
             progress.start()
@@ -451,7 +456,7 @@ class Sending:
         else:
             # Compared before somebody said "all", settled after it.
             confirmed = self._mode is CorrectionMode.YES
-        if not confirmed and not self.stopped:
+        if not confirmed and not self._stop.is_set():
             return Outcome("different", record_id, found)
         return self._attempt(partial(self._correct, record_id, found))
 
