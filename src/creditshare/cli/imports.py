@@ -362,7 +362,7 @@ class Sending:
         try:
             return act()
         except Problem as problem:
-            status = problem.answer.status
+            status = int(problem.document.get("status", httpx.codes.INTERNAL_SERVER_ERROR))
             if status not in {401, 429} and status < httpx.codes.INTERNAL_SERVER_ERROR and problem.code not in HALTING:
                 return _refusal(problem)
             self._halt(problem)
