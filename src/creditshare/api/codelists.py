@@ -3,6 +3,7 @@
 from typing import Final
 
 from creditshare.consents import rules as consents
+from creditshare.notices import rules as notices
 from creditshare.records import grid, rules
 from creditshare.sharing import answer
 from creditshare.wire.reasons import REASONS
@@ -25,6 +26,7 @@ CODE_LISTS: Final[dict[str, list[str]]] = {
     "industry_schemes": list(rules.INDUSTRY_SCHEMES),
     "lawful_bases": list(rules.BASES),
     "life_events": list(rules.LIFE_EVENTS),
+    "notice_channels": list(notices.CHANNELS),
     "products": list(rules.PRODUCTS),
     "provide_purposes": list(consents.PROVIDE_PURPOSES),
     "query_purposes": list(consents.QUERY_PURPOSES),

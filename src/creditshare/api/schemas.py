@@ -329,18 +329,7 @@ class RecordIn(Strict):
     notice: NoticeIn | None = None
 
     def report(self) -> rules.Report:
-        """Return the domain's report, refusing codes that are not in the published lists."""
-        wrong = unknown_codes("/product", [self.product], rules.PRODUCTS)
-        if self.guarantee is not None:
-            wrong += unknown_codes("/guarantee", [self.guarantee], rules.GUARANTEES)
-        wrong += unknown_codes("/region/scheme", [self.region.scheme], rules.REGION_SCHEMES)
-        form = r"\d{6}" if self.region.scheme == "GB/T 2260" else r"[A-Z]{2}(-[A-Z0-9]{1,3})?"
-        if not re.fullmatch(form, self.region.code):
-            wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
-        if self.industry is not None:
-            wrong += unknown_codes("/industry/scheme", [self.industry.scheme], rules.INDUSTRY_SCHEMES)
-        if wrong:
-            raise Refused("validation_failed", fields=wrong)
+        """Return the domain's report."""
         nested = {"subject", "region", "industry", "notice"}
         plain = {name: getattr(self, name) for name in type(self).model_fields if name not in nested}
         notice = self.notice
@@ -352,8 +341,33 @@ class RecordIn(Strict):
         )
 
 
+class CodedOut(BaseModel):
+    """A code in a named scheme."""
+
+    scheme: str
+    code: str
+
+    @classmethod
+    def of(cls, coded: rules.Coded) -> "CodedOut":
+        """Present a code."""
+        return cls(scheme=coded.scheme, code=coded.code)
+
+
+class NoticeOut(BaseModel):
+    """The notice that the lender attested."""
+
+    sent_on: Day
+    channel: str
+    evidence_digest: str
+
+    @classmethod
+    def of(cls, notice: AttestedNotice) -> "NoticeOut":
+        """Present a notice."""
+        return cls(sent_on=notice.sent_on, channel=notice.channel, evidence_digest=notice.evidence_digest)
+
+
 class RecordOut(BaseModel):
-    """A record as its own lender sees it."""
+    """A record as its own lender sees it: all that it reported, and what became of it."""
 
     record_id: str
     status: str
@@ -370,12 +384,22 @@ class RecordOut(BaseModel):
     overdue_principal: Amount | None
     overdue_interest: Amount | None
     opened_on: Day
+    due_on: Day | None
+    first_overdue_on: Day | None
     default_on: Day
     days_past_due: int | None
     written_off_on: Day | None
     written_off_amount: Amount | None
     default_reason: str
+    cause: str | None
+    guarantee: str | None
+    size_class: str | None
+    industry: CodedOut | None
+    region: CodedOut
     lawful_basis: str
+    public_ref: str | None
+    provide_consent_id: str | None
+    notice: NoticeOut | None
     corrected: bool
     ended_on: Day | None
 
@@ -400,12 +424,22 @@ class RecordOut(BaseModel):
             overdue_principal=report.overdue_principal,
             overdue_interest=report.overdue_interest,
             opened_on=report.opened_on,
+            due_on=report.due_on,
+            first_overdue_on=report.first_overdue_on,
             default_on=report.default_on,
             days_past_due=report.days_past_due,
             written_off_on=report.written_off_on,
             written_off_amount=report.written_off_amount,
             default_reason=report.default_reason,
+            cause=report.cause,
+            guarantee=report.guarantee,
+            size_class=report.size_class,
+            industry=CodedOut.of(report.industry) if report.industry else None,
+            region=CodedOut.of(report.region),
             lawful_basis=report.lawful_basis,
+            public_ref=report.public_ref,
+            provide_consent_id=report.provide_consent_id,
+            notice=NoticeOut.of(report.notice) if report.notice else None,
             corrected=state.corrected,
             ended_on=state.ended_on,
         )
@@ -433,8 +467,13 @@ class RecordEventIn(Strict):
 
 
 class ChangesIn(Strict):
-    """Fields of a record that may turn out to have been wrong. What identifies it is not among them."""
+    """Fields of a record that may turn out to have been wrong.
 
+    Not among them is what identifies it (borrower, account, role) or made it lawful (region, basis, consent, notice).
+    """
+
+    product: Annotated[str, Field(max_length=32)] | None = None
+    currency: Currency | None = None
     original_amount: Amount | None = None
     outstanding_principal: Amount | None = None
     overdue_principal: Amount | None = None
@@ -448,6 +487,10 @@ class ChangesIn(Strict):
     written_off_amount: Amount | None = None
     default_reason: Literal["days_past_due", "unlikely_to_pay", "both", "legal"] | None = None
     cause: Literal["cash_flow", "disaster", "upstream_nonpayment", "dispute", "fraud", "unknown"] | None = None
+    guarantee: Annotated[str, Field(max_length=32)] | None = None
+    size_class: Literal["micro", "small", "medium"] | None = None
+    industry: CodedIn | None = None
+    public_ref: Reference | None = None
 
 
 class CorrectionIn(Strict):
@@ -462,9 +505,11 @@ class CorrectionIn(Strict):
     changes: ChangesIn
 
     def given(self) -> dict[str, Any]:
-        """Return exactly the fields that were sent."""
+        """Return exactly the fields that were sent, as the domain's values."""
         changes = {name: getattr(self.changes, name) for name in self.changes.model_fields_set}
-        needed = {"original_amount", "opened_on", "default_on", "default_reason"}
+        if self.changes.industry is not None:
+            changes["industry"] = self.changes.industry.coded()
+        needed = {"product", "currency", "original_amount", "opened_on", "default_on", "default_reason"}
         wrong = [
             FieldError(f"/changes/{name}", "required", "a value; this field cannot be emptied")
             for name, value in changes.items()

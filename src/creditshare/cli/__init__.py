@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, keys, lender, members, profiles, proofs, restore, sandbox, service, vectors
+from creditshare.cli import erase, imports, keys, lender, members, profiles, proofs, restore, sandbox, service, vectors
 from creditshare.cli.call import call
 from creditshare.cli.demo.run import demo
 from creditshare.cli.options import PROFILE_VARIABLE
@@ -40,6 +40,7 @@ app.add_typer(erase.erase, name="erase")
 app.add_typer(restore.restore, name="restore")
 app.add_typer(sandbox.sandbox, name="sandbox")
 app.add_typer(lender.consent, name="consent")
+lender.record.command("import", help=imports.HELP)(imports.import_file)
 app.add_typer(lender.record, name="record")
 app.add_typer(lender.query, name="query")
 app.add_typer(proofs.log, name="log")

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from creditshare.errors import FieldError, Refused
 from creditshare.policy.service import Policy
 
 Addressee = Literal["enterprise", "individual"]
+CHANNELS: Final = ("paper", "electronic", "branch", "app", "video", "sms", "email", "post")
 
 
 @dataclass(frozen=True, slots=True)

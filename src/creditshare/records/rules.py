@@ -1,5 +1,6 @@
 """Pure rules of default records: what may be reported, what a list of events amounts to at a time."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from stdnum import lei
 from stdnum.cn import ric, uscc
 
 from creditshare.errors import FieldError, Refused
-from creditshare.notices.rules import AttestedNotice
+from creditshare.notices.rules import AttestedNotice, addressee
 from creditshare.policy.service import Policy
 
 LEI_LENGTH: Final = 20  # ISO 17442-1
@@ -33,6 +34,10 @@ BASES: Final = ("consent", "public_record", "legal_duty")
 REASONS: Final = ("days_past_due", "unlikely_to_pay", "both", "legal")
 INDUSTRY_SCHEMES: Final = ("GB/T 4754-2017", "NAICS", "NACE", "ISIC")
 REGION_SCHEMES: Final = ("GB/T 2260", "ISO 3166-2")
+_REGION_CODES: Final = {
+    "GB/T 2260": re.compile(r"[0-9]{6}"),
+    "ISO 3166-2": re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?"),
+}
 
 LifeEvent = Literal[
     "forbearance", "default", "cured", "legal", "written_off", "recovered", "settled_full", "settled_partial", "sold"
@@ -180,8 +185,42 @@ def looks_like_identifier(text: str) -> bool:
     return bool(uscc.is_valid(plain) or ric.is_valid(plain) or (len(plain) == LEI_LENGTH and lei.is_valid(plain)))
 
 
-def check(report: Report, *, policy: Policy, today: date) -> None:
-    """Refuse a report that its reason, its basis or its dates do not allow, naming every wrong field."""
+def check_codes(report: Report, *, at: str = "") -> None:
+    """Refuse codes that are not in the published lists; ``at`` is where the report's fields stand in the body."""
+    region, industry = report.region, report.industry
+    listed = (
+        ("/product", report.product, PRODUCTS),
+        ("/guarantee", report.guarantee, GUARANTEES),
+        ("/region/scheme", region.scheme, REGION_SCHEMES),
+        ("/industry/scheme", industry.scheme if industry else None, INDUSTRY_SCHEMES),
+    )
+    wrong = [
+        FieldError(at + pointer, "unknown_code", "codes of /v1/code-lists")
+        for pointer, code, known in listed
+        if code is not None and code not in known
+    ]
+    form = _REGION_CODES.get(region.scheme)
+    if form is not None and not form.fullmatch(region.code):
+        wrong.append(FieldError(f"{at}/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
+    if wrong:
+        raise Refused("validation_failed", fields=wrong)
+
+
+def check_correction(before: Report, after: Report, *, at: str) -> None:
+    """Refuse a correction that would have led the record another way, such as a shorter notice window."""
+    # Who was given notice decides the window, which has been running since the record was submitted.
+    if addressee(role=before.role, size_class=before.size_class) != addressee(
+        role=after.role, size_class=after.size_class
+    ):
+        detail = "the notice window was set by it: a guarantor with a size class is a firm, without one a person"
+        raise Refused("validation_failed", fields=[FieldError(f"{at}/size_class", "not_correctable", detail)])
+
+
+def check(report: Report, *, policy: Policy, today: date, at: str = "") -> None:
+    """Refuse a report that its reason, its basis or its dates do not allow, naming every wrong field.
+
+    ``at`` is where the report's fields stand in the body that they came in.
+    """
     wrong = [*_reason_errors(report, policy, today), *_basis_errors(report), *_date_errors(report, today)]
     wrong += [
         FieldError(f"/{name}", "identifier", "an opaque reference, not an identifier of the borrower")
@@ -191,7 +230,7 @@ def check(report: Report, *, policy: Policy, today: date) -> None:
     if (report.written_off_on is None) != (report.written_off_amount is None):
         wrong.append(FieldError("/written_off_amount", "incomplete", "written_off_on and written_off_amount together"))
     if wrong:
-        raise Refused("validation_failed", fields=wrong)
+        raise Refused("validation_failed", fields=[replace(one, pointer=at + one.pointer) for one in wrong])
 
 
 def _reason_errors(report: Report, policy: Policy, today: date) -> list[FieldError]:

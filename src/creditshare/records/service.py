@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -23,9 +23,22 @@ from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import CurrentRow, EventRow, History, current_mac_bytes, open_histories, seal_event
 from creditshare.records.models import record_current, record_event, record_lookup, record_secret
-from creditshare.records.rules import Happened, LifeEvent, RecordState, Report, check, jurisdiction, next_status
+from creditshare.records.rules import (
+    Happened,
+    LifeEvent,
+    RecordState,
+    Report,
+    check,
+    check_codes,
+    check_correction,
+    jurisdiction,
+    next_status,
+)
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
+
+CHANGES: Final = "/changes"
+"""Where a correction's fields stand in its body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,7 @@ class Records:
         now: datetime,
     ) -> Recorded[Held]:
         """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
+        check_codes(report)
         where = jurisdiction(report.region)
         if where not in admitted:
             raise Refused("jurisdiction_not_admitted")
@@ -88,7 +102,7 @@ class Records:
             .returning(record_current.c.record_id)
         )
         if inserted.first() is None:
-            raise Refused("state_conflict", extra={"hint": "this account is reported already; correct that record"})
+            raise await self._reported_already(session, row, state)
         salt = secrets.token_bytes(SALT_BYTES)
         ids = {"subject_id": state.subject_id, "record_id": record_id}
         await session.execute(record_secret.insert().values(**ids, salt=salt))
@@ -137,14 +151,20 @@ class Records:
         reason: str,
         now: datetime,
     ) -> Recorded[Held]:
-        """Replace fields that were wrong. What identifies the record stays: borrower, account, role."""
+        """Replace fields that were wrong, checked as on intake.
+
+        What identifies the record stays (borrower, account, role), and what made it lawful (region, basis, consent,
+        notice).
+        """
 
         def event(history: History, at: datetime) -> Happened:
             current = _known(history)
             if current.withdrawn:
                 raise Refused("state_conflict")
             corrected = replace(current.report, **changes)
-            check(corrected, policy=self._policy, today=now.date())
+            check_codes(corrected, at=CHANGES)
+            check_correction(current.report, corrected, at=CHANGES)
+            check(corrected, policy=self._policy, today=now.date(), at=CHANGES)
             return Happened("corrected", at, report=corrected, reason=reason)
 
         return await self._change(session, member_id, record_id, event, action="correct_record", now=now)
@@ -225,6 +245,16 @@ class Records:
         reason = consent_rules.refusal(consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now)
         if reason is not None:
             raise Refused(reason)
+
+    async def _reported_already(self, session: ReadSession, row: CurrentRow, state: SubjectState) -> Refused:
+        """Return the refusal of a second report. It names the record, which is this member's own: the index says so."""
+        known = await session.execute(
+            select(record_current.c.record_id).where(
+                record_current.c.subject_id == state.subject_id, record_current.c.account_index == row.account_index
+            )
+        )
+        hint = "this account is reported already; correct that record"
+        return Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", known.scalar_one())})
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())

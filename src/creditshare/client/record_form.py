@@ -1,0 +1,288 @@
+"""A default record as a lender writes it down: its fields, their forms, and what must fit together.
+
+The service decides; this says beforehand what it would say, so that a file can be checked before anything of it
+is sent. What depends on the service's dated policy (days past due, notice) or on its data (consents) is left to it.
+Values are text, as files hold them; ``read_record`` makes a body of them. Fields are named as in the API, with a dot
+where they are nested: ``region.code``. No message holds a value.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final, get_args
+
+from creditshare.client.identifiers import IdType, borrower_input
+from creditshare.crypto.digests import parse_content_digest
+from creditshare.errors import FieldError, Malformed
+from creditshare.ids import parse
+
+ID_TYPES: Final[tuple[IdType, ...]] = get_args(IdType)
+CodeLists = Mapping[str, list[str]]
+
+
+class _Misfit(ValueError):
+    """A text that does not have its field's form; the message says which one is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What the text of a field must be, and whether a record must have it and may have it corrected."""
+
+    read: Callable[[str], object]
+    required: bool = False
+    correctable: bool = True
+    codes: str | None = None
+    """The published list that it is taken from."""
+
+
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def read(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise _Misfit(expected)
+        return text
+
+    return read
+
+
+def _reference(text: str) -> str:
+    if not text.isprintable() or len(text) > 128:  # noqa: PLR2004  the API's limit
+        raise _Misfit("at most 128 printable characters")
+    return text
+
+
+def _day(text: str) -> str:
+    try:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text).isoformat()
+    except ValueError:
+        pass
+    raise _Misfit("a date, YYYY-MM-DD")
+
+
+def _whole_number(text: str) -> int:
+    if not re.fullmatch(r"0|[1-9][0-9]{0,4}", text) or int(text) > 20_000:  # noqa: PLR2004  the API's limit
+        raise _Misfit("a whole number of days, 0 to 20000")
+    return int(text)
+
+
+def _digest(text: str) -> str:
+    try:
+        parse_content_digest(text)
+    except Malformed:
+        raise _Misfit("an RFC 9530 digest, sha-256=:<base64>:") from None
+    return text
+
+
+def _consent(text: str) -> str:
+    try:
+        parse("cns", text)
+    except Malformed:
+        raise _Misfit("a consent's id, cns_ and a UUID") from None
+    return text
+
+
+_amount = _matching(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?", "a decimal amount, not negative, at most four places")
+_code = _matching(r"[A-Za-z0-9.-]{1,16}", "1 to 16 letters, digits, dots and hyphens")
+_listed = _matching(r"[^\x00-\x1f]{1,32}", "a code of the published list")
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "role": Field(_matching("borrower|guarantor", "borrower or guarantor"), required=True, correctable=False),
+    "account_ref": Field(_reference, required=True, correctable=False),
+    "product": Field(_listed, required=True, codes="products"),
+    "currency": Field(_matching("[A-Z]{3}", "three capital letters, ISO 4217"), required=True),
+    "original_amount": Field(_amount, required=True),
+    "outstanding_principal": Field(_amount),
+    "overdue_principal": Field(_amount),
+    "overdue_interest": Field(_amount),
+    "opened_on": Field(_day, required=True),
+    "due_on": Field(_day),
+    "first_overdue_on": Field(_day),
+    "default_on": Field(_day, required=True),
+    "days_past_due": Field(_whole_number),
+    "written_off_on": Field(_day),
+    "written_off_amount": Field(_amount),
+    "default_reason": Field(_listed, required=True, codes="default_reasons"),
+    "cause": Field(_listed, codes="causes"),
+    "guarantee": Field(_listed, codes="guarantees"),
+    "size_class": Field(_listed, codes="size_classes"),
+    "industry.scheme": Field(_listed, codes="industry_schemes"),
+    "industry.code": Field(_code),
+    "region.scheme": Field(_listed, required=True, correctable=False, codes="region_schemes"),
+    "region.code": Field(_code, required=True, correctable=False),
+    "lawful_basis": Field(_listed, required=True, correctable=False, codes="lawful_bases"),
+    "public_ref": Field(_reference),
+    "provide_consent_id": Field(_consent, correctable=False),
+    "notice.sent_on": Field(_day, correctable=False),
+    "notice.channel": Field(_listed, correctable=False, codes="notice_channels"),
+    "notice.evidence_digest": Field(_digest, correctable=False),
+}
+GROUPS: Final = ("industry", "region", "notice")
+AMOUNTS: Final = frozenset(name for name, field in FIELDS.items() if field.read is _amount)
+_REGION_CODES: Final = {"GB/T 2260": r"[0-9]{6}", "ISO 3166-2": r"[A-Z]{2}(-[A-Z0-9]{1,3})?"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that may be sent: whose it is (blinded before anything leaves), and the body without its subject."""
+
+    number: int
+    id_type: IdType
+    identifier: str
+    body: Mapping[str, Any]
+    named: frozenset[str]
+    """The fields that the file speaks of, be it to say that they are empty."""
+    doubtful_identifier: bool = False
+
+    def __repr__(self) -> str:
+        """Name the row only: identifier and amounts belong in no log."""
+        return f"Row({self.number})"
+
+
+def read_record(
+    number: int, values: Mapping[str, str], *, lists: CodeLists, today: date
+) -> Row | tuple[FieldError, ...]:
+    """Make a row of named texts, or say all that is wrong with it. An empty text is an empty field."""
+    wrong: list[FieldError] = []
+    read: dict[str, Any] = {}
+    for name, field in FIELDS.items():
+        value = _read_field(name, field, values.get(name, ""), lists)
+        if isinstance(value, FieldError):
+            wrong.append(value)
+        elif value is not None:
+            read[name] = value
+    wrong += _incomplete_groups(read, {name for name in values if values[name]})
+    borrower = _read_identifier(values)
+    if isinstance(borrower, FieldError):
+        wrong.append(borrower)
+    named_wrong = {one.pointer for one in wrong}
+    wrong += [one for one in _contradictions(read, today) if one.pointer not in named_wrong]
+    if wrong or isinstance(borrower, FieldError):
+        return tuple(wrong)
+    id_type, identifier, doubtful = borrower
+    return Row(number, id_type, identifier, nest(read), frozenset(values) - set(ID_TYPES), doubtful)
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{"region.code": …}`` as ``{"region": {"code": …}}``."""
+    body: dict[str, Any] = {}
+    for name, value in values.items():
+        group, dot, member = name.partition(".")
+        if dot:
+            body.setdefault(group, {})[member] = value
+        else:
+            body[name] = value
+    return body
+
+
+def pointer(name: str) -> str:
+    """Return the RFC 6901 pointer of a field's name."""
+    return "/" + name.replace(".", "/")
+
+
+def field_name(at: str) -> str:
+    """Return the field that a pointer names, in a record or in the changes of a correction."""
+    return at.removeprefix("/changes").strip("/").replace("/", ".")
+
+
+def _read_field(name: str, field: Field, text: str, lists: CodeLists) -> object:
+    if not text:
+        return FieldError(pointer(name), "required", "a value") if field.required else None
+    try:
+        value = field.read(text)
+    except _Misfit as misfit:
+        return FieldError(pointer(name), "format", str(misfit))
+    if field.codes is not None and text not in lists.get(field.codes, [text]):
+        return FieldError(pointer(name), "unknown_code", f"a code of {field.codes} in /v1/code-lists")
+    return value
+
+
+def _incomplete_groups(read: Mapping[str, Any], given: set[str]) -> list[FieldError]:
+    wrong = []
+    for group in GROUPS:
+        members = [name for name in FIELDS if name.startswith(group + ".")]
+        if any(name in given for name in members):
+            wrong += [
+                FieldError(pointer(name), "required", f"a value, since other fields of {group} have one")
+                for name in members
+                if name not in given and not FIELDS[name].required
+            ]
+    form = _REGION_CODES.get(read.get("region.scheme", ""))
+    if form is not None and "region.code" in read and not re.fullmatch(form, read["region.code"]):
+        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
+    return wrong
+
+
+def _read_identifier(values: Mapping[str, str]) -> tuple[IdType, str, bool] | FieldError:
+    given = [id_type for id_type in ID_TYPES if values.get(id_type)]
+    if len(given) != 1:
+        code = "ambiguous" if given else "required"
+        return FieldError(pointer(given[0] if given else "uscc"), code, "exactly one identifier: uscc, cnid or lei")
+    (id_type,) = given
+    fits, doubtful = fits_identifier(id_type, values[id_type])
+    if not fits:
+        return FieldError(pointer(id_type), "check_digit", f"a {id_type} whose check digits fit")
+    return id_type, values[id_type], doubtful
+
+
+def fits_identifier(id_type: IdType, text: str) -> tuple[bool, bool]:
+    """Say whether a text is an identifier of this type, and whether it is one to compare with the licence."""
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        try:
+            borrower_input(id_type, text)
+        except Malformed:
+            return False, False
+    return True, bool(doubts)
+
+
+def _contradictions(read: Mapping[str, Any], today: date) -> list[FieldError]:
+    return [*_missing_by_reason(read), *_wrong_dates(read, today), *_identifiers_in_references(read)]
+
+
+def _missing_by_reason(read: Mapping[str, Any]) -> list[FieldError]:
+    reason, basis = read.get("default_reason"), read.get("lawful_basis")
+    overdue = reason in {"days_past_due", "both"}
+    amounts = ("outstanding_principal", "overdue_principal", "overdue_interest")
+    wanted = {
+        "days_past_due": overdue and "the days past due, for this reason",
+        "outstanding_principal": overdue
+        and not any(name in read for name in amounts)
+        and "an overdue or outstanding amount, for this reason",
+        "cause": reason in {"unlikely_to_pay", "both"} and "a cause where the borrower is judged unlikely to pay",
+        "public_ref": (reason == "legal" or basis == "public_record")
+        and "where the public can find the fact, for this reason or basis",
+        "provide_consent_id": basis == "consent" and "the borrower's consent to provide, for this basis",
+        "written_off_amount": "written_off_on" in read and "written_off_on and written_off_amount together",
+        "written_off_on": "written_off_amount" in read and "written_off_on and written_off_amount together",
+    }
+    return [
+        FieldError(pointer(name), "required", detail) for name, detail in wanted.items() if detail and name not in read
+    ]
+
+
+def _wrong_dates(read: Mapping[str, Any], today: date) -> list[FieldError]:
+    # A day ahead is allowed: the reporting place may be east of the service.
+    latest = (today + timedelta(days=1)).isoformat()
+    wrong = [
+        FieldError(pointer(name), "in_future", "a day not after today")
+        for name in ("opened_on", "first_overdue_on", "default_on", "written_off_on", "notice.sent_on")
+        if read.get(name, "") > latest
+    ]
+    default_on = read.get("default_on")
+    if default_on is not None and default_on < read.get("opened_on", ""):
+        wrong.append(FieldError("/default_on", "before_opened_on", "a day not before opened_on"))
+    if default_on is not None and read.get("first_overdue_on", "") > default_on:
+        wrong.append(FieldError("/first_overdue_on", "after_default_on", "a day not after default_on"))
+    return wrong
+
+
+def _identifiers_in_references(read: Mapping[str, Any]) -> list[FieldError]:
+    return [
+        FieldError(pointer(name), "identifier", "an opaque reference, not an identifier of the borrower")
+        for name in ("account_ref", "public_ref")
+        if name in read and any(fits_identifier(id_type, read[name]) == (True, False) for id_type in ID_TYPES)
+    ]
