@@ -50,6 +50,19 @@ LIFE_EVENTS: Final[tuple[LifeEvent, ...]] = (
 )
 ENDING: Final = frozenset({"cured", "recovered", "settled_full", "settled_partial", "sold"})
 """After these the default has ended and retention runs (征信业管理条例 art. 16). A write-off does not end the debt."""
+PAID: Final = ENDING - {"sold"}
+"""Ends by which the borrower owes its lender nothing any more. A sale only changes to whom."""
+_MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
+    "default": frozenset(LIFE_EVENTS) - {"default"},
+    "forbearance": frozenset(LIFE_EVENTS),
+    "legal": frozenset(LIFE_EVENTS),
+    # What comes in after these was still owed; nothing else happens to a loan that has ended.
+    "settled_partial": frozenset({"recovered"}),
+    "sold": frozenset({"recovered"}),
+    "recovered": frozenset({"recovered"}),
+}
+_MAY_FOLLOW_WRITE_OFF: Final = ENDING - {"cured"} | {"legal"}
+"""A write-off is not undone by a later step: what comes back is recovered or settled, never cured."""
 CORRECTION_REASONS: Final = ("wrong_amount", "wrong_date", "wrong_borrower_data", "wrong_classification", "other")
 WITHDRAWAL_REASONS: Final = ("reported_in_error", "wrong_borrower", "duplicate", "court_order", "other")
 
@@ -115,6 +128,8 @@ class RecordState:
     last_recorded_at: datetime
     ended_on: date | None
     corrected: bool
+    written_off: bool
+    ended_at: datetime | None = None
 
     @property
     def withdrawn(self) -> bool:
@@ -125,11 +140,6 @@ class RecordState:
     def open(self) -> bool:
         """Whether the default is still unpaid."""
         return self.ended_on is None and not self.withdrawn
-
-    @property
-    def written_off(self) -> bool:
-        """Whether the lender has written it off and it has not ended since."""
-        return self.status == "written_off"
 
     @property
     def lifecycle(self) -> str:
@@ -149,23 +159,46 @@ def fold(events: Sequence[Happened], *, until: datetime | None = None) -> Record
         if event.kind == "submitted" and event.report is not None:
             if not before:
                 return None
-            status = "written_off" if event.report.written_off_on else "default"
-            state = RecordState(event.report, status, event.recorded_at, event.recorded_at, None, corrected=False)
+            state = _reported(event.report, event.recorded_at)
         elif state is None:
             continue
         elif event.kind == "corrected" and event.report is not None:
-            status = state.status
-            if state.ended_on is None and status in {"default", "written_off"}:
-                status = "written_off" if event.report.written_off_on else "default"
-            state = replace(
-                state, report=event.report, status=status, last_recorded_at=event.recorded_at, corrected=True
-            )
+            state = _corrected(state, event.report, event.recorded_at)
         elif event.kind == "withdrawn":
             state = replace(state, status="withdrawn", last_recorded_at=event.recorded_at)
         elif before:
-            ended_on = event.on if event.kind in ENDING else None
-            state = replace(state, status=event.kind, ended_on=ended_on, last_recorded_at=event.recorded_at)
+            state = _advanced(state, event)
     return state
+
+
+def _reported(report: Report, at: datetime) -> RecordState:
+    written_off = report.written_off_on is not None
+    status = "written_off" if written_off else "default"
+    return RecordState(report, status, at, at, None, corrected=False, written_off=written_off)
+
+
+def _corrected(state: RecordState, report: Report, at: datetime) -> RecordState:
+    # Only a correction of the write-off itself says anything about it; one of an amount leaves the life as it is.
+    status, written_off = state.status, state.written_off
+    if (report.written_off_on is None) != (state.report.written_off_on is None):
+        written_off = report.written_off_on is not None
+        if status in {"default", "written_off"}:
+            status = "written_off" if written_off else "default"
+    return replace(state, report=report, status=status, last_recorded_at=at, corrected=True, written_off=written_off)
+
+
+def _advanced(state: RecordState, event: Happened) -> RecordState:
+    ended_on, ended_at = state.ended_on, state.ended_at
+    if event.kind in ENDING and ended_on is None:  # money that comes later does not start retention anew
+        ended_on, ended_at = event.on, event.recorded_at
+    return replace(
+        state,
+        status=event.kind,
+        last_recorded_at=event.recorded_at,
+        ended_on=ended_on,
+        ended_at=ended_at,
+        written_off=state.written_off or event.kind == "written_off",
+    )
 
 
 def jurisdiction(region: Coded) -> str:
@@ -239,7 +272,14 @@ def _date_errors(report: Report, today: date) -> list[FieldError]:
     return wrong
 
 
-def next_status(state: RecordState, kind: LifeEvent) -> None:
-    """Refuse a life event that cannot follow what the record already is."""
-    if state.withdrawn or (state.ended_on is not None and kind != "recovered"):
+def check_step(state: RecordState, kind: LifeEvent, on: date) -> None:
+    """Refuse a life event that cannot follow what the record already is, or that lies before the default."""
+    following = (
+        _MAY_FOLLOW_WRITE_OFF if state.open and state.written_off else _MAY_FOLLOW.get(state.status, frozenset())
+    )
+    if kind not in following:
         raise Refused("state_conflict")
+    # A measure or a proceeding may have begun before the default did; nothing may lie before the loan.
+    name = "opened_on" if kind in {"forbearance", "legal"} else "default_on"
+    if on < getattr(state.report, name):
+        raise Refused("validation_failed", fields=[FieldError("/on", f"before_{name}", f"a day not before {name}")])

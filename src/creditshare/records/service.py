@@ -23,7 +23,7 @@ from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import CurrentRow, EventRow, History, current_mac_bytes, open_histories, seal_event
 from creditshare.records.models import record_current, record_event, record_lookup, record_secret
-from creditshare.records.rules import Happened, LifeEvent, RecordState, Report, check, jurisdiction, next_status
+from creditshare.records.rules import Happened, LifeEvent, RecordState, Report, check, check_step, jurisdiction
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
 
@@ -122,7 +122,7 @@ class Records:
             raise Refused("validation_failed", fields=[FieldError("/on", "in_future", "a day not after today")])
 
         def event(history: History, at: datetime) -> Happened:
-            next_status(_known(history), kind)
+            check_step(_known(history), kind, on)
             return Happened(kind, at, on=on, amount=amount)
 
         return await self._change(session, member_id, record_id, event, action="advance_record", now=now)
