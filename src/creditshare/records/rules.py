@@ -13,6 +13,7 @@ from stdnum.cn import ric, uscc
 from creditshare.errors import FieldError, Refused
 from creditshare.notices.rules import AttestedNotice
 from creditshare.policy.service import Policy
+from creditshare.records.grid import Bucket, Tier, bucket, tier
 
 LEI_LENGTH: Final = 20  # ISO 17442-1
 PRODUCTS: Final = (
@@ -140,6 +141,16 @@ class RecordState:
     def open(self) -> bool:
         """Whether the default is still unpaid."""
         return self.ended_on is None and not self.withdrawn
+
+    @property
+    def bucket(self) -> Bucket:
+        """Where it stands in the delinquency grid; what has ended stands nowhere in it."""
+        return bucket(self.report.days_past_due, written_off=self.written_off) if self.open else "current"
+
+    @property
+    def tier(self) -> Tier:
+        """Its class of the five, as far as its own lender's report goes."""
+        return tier(self.report.days_past_due, written_off=self.written_off) if self.open else "normal"
 
     @property
     def lifecycle(self) -> str:

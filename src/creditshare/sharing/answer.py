@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from creditshare.ids import spell, uuid8
-from creditshare.records.grid import SEVERITY, Bucket, bucket, tier
+from creditshare.records.grid import SEVERITY, Bucket
 from creditshare.records.history import History
 from creditshare.records.rules import RecordState, Report
 from creditshare.sharing.rules import Grant, Question
@@ -90,7 +90,7 @@ def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) 
             "exposure_band": _total_band([state for _, state in others]),
             "lenders": len({history.member_id for history, _ in others}),
             "open_defaults": len(others),
-            "worst_bucket": _worst([_bucket(state) for _, state in others]),
+            "worst_bucket": _worst([state.bucket for _, state in others]),
         },
         "withheld": [{"what": w.what, "why": w.why} for w in asking.grant.withheld],
     }
@@ -111,8 +111,8 @@ def _record(asking: Asking, history: History, state: RecordState, handle_key: by
     row: dict[str, Any] = {
         "amount_band": band(exposure(state)) if state.open else NO_EXPOSURE,
         "as_of": state.last_recorded_at.astimezone(UTC).date().isoformat(),
-        "bucket": _bucket(state),
-        "classification": tier(report.days_past_due, written_off=state.written_off) if state.open else "normal",
+        "bucket": state.bucket,
+        "classification": state.tier,
         "days_past_due": report.days_past_due,
         "default_on": report.default_on.isoformat(),
         "disputed": False,
@@ -130,12 +130,6 @@ def _record(asking: Asking, history: History, state: RecordState, handle_key: by
 def _amounts(report: Report) -> dict[str, str]:
     given = {name: getattr(report, name) for name in EXACT_AMOUNTS}
     return {"currency": report.currency} | {name: f"{amount:f}" for name, amount in given.items() if amount is not None}
-
-
-def _bucket(state: RecordState) -> Bucket:
-    if not state.open:
-        return "current"
-    return bucket(state.report.days_past_due, written_off=state.written_off)
 
 
 def _worst(buckets: Sequence[Bucket]) -> str:
