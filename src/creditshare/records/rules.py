@@ -57,9 +57,8 @@ _MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
     "default": frozenset(LIFE_EVENTS) - {"default"},
     "forbearance": frozenset(LIFE_EVENTS),
     "legal": frozenset(LIFE_EVENTS),
-    # What comes in after these was still owed; nothing else happens to a loan that has ended.
+    # What comes in after these was still owed; nothing else happens to a loan that has ended or was sold.
     "settled_partial": frozenset({"recovered"}),
-    "sold": frozenset({"recovered"}),
     "recovered": frozenset({"recovered"}),
 }
 _MAY_FOLLOW_WRITE_OFF: Final = ENDING - {"cured"} | {"legal"}
@@ -210,6 +209,15 @@ def _advanced(state: RecordState, event: Happened) -> RecordState:
         ended_at=ended_at,
         written_off=state.written_off or event.kind == "written_off",
     )
+
+
+def shown(state: RecordState, *, visible_from: datetime, at: datetime) -> bool:
+    """Whether a record may appear in an answer about an instant.
+
+    What was paid before its notice window ended never becomes visible (`../design/domain.md`, notice).
+    """
+    paid_in_time = state.status in PAID and state.ended_at is not None and state.ended_at < visible_from
+    return visible_from <= at and not state.withdrawn and not paid_in_time
 
 
 def jurisdiction(region: Coded) -> str:

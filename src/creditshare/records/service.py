@@ -39,8 +39,8 @@ class Held:
 
     @property
     def status(self) -> str:
-        """``pending_notice`` while the notice window runs, then where the record stands in its life."""
-        if self.now < self.visible_from and not self.state.withdrawn:
+        """``pending_notice`` while the notice window runs and nothing ended it, then where the record stands in its life."""
+        if self.now < self.visible_from and self.state.open:
             return "pending_notice"
         return self.state.status
 

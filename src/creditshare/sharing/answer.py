@@ -15,7 +15,7 @@ from uuid import UUID
 from creditshare.ids import spell, uuid8
 from creditshare.records.grid import SEVERITY, Bucket
 from creditshare.records.history import History
-from creditshare.records.rules import RecordState, Report
+from creditshare.records.rules import RecordState, Report, shown
 from creditshare.sharing.rules import Grant, Question
 from creditshare.wire.strict_json import canonical
 
@@ -77,15 +77,15 @@ def exposure(state: RecordState) -> Decimal:
 
 def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) -> bytes:
     """Return the answer's exact bytes: canonical JSON of `../design/api.md`, core bodies."""
-    shown = [(history, state) for history in histories if (state := told(history, asking)) is not None]
-    others = [(h, s) for h, s in shown if h.member_id != asking.member_id and s.open]
+    seen = [(history, state) for history in histories if (state := told(history, asking)) is not None]
+    others = [(h, s) for h, s in seen if h.member_id != asking.member_id and s.open]
     body: dict[str, Any] = {
         "as_of": instant(asking.question.as_of or asking.now),
         "consent": {"id": spell("cns", asking.question.consent_id)},
-        "match": "records" if shown else "none",
+        "match": "records" if seen else "none",
         "policy_version": asking.policy_version,
         "query_id": spell("qry", asking.query_id),
-        "records": [_record(asking, history, state, handle_key) for history, state in shown],
+        "records": [_record(asking, history, state, handle_key) for history, state in seen],
         "summary": {
             "exposure_band": _total_band([state for _, state in others]),
             "lenders": len({history.member_id for history, _ in others}),
@@ -99,11 +99,9 @@ def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) 
 
 def told(history: History, asking: Asking) -> RecordState | None:
     """Return the state in which a record appears in this answer, or None where it does not."""
-    at = asking.question.as_of or asking.now
-    if history.visible_from > at:
-        return None
     state = history.state(version=asking.version, until=asking.question.as_of)
-    return None if state is None or state.withdrawn else state
+    at = asking.question.as_of or asking.now
+    return state if state is not None and shown(state, visible_from=history.visible_from, at=at) else None
 
 
 def _record(asking: Asking, history: History, state: RecordState, handle_key: bytes) -> dict[str, Any]:
