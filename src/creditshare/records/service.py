@@ -39,7 +39,7 @@ class Held:
 
     @property
     def status(self) -> str:
-        """``pending_notice`` while the notice window runs and nothing ended it, then where the record stands in its life."""
+        """``pending_notice`` while the notice window of an open default runs, else where it stands in its life."""
         if self.now < self.visible_from and self.state.open:
             return "pending_notice"
         return self.state.status
@@ -175,10 +175,13 @@ class Records:
         state = await self._append(session, state, salt, record_id, event)
         changed = replace(history, events=(*history.events, (state.version, event)))
         held = _held(changed, now)
+        clear: dict[str, Any] = {"lifecycle": held.state.lifecycle}
+        if held.state.withdrawn:
+            clear["account_index"] = None  # taken back in error, the account may be reported again, rightly
         await session.execute(
             update(record_current)
             .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == record_id)
-            .values(lifecycle=held.state.lifecycle)
+            .values(clear)
         )
         return Recorded(held, self._entry(action, state, record_id))
 
