@@ -234,6 +234,24 @@ def looks_like_identifier(text: str) -> bool:
 
 def check(report: Report, *, policy: Policy, today: date) -> None:
     """Refuse a report that its reason, its basis or its dates do not allow, naming every wrong field."""
+    wrong = _errors(report, policy, today)
+    if wrong:
+        raise Refused("validation_failed", fields=wrong)
+
+
+def check_correction(state: RecordState, corrected: Report, *, policy: Policy, today: date) -> None:
+    """Refuse a correction that the rules of a report do not allow, or that moves the default past its own end."""
+    if state.withdrawn:
+        raise Refused("state_conflict")
+    wrong = _errors(corrected, policy, today)
+    if state.ended_on is not None and corrected.default_on > state.ended_on:
+        wrong.append(FieldError("/default_on", "after_end", "a day not after the one on which the default ended"))
+    if wrong:
+        fields = [FieldError(f"/changes{error.pointer}", error.code, error.detail) for error in wrong]
+        raise Refused("validation_failed", fields=fields)
+
+
+def _errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
     wrong = [*_reason_errors(report, policy, today), *_basis_errors(report), *_date_errors(report, today)]
     wrong += [
         FieldError(f"/{name}", "identifier", "an opaque reference, not an identifier of the borrower")
@@ -242,8 +260,7 @@ def check(report: Report, *, policy: Policy, today: date) -> None:
     ]
     if (report.written_off_on is None) != (report.written_off_amount is None):
         wrong.append(FieldError("/written_off_amount", "incomplete", "written_off_on and written_off_amount together"))
-    if wrong:
-        raise Refused("validation_failed", fields=wrong)
+    return wrong
 
 
 def _reason_errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
@@ -284,8 +301,16 @@ def _date_errors(report: Report, today: date) -> list[FieldError]:
         for name in ("opened_on", "first_overdue_on", "default_on", "written_off_on")
         if (day := getattr(report, name)) is not None and day > latest
     ]
-    if report.default_on < report.opened_on:
-        wrong.append(FieldError("/default_on", "before_opened_on", "a day not before opened_on"))
+    wrong += [
+        FieldError(f"/{name}", f"before_{floor}", f"a day not before {floor}")
+        for name, floor in (
+            ("due_on", "opened_on"),
+            ("first_overdue_on", "opened_on"),
+            ("default_on", "opened_on"),
+            ("written_off_on", "default_on"),
+        )
+        if (day := getattr(report, name)) is not None and day < getattr(report, floor)
+    ]
     if report.first_overdue_on is not None and report.first_overdue_on > report.default_on:
         wrong.append(FieldError("/first_overdue_on", "after_default_on", "a day not after default_on"))
     return wrong

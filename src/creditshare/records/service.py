@@ -23,7 +23,16 @@ from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import CurrentRow, EventRow, History, current_mac_bytes, open_histories, seal_event
 from creditshare.records.models import record_current, record_event, record_lookup, record_secret
-from creditshare.records.rules import Happened, LifeEvent, RecordState, Report, check, check_step, jurisdiction
+from creditshare.records.rules import (
+    Happened,
+    LifeEvent,
+    RecordState,
+    Report,
+    check,
+    check_correction,
+    check_step,
+    jurisdiction,
+)
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
 
@@ -141,10 +150,8 @@ class Records:
 
         def event(history: History, at: datetime) -> Happened:
             current = _known(history)
-            if current.withdrawn:
-                raise Refused("state_conflict")
             corrected = replace(current.report, **changes)
-            check(corrected, policy=self._policy, today=now.date())
+            check_correction(current, corrected, policy=self._policy, today=now.date())
             return Happened("corrected", at, report=corrected, reason=reason)
 
         return await self._change(session, member_id, record_id, event, action="correct_record", now=now)
