@@ -128,7 +128,7 @@ class RecordState:
     last_recorded_at: datetime
     ended_on: date | None
     corrected: bool
-    written_off: bool
+    written_off_since: bool = False
     ended_at: datetime | None = None
 
     @property
@@ -140,6 +140,11 @@ class RecordState:
     def open(self) -> bool:
         """Whether the default is still unpaid."""
         return self.ended_on is None and not self.withdrawn
+
+    @property
+    def written_off(self) -> bool:
+        """Whether its lender has written it off: reported it so, or told so later."""
+        return self.written_off_since or self.report.written_off_on is not None
 
     @property
     def bucket(self) -> Bucket:
@@ -182,19 +187,15 @@ def fold(events: Sequence[Happened], *, until: datetime | None = None) -> Record
 
 
 def _reported(report: Report, at: datetime) -> RecordState:
-    written_off = report.written_off_on is not None
-    status = "written_off" if written_off else "default"
-    return RecordState(report, status, at, at, None, corrected=False, written_off=written_off)
+    status = "written_off" if report.written_off_on else "default"
+    return RecordState(report, status, at, at, None, corrected=False)
 
 
 def _corrected(state: RecordState, report: Report, at: datetime) -> RecordState:
-    # Only a correction of the write-off itself says anything about it; one of an amount leaves the life as it is.
-    status, written_off = state.status, state.written_off
-    if (report.written_off_on is None) != (state.report.written_off_on is None):
-        written_off = report.written_off_on is not None
-        if status in {"default", "written_off"}:
-            status = "written_off" if written_off else "default"
-    return replace(state, report=report, status=status, last_recorded_at=at, corrected=True, written_off=written_off)
+    state = replace(state, report=report, last_recorded_at=at, corrected=True)
+    if state.status not in {"default", "written_off"}:
+        return state
+    return replace(state, status="written_off" if state.written_off else "default")
 
 
 def _advanced(state: RecordState, event: Happened) -> RecordState:
@@ -207,7 +208,7 @@ def _advanced(state: RecordState, event: Happened) -> RecordState:
         last_recorded_at=event.recorded_at,
         ended_on=ended_on,
         ended_at=ended_at,
-        written_off=state.written_off or event.kind == "written_off",
+        written_off_since=state.written_off_since or event.kind == "written_off",
     )
 
 
