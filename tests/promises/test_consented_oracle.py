@@ -16,7 +16,19 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from tests.fixtures.consent_oracle import CHINA, STEPS, SUMS, Book, Consent, Loan, Question, Step, edges, visible_from
+from tests.fixtures.consent_oracle import (
+    CHINA,
+    PAID,
+    STEPS,
+    SUMS,
+    Book,
+    Consent,
+    Loan,
+    Question,
+    Step,
+    edges,
+    visible_from,
+)
 from tests.fixtures.service import RunningService, wait_for
 
 from creditshare.client.bank import Client, Problem
@@ -289,7 +301,11 @@ class Year:
         if not self.book.loans:
             return
         loan, who, expected = self.pick_loan()
-        kind = self.dice.choice(sorted(STEPS))
+        kind = self.dice.choice([*sorted(STEPS), "written_off", "written_off"])
+        pending = [x for x in self.book.loans if self.now() < x.visible_from and x.end() is None]
+        if pending and self.dice.random() < 0.3:
+            loan, expected = self.dice.choice(pending), None
+            who, kind = loan.owner, self.dice.choice(sorted(PAID))
         on = self.now().date() - timedelta(days=self.dice.randint(0, 40))
         if expected is None and not loan.may_become(kind):
             expected = "state_conflict"
@@ -435,7 +451,10 @@ class Year:
             "ended": any(row["amount_band"] == "none" for row in expected["records"]),
             "pending hidden": any(loan.told_at <= at < loan.visible_from for loan in about),
             "paid in time": any(
-                loan.visible_from <= at and (end := loan.end(question.as_of)) and end.at < loan.visible_from
+                loan.visible_from <= at
+                and (end := loan.end(question.as_of))
+                and end.kind in PAID
+                and end.at < loan.visible_from
                 for loan in about
             ),
         }
