@@ -60,6 +60,21 @@ def test_compromise_reaches_through_a_chain_but_not_before_its_day() -> None:
     assert revoked(keys, "stolen", by_kid="good", reason="other", since=since, now=NOW) == {"stolen"}
 
 
+def test_a_chain_that_leads_back_to_itself_ends() -> None:
+    circle = [key("a", days_old=2, by="b"), key("b", days_old=2, by="a")]
+    since = NOW - 3 * DAY
+    assert revoked(circle, "a", by_kid="a", reason="compromise", since=since, now=NOW) == {"a", "b"}
+
+
+def test_what_was_registered_at_that_very_moment_is_reached() -> None:
+    keys = [key("stolen"), key("child", days_old=4, by="stolen"), key("other"), key("spare")]
+    for since, reached in (
+        (NOW - 4 * DAY, {"stolen", "child"}),
+        (NOW - 4 * DAY + timedelta(microseconds=1), {"stolen"}),
+    ):
+        assert revoked(keys, "stolen", by_kid="other", reason="compromise", since=since, now=NOW) == reached
+
+
 def test_a_thief_cannot_use_the_chain_to_be_alone() -> None:
     keys = [key("owner"), key("owner2", days_old=5, by="owner"), key("thief", days_old=1, by="elsewhere")]
     with pytest.raises(Refused):

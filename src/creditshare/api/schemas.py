@@ -407,14 +407,13 @@ class RecordOut(BaseModel):
     def of(cls, held: HeldRecord) -> "RecordOut":
         """Present a record."""
         report, state = held.state.report, held.state
-        tier = grid.tier(report.days_past_due, written_off=state.written_off)
         return cls(
             record_id=spell("rec", held.record_id),
             status=held.status,
             visible_from=held.visible_from,
-            classification=tier,
-            classification_zh=grid.TIER_ZH[tier],
-            bucket=grid.bucket(report.days_past_due, written_off=state.written_off),
+            classification=state.tier,
+            classification_zh=grid.TIER_ZH[state.tier],
+            bucket=state.bucket,
             role=report.role,
             account_ref=report.account_ref,
             product=report.product,

@@ -17,6 +17,7 @@ from creditshare.client.identifiers import IdType, borrower_input
 from creditshare.crypto.digests import parse_content_digest
 from creditshare.errors import FieldError, Malformed
 from creditshare.ids import parse
+from creditshare.wire.record_dates import DATES, contradictions
 
 ID_TYPES: Final[tuple[IdType, ...]] = get_args(IdType)
 CodeLists = Mapping[str, list[str]]
@@ -265,18 +266,10 @@ def _missing_by_reason(read: Mapping[str, Any]) -> list[FieldError]:
 
 
 def _wrong_dates(read: Mapping[str, Any], today: date) -> list[FieldError]:
-    # A day ahead is allowed: the reporting place may be east of the service.
-    latest = (today + timedelta(days=1)).isoformat()
-    wrong = [
-        FieldError(pointer(name), "in_future", "a day not after today")
-        for name in ("opened_on", "first_overdue_on", "default_on", "written_off_on", "notice.sent_on")
-        if read.get(name, "") > latest
-    ]
-    default_on = read.get("default_on")
-    if default_on is not None and default_on < read.get("opened_on", ""):
-        wrong.append(FieldError("/default_on", "before_opened_on", "a day not before opened_on"))
-    if default_on is not None and read.get("first_overdue_on", "") > default_on:
-        wrong.append(FieldError("/first_overdue_on", "after_default_on", "a day not after default_on"))
+    dates = {name: date.fromisoformat(read[name]) for name in DATES if name in read}
+    wrong = contradictions(dates, today)
+    if read.get("notice.sent_on", "") > (today + timedelta(days=1)).isoformat():
+        wrong.append(FieldError(pointer("notice.sent_on"), "in_future", "a day not after today"))
     return wrong
 
 

@@ -64,8 +64,11 @@ def exhausted(consent: Consent, now: datetime) -> bool:
     """Whether its uses, in all or in the present window, are used up."""
     if consent.max_uses is not None and consent.uses >= consent.max_uses:
         return True
-    if consent.frequency is None or consent.window_start != consent.frequency.window(now):
+    if consent.frequency is None or consent.window_start is None:
         return False
+    if consent.window_start < consent.frequency.window(now):
+        return False
+    # A later window than the present one is a clock that ran behind: it must not open the counter again.
     return consent.window_used >= consent.frequency.uses
 
 

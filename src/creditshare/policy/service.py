@@ -33,7 +33,9 @@ class Policy:
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = sorted(rules, key=lambda rule: (rule.jurisdiction, rule.name, rule.valid_from))
-        rows = [[r.jurisdiction, r.name, r.value, r.valid_from.isoformat(), str(r.valid_to)] for r in self._rules]
+        rows = [
+            [r.jurisdiction, r.name, r.value, r.article, r.valid_from.isoformat(), str(r.valid_to)] for r in self._rules
+        ]
         self.version = "pol-" + hashlib.sha256(canonical(rows)).hexdigest()[:12]
 
     def rule(self, jurisdiction: str, name: str, on: date) -> Rule:

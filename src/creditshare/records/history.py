@@ -100,8 +100,8 @@ def open_histories(
     if len(events) != state.event_count or not hmac.compare_digest(chain, state.chain):
         raise IntegrityError("the borrower's record events do not match their chain")
     known = {row.record_id for row in events}
-    if {row.record_id for row in current} != known:
-        raise IntegrityError("a record lacks its events or its clear columns")
+    if len(current) != len(known) or {row.record_id for row in current} != known:
+        raise IntegrityError("a record lacks its events or its clear columns, or has them twice")
     return [
         _history(row, opened[row.record_id])
         for row in sorted(current, key=lambda row: row.record_id)

@@ -12,8 +12,10 @@ from stdnum import lei
 from stdnum.cn import ric, uscc
 
 from creditshare.errors import FieldError, Refused
-from creditshare.notices.rules import AttestedNotice, addressee
+from creditshare.notices.rules import Addressee, AttestedNotice, addressee
 from creditshare.policy.service import Policy
+from creditshare.records.grid import Bucket, Tier, bucket, tier
+from creditshare.wire.record_dates import DATES, contradictions
 
 LEI_LENGTH: Final = 20  # ISO 17442-1
 PRODUCTS: Final = (
@@ -55,6 +57,18 @@ LIFE_EVENTS: Final[tuple[LifeEvent, ...]] = (
 )
 ENDING: Final = frozenset({"cured", "recovered", "settled_full", "settled_partial", "sold"})
 """After these the default has ended and retention runs (征信业管理条例 art. 16). A write-off does not end the debt."""
+PAID: Final = ENDING - {"sold"}
+"""Ends by which the borrower owes its lender nothing any more. A sale only changes to whom."""
+_MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
+    "default": frozenset(LIFE_EVENTS) - {"default"},
+    "forbearance": frozenset(LIFE_EVENTS),
+    "legal": frozenset(LIFE_EVENTS),
+    # What comes in after these was still owed; nothing else happens to a loan that has ended or was sold.
+    "settled_partial": frozenset({"recovered"}),
+    "recovered": frozenset({"recovered"}),
+}
+_MAY_FOLLOW_WRITE_OFF: Final = ENDING - {"cured"} | {"legal"}
+"""A write-off is not undone by a later step: what comes back is recovered or settled, never cured."""
 CORRECTION_REASONS: Final = ("wrong_amount", "wrong_date", "wrong_borrower_data", "wrong_classification", "other")
 WITHDRAWAL_REASONS: Final = ("reported_in_error", "wrong_borrower", "duplicate", "court_order", "other")
 
@@ -120,6 +134,8 @@ class RecordState:
     last_recorded_at: datetime
     ended_on: date | None
     corrected: bool
+    written_off_since: bool = False
+    ended_at: datetime | None = None
 
     @property
     def withdrawn(self) -> bool:
@@ -133,8 +149,18 @@ class RecordState:
 
     @property
     def written_off(self) -> bool:
-        """Whether the lender has written it off and it has not ended since."""
-        return self.status == "written_off"
+        """Whether its lender has written it off: reported it so, or told so later."""
+        return self.written_off_since or self.report.written_off_on is not None
+
+    @property
+    def bucket(self) -> Bucket:
+        """Where it stands in the delinquency grid; what has ended stands nowhere in it."""
+        return bucket(self.report.days_past_due, written_off=self.written_off) if self.open else "current"
+
+    @property
+    def tier(self) -> Tier:
+        """Its class of the five, as far as its own lender's report goes."""
+        return tier(self.report.days_past_due, written_off=self.written_off) if self.open else "normal"
 
     @property
     def lifecycle(self) -> str:
@@ -154,23 +180,51 @@ def fold(events: Sequence[Happened], *, until: datetime | None = None) -> Record
         if event.kind == "submitted" and event.report is not None:
             if not before:
                 return None
-            status = "written_off" if event.report.written_off_on else "default"
-            state = RecordState(event.report, status, event.recorded_at, event.recorded_at, None, corrected=False)
+            state = _reported(event.report, event.recorded_at)
         elif state is None:
             continue
         elif event.kind == "corrected" and event.report is not None:
-            status = state.status
-            if state.ended_on is None and status in {"default", "written_off"}:
-                status = "written_off" if event.report.written_off_on else "default"
-            state = replace(
-                state, report=event.report, status=status, last_recorded_at=event.recorded_at, corrected=True
-            )
+            state = _corrected(state, event.report, event.recorded_at)
         elif event.kind == "withdrawn":
             state = replace(state, status="withdrawn", last_recorded_at=event.recorded_at)
         elif before:
-            ended_on = event.on if event.kind in ENDING else None
-            state = replace(state, status=event.kind, ended_on=ended_on, last_recorded_at=event.recorded_at)
+            state = _advanced(state, event)
     return state
+
+
+def _reported(report: Report, at: datetime) -> RecordState:
+    status = "written_off" if report.written_off_on else "default"
+    return RecordState(report, status, at, at, None, corrected=False)
+
+
+def _corrected(state: RecordState, report: Report, at: datetime) -> RecordState:
+    state = replace(state, report=report, last_recorded_at=at, corrected=True)
+    if state.status not in {"default", "written_off"}:
+        return state
+    return replace(state, status="written_off" if state.written_off else "default")
+
+
+def _advanced(state: RecordState, event: Happened) -> RecordState:
+    ended_on, ended_at = state.ended_on, state.ended_at
+    if event.kind in ENDING and ended_on is None:  # money that comes later does not start retention anew
+        ended_on, ended_at = event.on, event.recorded_at
+    return replace(
+        state,
+        status=event.kind,
+        last_recorded_at=event.recorded_at,
+        ended_on=ended_on,
+        ended_at=ended_at,
+        written_off_since=state.written_off_since or event.kind == "written_off",
+    )
+
+
+def shown(state: RecordState, *, visible_from: datetime, at: datetime) -> bool:
+    """Whether a record may appear in an answer about an instant.
+
+    What was paid before its notice window ended never becomes visible (`../design/domain.md`, notice).
+    """
+    paid_in_time = state.status in PAID and state.ended_at is not None and state.ended_at < visible_from
+    return visible_from <= at and not state.withdrawn and not paid_in_time
 
 
 def jurisdiction(region: Coded) -> str:
@@ -185,8 +239,37 @@ def looks_like_identifier(text: str) -> bool:
     return bool(uscc.is_valid(plain) or ric.is_valid(plain) or (len(plain) == LEI_LENGTH and lei.is_valid(plain)))
 
 
-def check_codes(report: Report, *, at: str = "") -> None:
-    """Refuse codes that are not in the published lists; ``at`` is where the report's fields stand in the body."""
+def check(report: Report, *, policy: Policy, today: date) -> None:
+    """Refuse a report that the lists, its reason, its basis or its dates do not allow, naming every wrong field."""
+    # A region of no known scheme has no jurisdiction whose rules could be asked.
+    wrong = _code_errors(report) or _errors(report, policy, today)
+    if wrong:
+        raise Refused("validation_failed", fields=wrong)
+
+
+def check_correction(state: RecordState, corrected: Report, *, policy: Policy, today: date) -> None:
+    """Refuse a correction that the rules of a report do not allow, or that would have led the record another way.
+
+    It may not move the default past its own end, nor change who was given notice: the window has been running by it.
+    """
+    if state.withdrawn:
+        raise Refused("state_conflict")
+    wrong = _code_errors(corrected) or _errors(corrected, policy, today)
+    if state.ended_on is not None and corrected.default_on > state.ended_on:
+        wrong.append(FieldError("/default_on", "after_end", "a day not after the one on which the default ended"))
+    if _addressee(state.report) != _addressee(corrected):
+        detail = "the notice window was set by it: a guarantor with a size class is a firm, without one a person"
+        wrong.append(FieldError("/size_class", "not_correctable", detail))
+    if wrong:
+        fields = [FieldError(f"/changes{error.pointer}", error.code, error.detail) for error in wrong]
+        raise Refused("validation_failed", fields=fields)
+
+
+def _addressee(report: Report) -> Addressee:
+    return addressee(role=report.role, size_class=report.size_class)
+
+
+def _code_errors(report: Report) -> list[FieldError]:
     region, industry = report.region, report.industry
     listed = (
         ("/product", report.product, PRODUCTS),
@@ -195,32 +278,17 @@ def check_codes(report: Report, *, at: str = "") -> None:
         ("/industry/scheme", industry.scheme if industry else None, INDUSTRY_SCHEMES),
     )
     wrong = [
-        FieldError(at + pointer, "unknown_code", "codes of /v1/code-lists")
+        FieldError(pointer, "unknown_code", "codes of /v1/code-lists")
         for pointer, code, known in listed
         if code is not None and code not in known
     ]
     form = _REGION_CODES.get(region.scheme)
     if form is not None and not form.fullmatch(region.code):
-        wrong.append(FieldError(f"{at}/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
-    if wrong:
-        raise Refused("validation_failed", fields=wrong)
+        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
+    return wrong
 
 
-def check_correction(before: Report, after: Report, *, at: str) -> None:
-    """Refuse a correction that would have led the record another way, such as a shorter notice window."""
-    # Who was given notice decides the window, which has been running since the record was submitted.
-    if addressee(role=before.role, size_class=before.size_class) != addressee(
-        role=after.role, size_class=after.size_class
-    ):
-        detail = "the notice window was set by it: a guarantor with a size class is a firm, without one a person"
-        raise Refused("validation_failed", fields=[FieldError(f"{at}/size_class", "not_correctable", detail)])
-
-
-def check(report: Report, *, policy: Policy, today: date, at: str = "") -> None:
-    """Refuse a report that its reason, its basis or its dates do not allow, naming every wrong field.
-
-    ``at`` is where the report's fields stand in the body that they came in.
-    """
+def _errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
     wrong = [*_reason_errors(report, policy, today), *_basis_errors(report), *_date_errors(report, today)]
     wrong += [
         FieldError(f"/{name}", "identifier", "an opaque reference, not an identifier of the borrower")
@@ -229,8 +297,7 @@ def check(report: Report, *, policy: Policy, today: date, at: str = "") -> None:
     ]
     if (report.written_off_on is None) != (report.written_off_amount is None):
         wrong.append(FieldError("/written_off_amount", "incomplete", "written_off_on and written_off_amount together"))
-    if wrong:
-        raise Refused("validation_failed", fields=[replace(one, pointer=at + one.pointer) for one in wrong])
+    return wrong
 
 
 def _reason_errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
@@ -264,21 +331,18 @@ def _basis_errors(report: Report) -> list[FieldError]:
 
 
 def _date_errors(report: Report, today: date) -> list[FieldError]:
-    # A day ahead is allowed: the reporting place may be east of the service.
-    latest = date.fromordinal(today.toordinal() + 1)
-    wrong = [
-        FieldError(f"/{name}", "in_future", "a day not after today")
-        for name in ("opened_on", "first_overdue_on", "default_on", "written_off_on")
-        if (day := getattr(report, name)) is not None and day > latest
-    ]
-    if report.default_on < report.opened_on:
-        wrong.append(FieldError("/default_on", "before_opened_on", "a day not before opened_on"))
-    if report.first_overdue_on is not None and report.first_overdue_on > report.default_on:
-        wrong.append(FieldError("/first_overdue_on", "after_default_on", "a day not after default_on"))
-    return wrong
+    given = {name: getattr(report, name) for name in DATES}
+    return contradictions({name: day for name, day in given.items() if day is not None}, today)
 
 
-def next_status(state: RecordState, kind: LifeEvent) -> None:
-    """Refuse a life event that cannot follow what the record already is."""
-    if state.withdrawn or (state.ended_on is not None and kind != "recovered"):
+def check_step(state: RecordState, kind: LifeEvent, on: date) -> None:
+    """Refuse a life event that cannot follow what the record already is, or that lies before the default."""
+    following = (
+        _MAY_FOLLOW_WRITE_OFF if state.open and state.written_off else _MAY_FOLLOW.get(state.status, frozenset())
+    )
+    if kind not in following:
         raise Refused("state_conflict")
+    # A measure or a proceeding may have begun before the default did; nothing may lie before the loan.
+    name = "opened_on" if kind in {"forbearance", "legal"} else "default_on"
+    if on < getattr(state.report, name):
+        raise Refused("validation_failed", fields=[FieldError("/on", f"before_{name}", f"a day not before {name}")])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -29,15 +29,13 @@ from creditshare.records.rules import (
     RecordState,
     Report,
     check,
-    check_codes,
     check_correction,
+    check_step,
     jurisdiction,
-    next_status,
 )
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
 
-CHANGES: Final = "/changes"
 """Where a correction's fields stand in its body."""
 
 
@@ -52,8 +50,8 @@ class Held:
 
     @property
     def status(self) -> str:
-        """``pending_notice`` while the notice window runs, then where the record stands in its life."""
-        if self.now < self.visible_from and not self.state.withdrawn:
+        """``pending_notice`` while the notice window of an open default runs, else where it stands in its life."""
+        if self.now < self.visible_from and self.state.open:
             return "pending_notice"
         return self.state.status
 
@@ -78,11 +76,9 @@ class Records:
         now: datetime,
     ) -> Recorded[Held]:
         """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
-        check_codes(report)
-        where = jurisdiction(report.region)
-        if where not in admitted:
-            raise Refused("jurisdiction_not_admitted")
         check(report, policy=self._policy, today=now.date())
+        if jurisdiction(report.region) not in admitted:
+            raise Refused("jurisdiction_not_admitted")
         visible_from = self._visible_from(report, now)
         state = await self._subjects.resolve(session, token, member_id, now=now)
         await self._require_consent(session, member_id, state, report, now)
@@ -136,7 +132,7 @@ class Records:
             raise Refused("validation_failed", fields=[FieldError("/on", "in_future", "a day not after today")])
 
         def event(history: History, at: datetime) -> Happened:
-            next_status(_known(history), kind)
+            check_step(_known(history), kind, on)
             return Happened(kind, at, on=on, amount=amount)
 
         return await self._change(session, member_id, record_id, event, action="advance_record", now=now)
@@ -159,12 +155,8 @@ class Records:
 
         def event(history: History, at: datetime) -> Happened:
             current = _known(history)
-            if current.withdrawn:
-                raise Refused("state_conflict")
             corrected = replace(current.report, **changes)
-            check_codes(corrected, at=CHANGES)
-            check_correction(current.report, corrected, at=CHANGES)
-            check(corrected, policy=self._policy, today=now.date(), at=CHANGES)
+            check_correction(current, corrected, policy=self._policy, today=now.date())
             return Happened("corrected", at, report=corrected, reason=reason)
 
         return await self._change(session, member_id, record_id, event, action="correct_record", now=now)
@@ -195,10 +187,13 @@ class Records:
         state = await self._append(session, state, salt, record_id, event)
         changed = replace(history, events=(*history.events, (state.version, event)))
         held = _held(changed, now)
+        clear: dict[str, Any] = {"lifecycle": held.state.lifecycle}
+        if held.state.withdrawn:
+            clear["account_index"] = None  # taken back in error, the account may be reported again, rightly
         await session.execute(
             update(record_current)
             .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == record_id)
-            .values(lifecycle=held.state.lifecycle)
+            .values(clear)
         )
         return Recorded(held, self._entry(action, state, record_id))
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from creditshare.ids import spell, uuid8
-from creditshare.records.grid import SEVERITY, Bucket, bucket, tier
+from creditshare.records.grid import SEVERITY, Bucket
 from creditshare.records.history import History
-from creditshare.records.rules import RecordState, Report
+from creditshare.records.rules import RecordState, Report, shown
 from creditshare.sharing.rules import Grant, Question
 from creditshare.wire.strict_json import canonical
 
@@ -77,20 +77,20 @@ def exposure(state: RecordState) -> Decimal:
 
 def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) -> bytes:
     """Return the answer's exact bytes: canonical JSON of `../design/api.md`, core bodies."""
-    shown = [(history, state) for history in histories if (state := told(history, asking)) is not None]
-    others = [(h, s) for h, s in shown if h.member_id != asking.member_id and s.open]
+    seen = [(history, state) for history in histories if (state := told(history, asking)) is not None]
+    others = [(h, s) for h, s in seen if h.member_id != asking.member_id and s.open]
     body: dict[str, Any] = {
         "as_of": instant(asking.question.as_of or asking.now),
         "consent": {"id": spell("cns", asking.question.consent_id)},
-        "match": "records" if shown else "none",
+        "match": "records" if seen else "none",
         "policy_version": asking.policy_version,
         "query_id": spell("qry", asking.query_id),
-        "records": [_record(asking, history, state, handle_key) for history, state in shown],
+        "records": [_record(asking, history, state, handle_key) for history, state in seen],
         "summary": {
             "exposure_band": _total_band([state for _, state in others]),
             "lenders": len({history.member_id for history, _ in others}),
             "open_defaults": len(others),
-            "worst_bucket": _worst([_bucket(state) for _, state in others]),
+            "worst_bucket": _worst([state.bucket for _, state in others]),
         },
         "withheld": [{"what": w.what, "why": w.why} for w in asking.grant.withheld],
     }
@@ -99,11 +99,9 @@ def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) 
 
 def told(history: History, asking: Asking) -> RecordState | None:
     """Return the state in which a record appears in this answer, or None where it does not."""
-    at = asking.question.as_of or asking.now
-    if history.visible_from > at:
-        return None
     state = history.state(version=asking.version, until=asking.question.as_of)
-    return None if state is None or state.withdrawn else state
+    at = asking.question.as_of or asking.now
+    return state if state is not None and shown(state, visible_from=history.visible_from, at=at) else None
 
 
 def _record(asking: Asking, history: History, state: RecordState, handle_key: bytes) -> dict[str, Any]:
@@ -111,8 +109,8 @@ def _record(asking: Asking, history: History, state: RecordState, handle_key: by
     row: dict[str, Any] = {
         "amount_band": band(exposure(state)) if state.open else NO_EXPOSURE,
         "as_of": state.last_recorded_at.astimezone(UTC).date().isoformat(),
-        "bucket": _bucket(state),
-        "classification": tier(report.days_past_due, written_off=state.written_off) if state.open else "normal",
+        "bucket": state.bucket,
+        "classification": state.tier,
         "days_past_due": report.days_past_due,
         "default_on": report.default_on.isoformat(),
         "disputed": False,
@@ -130,12 +128,6 @@ def _record(asking: Asking, history: History, state: RecordState, handle_key: by
 def _amounts(report: Report) -> dict[str, str]:
     given = {name: getattr(report, name) for name in EXACT_AMOUNTS}
     return {"currency": report.currency} | {name: f"{amount:f}" for name, amount in given.items() if amount is not None}
-
-
-def _bucket(state: RecordState) -> Bucket:
-    if not state.open:
-        return "current"
-    return bucket(state.report.days_past_due, written_off=state.written_off)
 
 
 def _worst(buckets: Sequence[Bucket]) -> str:

@@ -65,11 +65,12 @@ first_try AS (
     SELECT iss, %(route)s, %(key_hash)s, %(fingerprint)s, 200, %(subject_id)s, %(query_id)s, %(idempotent_until)s
     FROM first_time ON CONFLICT DO NOTHING RETURNING member_id),
 used AS (
-    UPDATE consent SET uses = uses + 1, window_start = %(window_start)s,
-        window_used = CASE WHEN window_start = %(window_start)s THEN window_used + 1 ELSE 1 END
+    UPDATE consent SET uses = uses + 1, window_start = GREATEST(window_start, %(window_start)s),
+        window_used = CASE WHEN window_start >= %(window_start)s THEN window_used + 1 ELSE 1 END
     WHERE subject_id = %(subject_id)s AND consent_id = %(consent_id)s AND state = 'active'
         AND valid_from <= %(now)s AND valid_until > %(now)s AND (max_uses IS NULL OR uses < max_uses)
-        AND (window_uses IS NULL OR window_start IS DISTINCT FROM %(window_start)s OR window_used < window_uses)
+        AND (window_uses IS NULL OR window_start IS NULL OR window_start < %(window_start)s
+             OR window_used < window_uses)
         AND EXISTS (SELECT FROM first_try)
     RETURNING consent_id),
 told AS (

@@ -59,8 +59,8 @@ def decide(
     reason = consent_refusal(
         consent, kind="query", member_id=member_id, purpose=question.purpose, scopes=needed, now=now
     )
-    if reason is None and past and "history" not in question.scopes:
-        reason = "consent_scope"
+    if reason in {None, "consent_exhausted"} and past and "history" not in question.scopes:
+        reason = "consent_scope"  # what the asker can put right comes before what is used up
     if reason is not None:
         return Refusal(reason)
     return grant(question)
