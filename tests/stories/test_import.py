@@ -391,7 +391,8 @@ def test_what_cannot_be_used_is_one_sentence(desk: Desk) -> None:
     # The same from the command line: status 2, one sentence, no trace.
     desk.file.write_bytes(b"")
     done = subprocess.run(desk.command(), capture_output=True, env=ENVIRONMENT, check=False, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "creditshare: loans.csv has no header line\n")
+    told = {"error": "usage", "detail": "creditshare: loans.csv has no header line", "status": 2}
+    assert (done.returncode, done.stdout, json.loads(done.stderr)) == (2, "", told)
 
 
 def test_two_imports_of_one_file_exclude_each_other(desk: Desk) -> None:

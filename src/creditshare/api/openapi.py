@@ -63,6 +63,7 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "show_inclusion_proof": ("validation_failed", "not_found", "not_integrated_yet", "unavailable"),
     "show_consistency_proof": ("not_found", "not_integrated_yet", "unavailable"),
     "show_log_health": ("unavailable",),
+    "advance_clock": ("state_conflict",),
     "add_key": ("enrolment_code_invalid", "proof_invalid", "key_exists", "key_limit", "state_conflict"),
     "list_members": ("not_found",),
     "propose_member": ("state_conflict",),

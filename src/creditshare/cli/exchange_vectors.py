@@ -703,7 +703,13 @@ def _ask(story: Story, body: Document, agreed: Consent, history: History, *, key
     decision = decide(question, agreed, member_id=story.asker.member_id, member_status="active", now=story.now)
     if isinstance(decision, Refusal):
         status, document, headers = problem(Refused(decision.reason), request_id=request.request_id, language="en")
-        made = Outcome(status, document, Entry("run_query"), decision.reason, {**headers, "Content-Type": MEDIA_TYPE})
+        made = Outcome(
+            status,
+            document,
+            Entry("run_query", asked.purpose),
+            decision.reason,
+            {**headers, "Content-Type": MEDIA_TYPE},
+        )
         return answer(story, request, made, title=title)
     query_id = story.new_id("query's id")
     asking = Asking(query_id, story.asker.member_id, question, decision, story.now, 3, POLICY.version)
