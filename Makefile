@@ -3,6 +3,8 @@
 
 PYTHON ?=
 ARGS ?=
+# Test processes; each has its own PostgreSQL, and most of them wait for theirs. JOBS=0 for one that can be stopped in.
+JOBS ?= 3
 UPGRADE ?=
 NAME ?=
 
@@ -33,10 +35,10 @@ serve: $(RUNTIME) ## run the service on ./demo-data
 	@CREDITSHARE_DATA=demo-data $(BIN)/python -m creditshare serve $(ARGS)
 
 test: $(DEV) ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-fast: $(DEV) ## run the tests that take less than a few seconds each
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
 
 check: $(DEV) ## run all that CI runs: locks, format, lint, types, imports, tests, OpenAPI drift
 	$(call step,locks name no index and no local place)
