@@ -139,6 +139,7 @@ def test_an_answer_has_exactly_the_published_members() -> None:
                 "handle": body["records"][0]["handle"],
                 "own": False,
                 "product": "term_loan",
+                "role": "borrower",
                 "status": "default",
             }
         ],

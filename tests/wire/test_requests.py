@@ -381,7 +381,9 @@ def test_other_algorithms(alg: str) -> None:
     assert code(request(token(None, header(alg=alg)))) == "alg_not_allowed"
 
 
-@pytest.mark.parametrize("alg", [ABSENT, None, True, 256, ["ES256"], {"ES256": 1}], ids=["absent", "null", "true", "256", "list", "object"])
+@pytest.mark.parametrize(
+    "alg", [ABSENT, None, True, 256, ["ES256"], {"ES256": 1}], ids=["absent", "null", "true", "256", "list", "object"]
+)
 def test_algorithms_of_another_type(alg: object) -> None:
     assert code(request(token(None, header(alg=alg)))) == "alg_not_allowed"
 

@@ -110,6 +110,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("RecordOut", "product"): CODE_LISTS["products"],
     ("RecordOut", "default_reason"): CODE_LISTS["default_reasons"],
     ("RecordOut", "lawful_basis"): CODE_LISTS["lawful_bases"],
+    ("ReceivedRecord", "role"): ("borrower", "guarantor"),
     ("ReceivedRecord", "status"): _RECORD_STATUSES,
     ("ReceivedRecord", "bucket"): CODE_LISTS["buckets"],
     ("ReceivedRecord", "classification"): CODE_LISTS["classifications"],

@@ -559,6 +559,7 @@ class ReceivedRecord(BaseModel):
 
     handle: str
     own: bool
+    role: str
     status: str
     bucket: str
     classification: str

@@ -118,6 +118,7 @@ def _record(asking: Asking, history: History, state: RecordState, handle_key: by
         "handle": _handle(asking.member_id, history.record_id, handle_key),
         "own": history.member_id == asking.member_id,
         "product": report.product,
+        "role": report.role,
         "status": state.status,
     }
     if "amounts" in asking.grant.scopes:
