@@ -21,6 +21,7 @@ from creditshare.storage.engine import Database
 from creditshare.wire.requests import RegisteredKey
 
 UNKNOWN_KEY_WAIT_S = 0.2
+NOTHING_KNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class KeyTable:
         self._monotonic = monotonic
         self._keys: dict[str, KnownKey] = {}
         self._parsed: dict[str, VerifyingKey] = {}
-        self._version = -1
+        self._version = NOTHING_KNOWN
         self._confirmed = float("-inf")
         self._reloading: asyncio.Task[None] | None = None
 
@@ -71,11 +72,11 @@ class KeyTable:
         return known
 
     async def reload(self) -> None:
-        """Read the whole table in one snapshot; key objects that are known already are kept."""
+        """Read what changed since the last time; keys are never deleted, so all else stays as it is known."""
         asked = self._monotonic()
         async with self._database.reading() as session:
-            version, rows = await read_key_table(session)
-        self._keys = {row.kid: self._known(row) for row in rows}
+            version, rows = await read_key_table(session, since=self._version)
+        self._keys |= {row.kid: self._known(row) for row in rows}
         self._version = version
         self._confirmed = asked
 
@@ -85,6 +86,8 @@ class KeyTable:
         async with self._database.reading() as session:
             version = await read_key_table_version(session)
         if version != self._version:
+            if version < self._version:  # another database, such as a restored one, answers now
+                self._keys, self._version = {}, NOTHING_KNOWN
             await self.reload()
         else:
             self._confirmed = asked

@@ -33,6 +33,7 @@ member = Table(
     Column("contacts", LargeBinary, nullable=True),
     Column("evaluations_per_day", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
     CheckConstraint("role IN ('lender', 'regulator', 'operator')", name="role"),
     CheckConstraint("status IN ('applicant', 'certified', 'active', 'suspended')", name="status"),
     info=REFERENCE,
@@ -51,6 +52,7 @@ member_key = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("revoked_at", DateTime(timezone=True), nullable=True),
     Column("reason", Text, nullable=True),
+    Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
     CheckConstraint("state IN ('active', 'retiring', 'revoked')", name="state"),
     info=REFERENCE,
 )

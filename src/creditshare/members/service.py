@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Audit, Entry, Recorded
@@ -557,9 +557,12 @@ async def bootstrap_operators(
     return made
 
 
-async def read_key_table(session: ReadSession) -> tuple[int, list[KeyRow]]:
-    """Return the version of the key table and all of its rows, in one snapshot."""
-    version = (await session.execute(select(key_table_version.c.version))).scalar_one()
+async def read_key_table(session: ReadSession, *, since: int) -> tuple[int, list[KeyRow]]:
+    """Return the version of the key table and every row that it or whose member changed after the version ``since``.
+
+    The version is read first, so a row that changes in between is read now and once more later, never missed.
+    """
+    version = await read_key_table_version(session)
     rows = await session.execute(
         select(
             member,
@@ -568,7 +571,9 @@ async def read_key_table(session: ReadSession) -> tuple[int, list[KeyRow]]:
             member_key.c.state,
             member_key.c.expires_at,
             member_key.c.bootstrap,
-        ).join(member_key, member_key.c.member_id == member.c.member_id)
+        )
+        .join(member_key, member_key.c.member_id == member.c.member_id)
+        .where(or_(member.c.changed_at_version > since, member_key.c.changed_at_version > since))
     )
     return version, [
         KeyRow(r["kid"], r["jwk"], r["state"], r["expires_at"], r["bootstrap"], _member(r)) for r in rows.mappings()
