@@ -35,7 +35,9 @@ class Problem(CreditshareError):
         self.code = str(self.document.get("code", answer.status))
         self.fields: list[dict[str, str]] = self.document.get("errors", [])
         wrong = ", ".join(f"{field['pointer']}: {field['detail']}" for field in self.fields)
-        super().__init__(f"{self.code}: {self.document.get('detail', '')}" + (f" ({wrong})" if wrong else ""))
+        hint = str(self.document.get("hint", ""))
+        more = "; ".join(part for part in (wrong, hint) if part)
+        super().__init__(f"{self.code}: {self.document.get('detail', '')}" + (f" ({more})" if more else ""))
 
     @property
     def retry_after(self) -> float | None:

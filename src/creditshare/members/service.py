@@ -537,7 +537,7 @@ async def bootstrap_operators(
     """
     await session.execute(select(func.pg_advisory_xact_lock(0x626F_6F74)))
     if (await session.execute(select(func.count()).select_from(member))).scalar_one():
-        raise Refused("state_conflict")
+        raise Refused("state_conflict", extra={"hint": "there are members already; the first operators are made once"})
     made = []
     for number, key in enumerate(keys, start=1):
         member_id = uuid7(now)
