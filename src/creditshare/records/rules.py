@@ -335,6 +335,11 @@ def _date_errors(report: Report, today: date) -> list[FieldError]:
     return contradictions({name: day for name, day in given.items() if day is not None}, today)
 
 
+def follows(earlier: RecordState, report: Report) -> bool:
+    """Whether a report is of a new default of a loan whose earlier one had ended before it began."""
+    return earlier.ended_on is not None and earlier.status != "sold" and report.default_on > earlier.ended_on
+
+
 def check_step(state: RecordState, kind: LifeEvent, on: date) -> None:
     """Refuse a life event that cannot follow what the record already is, or that lies before the default."""
     following = (

@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -31,6 +31,7 @@ from creditshare.records.rules import (
     check,
     check_correction,
     check_step,
+    follows,
     jurisdiction,
 )
 from creditshare.storage.engine import ReadSession, WriteSession
@@ -84,21 +85,9 @@ class Records:
         await self._require_consent(session, member_id, state, report, now)
         record_id = uuid7(now)
         row = CurrentRow(record_id, member_id, "live", visible_from, self._account_index(member_id, report))
-        inserted = await session.execute(
-            insert(record_current)
-            .values(
-                subject_id=state.subject_id,
-                record_id=record_id,
-                member_id=member_id,
-                lifecycle="live",
-                visible_from=visible_from,
-                account_index=row.account_index,
-            )
-            .on_conflict_do_nothing()
-            .returning(record_current.c.record_id)
-        )
-        if inserted.first() is None:
-            raise await self._reported_already(session, row, state)
+        if not await _insert_clear_columns(session, state, row):
+            await self._make_way(session, state, row, report)
+            await _insert_clear_columns(session, state, row)
         salt = secrets.token_bytes(SALT_BYTES)
         ids = {"subject_id": state.subject_id, "record_id": record_id}
         await session.execute(record_secret.insert().values(**ids, salt=salt))
@@ -241,15 +230,27 @@ class Records:
         if reason is not None:
             raise Refused(reason)
 
-    async def _reported_already(self, session: ReadSession, row: CurrentRow, state: SubjectState) -> Refused:
-        """Return the refusal of a second report. It names the record, which is this member's own: the index says so."""
-        known = await session.execute(
+    async def _make_way(self, session: WriteSession, state: SubjectState, row: CurrentRow, report: Report) -> None:
+        """Let an ended default of this account give its place to a later one, or refuse, naming the record.
+
+        It is this member's own: the index says so. A loan that was cured may default again; that is a new record with
+        its own notice, and what ended before stays as it was.
+        """
+        found = await session.execute(
             select(record_current.c.record_id).where(
                 record_current.c.subject_id == state.subject_id, record_current.c.account_index == row.account_index
             )
         )
-        hint = "this account is reported already; correct that record"
-        return Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", known.scalar_one())})
+        earlier = found.scalar_one()
+        history, _ = await self._own(session, state, row.member_id, earlier)
+        if not follows(_known(history), report):
+            hint = "this account is reported already; correct that record"
+            raise Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", earlier)})
+        await session.execute(
+            update(record_current)
+            .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == earlier)
+            .values(account_index=None)
+        )
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
@@ -290,6 +291,17 @@ class Records:
     @staticmethod
     def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
         return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
+
+
+async def _insert_clear_columns(session: WriteSession, state: SubjectState, row: CurrentRow) -> bool:
+    """Insert a record's clear columns; False where its account has a record in that place already."""
+    inserted = await session.execute(
+        insert(record_current)
+        .values(subject_id=state.subject_id, **asdict(row))
+        .on_conflict_do_nothing()
+        .returning(record_current.c.record_id)
+    )
+    return inserted.first() is not None
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
