@@ -484,6 +484,8 @@ class Members:
             "tries_since": None,
         }
         await session.execute(
+        # Keys that are registered at the same time wait for each other, or all of them would find room.
+        await session.execute(select(member.c.member_id).where(member.c.member_id == member_id).with_for_update())
             insert(enrolment)
             .values(member_id=member_id, **fresh)
             .on_conflict_do_update(index_elements=["member_id"], set_=fresh)
