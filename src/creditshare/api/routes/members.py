@@ -220,7 +220,8 @@ async def retire_key(
 ) -> KeyOut:
     """Let a key end seven days after its successor was registered; the answer says when."""
     del body
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
