@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Audit, Entry, Recorded
@@ -211,7 +211,8 @@ class Members:
                 evaluations_per_day=self._evaluations_per_day,
             )
         )
-        await self._propose(session, member_id, "admission", {}, by=by, now=now)
+        terms = {"key_thumbprint": application.key_thumbprint} if application.key_thumbprint else {}
+        await self._propose(session, member_id, "admission", terms, by=by, now=now)
         return Recorded(await self.get(session, member_id), _entry("propose_member", member_id))
 
     async def propose(
@@ -237,32 +238,42 @@ class Members:
         return Recorded(proposal, _entry(operation, member_id, proposal=action))
 
     async def approve(
-        self, session: WriteSession, member_id: UUID, *, action: ProposalAction, by: UUID, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        *,
+        action: ProposalAction,
+        terms: Mapping[str, Any],
+        by: UUID,
+        now: datetime,
     ) -> Recorded[Approval]:
-        """Decide the open proposal of this kind as the second person, and carry it out."""
+        """Decide an open proposal of this kind as the second person, and carry it out; others of the kind end.
+
+        The approval repeats the terms: it names what was agreed, and cannot be won for one thing and used for another.
+        """
         found = await session.execute(
             select(member_proposal)
             .where(
-                member_proposal.c.member_id == member_id,
-                member_proposal.c.action == action,
-                member_proposal.c.decided_by.is_(None),
-                member_proposal.c.expires_at > now,
+                _open(member_id, action, now),
+                # What a person proposed who was suspended since is nobody's proposal any more.
+                select(member.c.member_id)
+                .where(member.c.member_id == member_proposal.c.proposed_by, member.c.status == "active")
+                .exists(),
             )
             .order_by(member_proposal.c.proposed_at.desc())
-            .limit(1)
             .with_for_update()
         )
-        row = found.mappings().one_or_none()
-        if row is None:
+        rows = found.mappings().all()
+        if not rows:
             await self.get(session, member_id)
             raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {action}"})
-        if row["proposed_by"] == by:
-            raise Refused("role_forbidden", extra={"hint": "another operator must approve"})
+        row = rules.approved(rows, terms, by=by, repeated=self._production or action != "admission")
         await session.execute(
             update(member_proposal)
             .where(member_proposal.c.proposal_id == row["proposal_id"])
             .values(decided_by=by, decided_at=now)
         )
+        await self._end_proposals(session, member_id, action, now=now)
         code = await self._carry_out(session, member_id, action, row["terms"], now=now)
         entry = _entry("approve_member", member_id, proposal=action)
         return Recorded(Approval(await self.get(session, member_id), code), entry)
@@ -282,6 +293,11 @@ class Members:
         if action == "lift_suspension":
             await session.execute(change.values(status="active"))
         return None
+
+    @staticmethod
+    async def _end_proposals(session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime) -> None:
+        """End what is still open of a kind, so that no left-over is approved when things stand otherwise."""
+        await session.execute(update(member_proposal).where(_open(member_id, action, now)).values(expires_at=now))
 
     def _require_thumbprint(self, key_thumbprint: str | None) -> None:
         """In production knowing the enrolment code is not enough: two people approve the key that may enrol."""
@@ -323,7 +339,7 @@ class Members:
 
     # One person, because it must be quick
 
-    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID) -> Recorded[Member]:
+    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID, now: datetime) -> Recorded[Member]:
         """Suspend a member at once: it may still correct and answer disputes, not ask."""
         if member_id == by:
             raise Refused("state_conflict")
@@ -336,6 +352,7 @@ class Members:
         if changed.first() is None:
             await self.get(session, member_id)
             raise Refused("state_conflict")
+        await self._end_proposals(session, member_id, "lift_suspension", now=now)
         return Recorded(await self.get(session, member_id), _entry("suspend_member", member_id))
 
     # Keys
@@ -467,6 +484,8 @@ class Members:
     async def _add_key(
         self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
     ) -> Key:
+        # Keys that are registered at the same time wait for each other, or all of them would find room.
+        await session.execute(select(member.c.member_id).where(member.c.member_id == member_id).with_for_update())
         live = select(func.count()).where(
             member_key.c.member_id == member_id, member_key.c.state != "revoked", member_key.c.expires_at > now
         )
@@ -484,8 +503,6 @@ class Members:
             "tries_since": None,
         }
         await session.execute(
-        # Keys that are registered at the same time wait for each other, or all of them would find room.
-        await session.execute(select(member.c.member_id).where(member.c.member_id == member_id).with_for_update())
             insert(enrolment)
             .values(member_id=member_id, **fresh)
             .on_conflict_do_update(index_elements=["member_id"], set_=fresh)
@@ -627,6 +644,15 @@ def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:
         return VerifyingKey.from_jwk(jwk, require_use=True)
     except Malformed as error:
         raise Refused("validation_failed", fields=[FieldError("/jwk", "key_unusable", str(error))]) from None
+
+
+def _open(member_id: UUID, action: ProposalAction, now: datetime) -> ColumnElement[bool]:
+    return and_(
+        member_proposal.c.member_id == member_id,
+        member_proposal.c.action == action,
+        member_proposal.c.decided_by.is_(None),
+        member_proposal.c.expires_at > now,
+    )
 
 
 def _too_many_tries(row: RowMapping, now: datetime) -> bool:

@@ -98,6 +98,7 @@ async def approve_member(
             session,
             public_id("mem", member_id),
             action=body.action if body else "admission",
+            terms=body.terms() if body else {},
             by=work.caller.member_id,
             now=now,
         )
@@ -137,8 +138,8 @@ async def suspend_member(
     services: Wired,
 ) -> MemberOut:
     """Suspend a member at once. Lifting it takes two operators."""
-    session, _ = opened(work)
-    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id)
+    session, now = opened(work)
+    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
     return MemberOut.of(work.record(suspended))
 
 
