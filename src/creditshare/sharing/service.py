@@ -136,9 +136,10 @@ class Sharing:
 
     async def told(self, session: ReadSession, member_id: UUID, query_id: UUID) -> Recorded[Told]:
         """Return the exact bytes once told to this member, and whether what they say was corrected since."""
-        row, state = await self._stored(session, query_id)
-        if row["member_id"] != member_id:
+        row = await self._stored(session, query_id)
+        if row["member_id"] != member_id:  # before anything else can be told of it, that it is erased included
             raise Refused("not_found")
+        state = await self._subjects.read(session, row["subject_id"])
         stored = _open_stored(state.keys, row)
         asking = _asking_again(row, stored)
         superseded = _superseded(await self._records.histories(session, state), asking)
@@ -147,7 +148,8 @@ class Sharing:
 
     async def rebuild(self, session: ReadSession, query_id: UUID) -> tuple[bytes, bytes]:
         """Return the stored bytes and the same answer composed anew from the borrower's version. They must be equal."""
-        row, state = await self._stored(session, query_id)
+        row = await self._stored(session, query_id)
+        state = await self._subjects.read(session, row["subject_id"])
         stored = _open_stored(state.keys, row)
         histories = await self._records.histories(session, state)
         return str(stored["body"]).encode(), compose(_asking_again(row, stored), histories, handle_key=self._handle_key)
@@ -167,7 +169,8 @@ class Sharing:
         }
         return state, open_consent(state.keys, row, version=state.version)
 
-    async def _stored(self, session: ReadSession, query_id: UUID) -> tuple[RowMapping, SubjectState]:
+    @staticmethod
+    async def _stored(session: ReadSession, query_id: UUID) -> RowMapping:
         found = await session.execute(
             select(query_answer)
             .join(query_lookup, query_lookup.c.subject_id == query_answer.c.subject_id)
@@ -176,7 +179,7 @@ class Sharing:
         row = found.mappings().one_or_none()
         if row is None:
             raise Refused("not_found")
-        return row, await self._subjects.read(session, row["subject_id"])
+        return row
 
 
 async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
