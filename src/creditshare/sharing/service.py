@@ -225,6 +225,8 @@ def _write_parameters(
             "as_of": instant(asking.question.as_of) if asking.question.as_of else "",
             "body": body.decode(),
             "policy_version": asking.policy_version,
+            "consent_id": str(asking.question.consent_id),
+            "member_id": str(asking.member_id),
             "purpose": asking.question.purpose,
             "scopes": list(asking.question.scopes),
         }
@@ -280,6 +282,8 @@ def _open_stored(keys: SubjectKeys, row: RowMapping) -> dict[str, Any]:
     if not isinstance(stored, dict):
         raise IntegrityError("a stored answer is not an object")
     return stored
+    if any(stored.get(name) != str(row[name]) for name in ("consent_id", "member_id")):
+        raise IntegrityError("a stored answer was given to another member or under another consent")
 
 
 def _asking_again(row: RowMapping, stored: Mapping[str, Any]) -> Asking:
