@@ -36,7 +36,7 @@ from creditshare.sharing.models import query_answer, query_lookup
 from creditshare.sharing.repository import Changed, Questions
 from creditshare.sharing.rules import Question, Refusal, decide, grant
 from creditshare.storage.engine import ReadSession, WriteSession
-from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, check_token
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.strict_json import canonical, decode
 
@@ -105,7 +105,7 @@ class Sharing:
                 return Retried(seen["told_query_id"])
             now = seen["now"].astimezone(UTC)
             _require_past(question, now)
-            state, consent = self._open(seen)
+            state, consent = self._open(seen, token)
             decision = decide(  # 2
                 question, consent, member_id=caller.member_id, member_status=seen["member_status"], now=now
             )
@@ -154,10 +154,11 @@ class Sharing:
         histories = await self._records.histories(session, state)
         return str(stored["body"]).encode(), compose(_asking_again(row, stored), histories, handle_key=self._handle_key)
 
-    def _open(self, seen: Mapping[str, Any]) -> tuple[SubjectState | None, Consent | None]:
+    def _open(self, seen: Mapping[str, Any], token: BorrowerToken) -> tuple[SubjectState | None, Consent | None]:
         if seen["subject_id"] is None or seen["dek"] is None:
             return None, None
         state = self._subjects.opened(seen)
+        check_token(state, seen["element"], token)
         if seen["consent_id"] is None:
             return state, None
         row = {
@@ -224,9 +225,9 @@ def _write_parameters(
         {
             "as_of": instant(asking.question.as_of) if asking.question.as_of else "",
             "body": body.decode(),
-            "policy_version": asking.policy_version,
             "consent_id": str(asking.question.consent_id),
             "member_id": str(asking.member_id),
+            "policy_version": asking.policy_version,
             "purpose": asking.question.purpose,
             "scopes": list(asking.question.scopes),
         }
@@ -281,9 +282,9 @@ def _open_stored(keys: SubjectKeys, row: RowMapping) -> dict[str, Any]:
     stored = decode(keys.box("answer").open(seal_place("query_answer", "sealed", row["query_id"]), row["sealed"]))
     if not isinstance(stored, dict):
         raise IntegrityError("a stored answer is not an object")
-    return stored
     if any(stored.get(name) != str(row[name]) for name in ("consent_id", "member_id")):
         raise IntegrityError("a stored answer was given to another member or under another consent")
+    return stored
 
 
 def _asking_again(row: RowMapping, stored: Mapping[str, Any]) -> Asking:
