@@ -2,6 +2,8 @@
 
 import json
 import os
+import secrets
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -69,12 +71,19 @@ def read_text(path: Path) -> str:
 
 
 def write_private(path: Path, content: dict[str, Any], *, replace: bool = False) -> None:
-    """Write a private file, mode 0600; an existing one is never overwritten unless asked."""
+    """Write a private file, mode 0600; an existing one is never overwritten unless asked.
+
+    Replacing writes beside and renames: no crash loses the only key, no link is followed, and no mode is inherited.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if replace else path
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigurationError(f"{path} exists already and is not overwritten; name another file") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if replace:
+        draft.replace(path)
