@@ -34,7 +34,20 @@ def show(result: dict[str, Any], *, as_json: bool, line: str) -> None:
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        out.print(line, markup=False, highlight=False)
+        out.print(printable(line), markup=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal, without control and direction characters but line feed and tab.
+
+    Much of what is printed comes from the other side, or from a machine between, and shall not steer the terminal.
+    """
+    return "".join(c if c in "\n\t" or not _steers(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _steers(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category.startswith("C") or category in {"Zl", "Zp"}
 
 
 def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Client:
