@@ -133,6 +133,18 @@ def test_nobody_judges_in_its_own_cause(desk: Desk) -> None:
     )
 
 
+def test_a_bootstrap_key_leaves_no_key_behind(desk: Desk) -> None:
+    """Two keys of one machine are one person; a key that they registered would outlive them and admit lenders."""
+    mine, outliving = desk.evil.session.signer, SigningKey.generate()
+    with desk.service.superuser() as database:
+        database.execute("UPDATE member_key SET bootstrap = true WHERE kid = %s", [mine.key.kid])
+    desk.service.run(desk.service.services.key_table.reload())
+    body = {"jwk": dict(outliving.public_jwk), "proof": desk.evil.session.proof_for(outliving)}
+    path = f"/v1/members/{mine.member_id}/keys"
+    assert attempt(desk.evil, "POST", path, body) == "role_forbidden"
+    assert [key["kid"] for key in desk.evil.call("GET", path).data if key["kid"] == outliving.kid] == []
+
+
 LENDERS_ACTS: dict[str, tuple[str, str, Any]] = {
     "read a record": ("GET", "/v1/records/{}", None),
     "withdraw a record": ("POST", "/v1/records/{}/withdrawal", {"reason": "court_order"}),

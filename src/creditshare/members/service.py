@@ -421,10 +421,18 @@ class Members:
         jwk: Mapping[str, Any],
         proof: str,
         by_kid: str,
+        bootstrap_key: bool,
         issuer: str,
         now: datetime,
     ) -> Recorded[Key]:
-        """Register a further key: proof of possession of the new one, the request signed by a live one."""
+        """Register a further key: proof of possession of the new one, the request signed by a live one.
+
+        Not by a bootstrap key: what it registered would outlive it, and serve for more than admitting operators.
+        """
+        if bootstrap_key:
+            raise Refused(
+                "role_forbidden", extra={"hint": "bootstrap keys only admit operators; admit one for yourself"}
+            )
         key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
         added = await self._add_key(session, member_id, key, registered_by=by_kid, now=now)
         return Recorded(added, _entry("add_key", member_id, kid=key.kid))
@@ -636,6 +644,20 @@ async def not_revoked(session: ReadSession, kids: Sequence[str]) -> tuple[str, .
         select(member_key.c.kid).where(member_key.c.kid.in_(kids), member_key.c.state != "revoked")
     )
     return tuple(found.scalars())
+
+
+async def sandbox_operators(session: ReadSession) -> int:
+    """Return how many live keys no second person ever agreed to: those that bootstrap made while in a sandbox.
+
+    In production bootstrap marks its keys, and every other member got a code that two people issued.
+    """
+    unmarked = select(func.count()).where(
+        ~member_key.c.bootstrap,
+        member_key.c.state != "revoked",
+        member_key.c.expires_at > func.clock_timestamp(),
+        ~select(enrolment.c.member_id).where(enrolment.c.member_id == member_key.c.member_id).exists(),
+    )
+    return int((await session.execute(unmarked)).scalar_one())
 
 
 def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:

@@ -164,8 +164,16 @@ async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: 
     if owner != work.caller.member_id:
         raise Refused("not_found")
     checked_jwk(body.jwk)
+    caller = work.caller
     done = await services.members.add_key(
-        session, owner, jwk=body.jwk, proof=body.proof, by_kid=work.caller.kid, issuer=services.issuer, now=now
+        session,
+        owner,
+        jwk=body.jwk,
+        proof=body.proof,
+        by_kid=caller.kid,
+        bootstrap_key=caller.bootstrap,
+        issuer=services.issuer,
+        now=now,
     )
     return KeyOut.of(work.record(done), now=now)
 
