@@ -278,7 +278,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    log.warning("unavailable", path=request.url.path, kind=type(error).__name__)
+    log.warning("unavailable", path=request.scope["path"], kind=type(error).__name__)
     return _problem(request, Refused("unavailable", retry_after=2))
 
 
@@ -293,7 +293,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    log.error("failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
+    log.error("failed", path=request.scope["path"], kind=type(error).__name__, exc_info=error)
     return _problem(request, Refused("internal_error"))
 
 

@@ -25,6 +25,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from creditshare.access.service import TALLIED, Access, Caller, Claim
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
@@ -266,7 +267,8 @@ class Exchange:
         if self._request.method != "POST" or not self._policy.idempotent:
             return None
         key = self._request.headers.get("idempotency-key")
-        path = self._request.url.path
+        # Not ``request.url``: that is put together from the Host header, which nobody signs.
+        path = self._request.scope["path"]
         return self._services.access.claim_of(caller.member_id, route=path, key=key, method="POST", body=self._body)
 
     def _received(self) -> Received:
@@ -334,11 +336,14 @@ async def read_body(request: Request, *, limit: int) -> bytes:
         raise Refused("content_too_large")
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise Refused("content_too_large")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise Refused("content_too_large")
+            parts.append(part)
+    except ClientDisconnect:  # no fault of ours, and no reason for a stranger's line in the log
+        raise Refused("body_malformed") from None
     body = b"".join(parts)
     # The framework keeps what `body()` once read; giving it the bytes spares it a stream that is used up.
     request._body = body  # noqa: SLF001

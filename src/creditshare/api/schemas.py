@@ -668,10 +668,19 @@ class MemberOut(BaseModel):
 
 
 class ApprovalIn(Strict):
-    """Which open proposal the second person approves."""
+    """Which open proposal the second person approves.
+
+    The terms are repeated: the budget, or the thumbprint of the key that may enrol (of an admission in production).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
     action: Literal["admission", "quotas", "lift_suspension", "recovery"] = "admission"
+    evaluations_per_day: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    key_thumbprint: Thumbprint | None = None
+
+    def terms(self) -> dict[str, Any]:
+        """Return what is approved, in the form in which it was proposed."""
+        return self.model_dump(exclude={"action"}, exclude_none=True)
 
 
 class ApprovalOut(MemberOut):

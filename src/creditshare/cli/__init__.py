@@ -16,7 +16,7 @@ from rich.console import Console
 from creditshare.cli import erase, imports, keys, lender, members, profiles, proofs, restore, sandbox, service, vectors
 from creditshare.cli.call import call
 from creditshare.cli.demo.run import demo
-from creditshare.cli.options import PROFILE_VARIABLE
+from creditshare.cli.options import PROFILE_VARIABLE, printable
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, IntegrityError, Refused, Unavailable, VerificationFailed
 
@@ -86,5 +86,5 @@ def _fail(sentence: str, *, code: str, status: int) -> None:
     if "--json" in sys.argv:
         sys.stderr.write(json.dumps({"error": code, "detail": sentence, "status": status}) + "\n")
     else:
-        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(printable(sentence), style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(status)

@@ -25,7 +25,7 @@ def admit(
     if evaluations_per_day is not None:
         body = {"evaluations_per_day": evaluations_per_day}
         operators[0].call("POST", f"/v1/members/{member_id}/quotas", data=body)
-        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas"})
+        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas", **body})
     identity = Identity(member_id, SigningKey.generate(), "demo")
     with Client(operators[0].issuer, identity) as client:
         client.enrol(str(approved["enrolment_code"]))

@@ -96,11 +96,15 @@ def approve(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     action: Annotated[str, typer.Option(help="admission, quotas, lift_suspension or recovery.")] = "admission",
+    evaluations_per_day: Annotated[int | None, typer.Option(help="The budget that you approve.")] = None,
+    key_thumbprint: Annotated[str | None, typer.Option(help="The kid that you approve: it alone may enrol.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve what another operator proposed."""
+    """Approve what another operator proposed, repeating its terms: a budget, or the key that may enrol."""
+    terms = {"evaluations_per_day": evaluations_per_day, "key_thumbprint": key_thumbprint}
+    body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/approvals", data={"action": action}).data
+        done = service.call("POST", f"/v1/members/{member_id}/approvals", data=body).data
     code = done.get("enrolment_code")
     line = f"{member_id} is {done['status']}" + (f"; enrolment code (72 h, once): {code}" if code else "")
     show(done, as_json=as_json, line=line)
@@ -115,7 +119,7 @@ def quotas(
     evaluations_per_day: Annotated[int, typer.Option(help="Blind evaluations a day.")],
     as_json: AsJson = False,
 ) -> None:
-    """Propose another budget; another operator approves it with `member approve --action quotas`."""
+    """Propose another budget; another operator approves it with `member approve --action quotas`, naming it again."""
     body = {"evaluations_per_day": evaluations_per_day}
     with client(url, key_file) as service:
         done = service.call("POST", f"/v1/members/{member_id}/quotas", data=body).data
@@ -145,11 +149,15 @@ def propose(
     ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
+    key_thumbprint: Annotated[
+        str | None, typer.Option(help="With recovery: the kid that alone may enrol; production needs it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose what takes two people; another operator approves it with `member approve --action ACTION`."""
+    body = {"action": action} | ({"key_thumbprint": key_thumbprint} if key_thumbprint else {})
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/proposals", data={"action": action}).data
+        done = service.call("POST", f"/v1/members/{member_id}/proposals", data=body).data
     show(done, as_json=as_json, line=f"{action} of {member_id} proposed until {done['expires_at']}")
 
 

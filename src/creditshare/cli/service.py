@@ -89,13 +89,12 @@ def serve(
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http="creditshare.api.http11:StrictHttp",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             log_level="warning",
             timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=65_536,
         )
     finally:
         if helper is not None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
@@ -101,7 +101,7 @@ class Records:
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
         """Return a member's own record."""
-        state = await self._subjects.read(session, await subject_of_record(session, record_id))
+        state = await self._subjects.read(session, await _subject_of_own(session, member_id, record_id))
         history, _ = await self._own(session, state, member_id, record_id)
         return Recorded(_held(history, now), self._entry("show_record", state, record_id))
 
@@ -170,7 +170,7 @@ class Records:
     async def _change(  # type: ignore[no-untyped-def]
         self, session: WriteSession, member_id: UUID, record_id: UUID, make_event, *, action: str, now: datetime
     ) -> Recorded[Held]:
-        state = await self._subjects.lock(session, await subject_of_record(session, record_id))
+        state = await self._subjects.lock(session, await _subject_of_own(session, member_id, record_id))
         history, salt = await self._own(session, state, member_id, record_id)
         event = make_event(history, next_event_time(state, now))
         state = await self._append(session, state, salt, record_id, event)
@@ -263,12 +263,7 @@ class Records:
         for history in histories:
             if history.record_id == record_id and history.member_id == member_id:
                 return history, salts[record_id]
-        current = select(record_current.c.lifecycle).where(
-            record_current.c.subject_id == state.subject_id,
-            record_current.c.record_id == record_id,
-            record_current.c.member_id == member_id,
-        )
-        raise Refused("erased" if (await session.execute(current)).first() is not None else "not_found")
+        raise Refused("erased")
 
     async def _all(self, session: ReadSession, state: SubjectState) -> tuple[list[History], dict[UUID, bytes]]:
         mine = state.subject_id
@@ -307,6 +302,25 @@ async def _insert_clear_columns(session: WriteSession, state: SubjectState, row:
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
     """Return the borrower that a record belongs to; ``not_found`` for an unknown one."""
     found = await session.execute(select(record_lookup.c.subject_id).where(record_lookup.c.record_id == record_id))
+    subject_id = found.scalar_one_or_none()
+    if subject_id is None:
+        raise Refused("not_found")
+    return UUID(str(subject_id))
+
+
+async def _subject_of_own(session: ReadSession, member_id: UUID, record_id: UUID) -> UUID:
+    """Return the borrower of a member's own record. Another's is not found, even where it is erased."""
+    found = await session.execute(
+        select(record_lookup.c.subject_id)
+        .join(
+            record_current,
+            and_(
+                record_current.c.subject_id == record_lookup.c.subject_id,
+                record_current.c.record_id == record_lookup.c.record_id,
+            ),
+        )
+        .where(record_lookup.c.record_id == record_id, record_current.c.member_id == member_id)
+    )
     subject_id = found.scalar_one_or_none()
     if subject_id is None:
         raise Refused("not_found")

@@ -18,7 +18,7 @@ READ: Final = """
 SELECT creditshare_now() AS now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
        m.status AS member_status,
        i.fingerprint, i.query_id AS told_query_id,
-       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.event_count, s.chain, s.last_event_at, s.mac,
+       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac,
        c.consent_id, c.member_id, c.kind, c.state AS consent_state, c.valid_from, c.valid_until, c.max_uses, c.uses,
        c.window_uses, c.window_per, c.window_start, c.window_used, c.version AS consent_version,
        c.sealed AS consent_sealed, c.mac AS consent_mac,

@@ -115,7 +115,7 @@ class Subjects:
         else:
             found = await session.execute(select(subject_index.c.subject_id).where(subject_index.c.index == index))
             subject_id = found.scalar_one()
-        state = await self.lock(session, subject_id)
+        state = await self.lock(session, subject_id, token=token)
         named = await session.execute(
             insert(member_subject)
             .values(subject_id=subject_id, member_id=member_id)
@@ -126,12 +126,21 @@ class Subjects:
             session.at_the_end(partial(introduce, session, member_id))
         return state
 
-    async def lock(self, session: WriteSession, subject_id: UUID) -> SubjectState:
-        """Lock a borrower's row for writing and return it; ``erased`` if its key was destroyed."""
+    async def lock(
+        self, session: WriteSession, subject_id: UUID, *, token: BorrowerToken | None = None
+    ) -> SubjectState:
+        """Lock a borrower's row for writing and return it; ``erased`` if its key was destroyed.
+
+        Who came by a token names it, so that a row to which the index was bent is noticed.
+        """
         row = (
             await session.execute(select(subject).where(subject.c.subject_id == subject_id).with_for_update())
         ).one_or_none()
-        return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
+        found = None if row is None else row._mapping  # noqa: SLF001  SQLAlchemy's documented row mapping
+        state = self.opened(found)
+        if token is not None and found is not None:
+            check_token(state, found["element"], token)
+        return state
 
     async def read(self, session: ReadSession, subject_id: UUID) -> SubjectState:
         """Return a borrower's row without locking it."""
@@ -268,6 +277,19 @@ def element_bytes(text: str) -> bytes:
             fields=[FieldError("/subject/element", "element_invalid", "base64url of 33 bytes, a point of P-256")],
         ) from None
     return element
+
+
+def check_token(state: SubjectState, sealed: object, token: BorrowerToken) -> None:
+    """Raise ``IntegrityError`` unless a borrower's row holds this very token.
+
+    The index from token to borrower is not sealed: whoever exchanges two of its rows would give one firm the
+    records of another. The element inside the row, sealed under the borrower's own key, cannot be exchanged.
+    """
+    if not isinstance(sealed, bytes):
+        raise IntegrityError("a borrower's row lacks its token")
+    kept = state.keys.box("element").open(seal_place("subject", "element", state.subject_id), sealed)
+    if not hmac.compare_digest(kept, element_bytes(token.element)):
+        raise IntegrityError("the index leads from a token to another borrower")
 
 
 def next_event_time(state: SubjectState, now: datetime) -> datetime:

@@ -98,6 +98,7 @@ async def approve_member(
             session,
             public_id("mem", member_id),
             action=body.action if body else "admission",
+            terms=body.terms() if body else {},
             by=work.caller.member_id,
             now=now,
         )
@@ -137,8 +138,8 @@ async def suspend_member(
     services: Wired,
 ) -> MemberOut:
     """Suspend a member at once. Lifting it takes two operators."""
-    session, _ = opened(work)
-    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id)
+    session, now = opened(work)
+    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
     return MemberOut.of(work.record(suspended))
 
 
@@ -163,8 +164,16 @@ async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: 
     if owner != work.caller.member_id:
         raise Refused("not_found")
     checked_jwk(body.jwk)
+    caller = work.caller
     done = await services.members.add_key(
-        session, owner, jwk=body.jwk, proof=body.proof, by_kid=work.caller.kid, issuer=services.issuer, now=now
+        session,
+        owner,
+        jwk=body.jwk,
+        proof=body.proof,
+        by_kid=caller.kid,
+        bootstrap_key=caller.bootstrap,
+        issuer=services.issuer,
+        now=now,
     )
     return KeyOut.of(work.record(done), now=now)
 
@@ -220,7 +229,8 @@ async def retire_key(
 ) -> KeyOut:
     """Let a key end seven days after its successor was registered; the answer says when."""
     del body
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
