@@ -177,7 +177,7 @@ def _refusal(got: Received, *, now: int) -> list[Line]:
         return [Line("note", "refused", f"status {got.status} without a known code: perhaps by a machine between")]
     again = "a newly signed request may succeed" if reason.retry else "the same request will be refused again"
     lines = [
-        Line("note", "refused", f"{reason.code} ({got.status}): {reason.when}"),
+        Line("note", "refused", f"{reason.code} ({got.status}): {reason.when.en}"),
         Line("note", "what to do", reason.detail.en),
         Line("note", "retry", again),
     ]
