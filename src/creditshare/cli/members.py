@@ -13,6 +13,7 @@ from creditshare.app import database_url, embedded_postgres, keyring_file, publi
 from creditshare.audit.service import Audit, Entry
 from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, show, write_private
 from creditshare.cli.service import prepare
+from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
 from creditshare.ids import spell
 from creditshare.members.service import bootstrap_operators
@@ -38,7 +39,7 @@ def bootstrap(data: DataFolder = Path("creditshare-data"), as_json: AsJson = Fal
     operators = []
     for number, (key, member_id) in enumerate(zip(keys, made, strict=True), start=1):
         file = data / f"operator-{number}.jwk.json"
-        write_private(file, {**key.private_jwk(), "creditshare_member_id": member_id}, replace=True)
+        write_private(file, Identity(member_id, key).stored(), replace=True)
         operators.append({"member_id": member_id, "key_file": str(file), "kid": key.kid})
     issuer = public_address(settings)
     lines = "\n".join(f"operator {o['member_id']}: key {o['key_file']}" for o in operators)
