@@ -21,8 +21,6 @@ from creditshare.services import Services
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.strict_json import decode
 
-PROOF_ID_BYTES = 16
-
 
 async def enrol_first_key(request: Request, services: Services, member_text: str) -> Response:
     """Enrol the first key. Idempotent per enrolment code; the answer is signed with ``rqh`` = hash of ``proof``."""

@@ -41,6 +41,7 @@ from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.subjects.service import Subjects
 from creditshare.telemetry import REFUSALS, REQUESTS
+from creditshare.wire.actions import AGAIN
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.requests import Received
@@ -200,7 +201,7 @@ class Exchange:
         if work.claim is None:
             raise IntegrityError("a stored answer without a claim")
         body = self._services.access.open_answer(work.claim, told, subject=keys)
-        work.record(Recorded(None, Entry(f"{self._action}_again", subject=keys)))
+        work.record(Recorded(None, Entry(self._action + AGAIN, subject=keys)))
         work.claim = None
         work.headers["Idempotent-Replayed"] = "true"
         return await self._commit(work, session, Response(body, told.status, media_type=JSON_TYPE))

@@ -17,6 +17,7 @@ from creditshare.consents.rules import SCOPES
 from creditshare.errors import FieldError, Refused
 from creditshare.sharing.rules import Question
 from creditshare.sharing.service import Retried, Told
+from creditshare.wire.actions import AGAIN
 
 router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
@@ -37,7 +38,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
         async def retell(again: Work) -> Response:
             session, _ = opened(again)
             found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
-            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query_again"))))
+            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query" + AGAIN))))
 
         request.state.retell = retell
         return Response()

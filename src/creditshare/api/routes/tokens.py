@@ -37,7 +37,7 @@ async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -
 
 
 @router.get("/v1/me/quota")
-async def show_quota(work: MemberWork, services: Wired) -> QuotaOut:  # noqa: ARG001  every route is wired alike
+async def show_quota(work: MemberWork) -> QuotaOut:
     """Show today's evaluation budget and what is used of it."""
     session, now = opened(work)
     return QuotaOut(
