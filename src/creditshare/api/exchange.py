@@ -26,10 +26,11 @@ from fastapi.routing import APIRoute
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
-from creditshare.access.service import TALLIED, Access, Caller, Claim
-from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
+from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, framework_code, refusal_of
+from creditshare.api.tracing import trace_of
 from creditshare.api.work import Admits, Work
-from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.clock import Clock
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_encode
@@ -40,7 +41,7 @@ from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.subjects.service import Subjects
-from creditshare.telemetry import REFUSALS, REQUESTS
+from creditshare.telemetry import REQUESTS
 from creditshare.wire.actions import AGAIN
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
@@ -51,9 +52,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 MAX_DEPTH: Final = 16
-UNAVAILABLE_RETRY_S: Final = 2
 JSON_TYPE: Final = "application/json"
-REQUEST_ID_LENGTH: Final = 64
 
 
 class EdgeServices(Protocol):
@@ -123,7 +122,7 @@ class Exchange:
         self._action = action
         self._policy = chosen
         self._admits = admits
-        self._request_id = request_id(request)
+        self._trace = trace_of(request)
         self._body = b""
         self._began = time.perf_counter()
 
@@ -131,7 +130,9 @@ class Exchange:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
         try:
             self._body = await read_body(self._request, limit=self._services.settings.max_body_bytes)
-            caller = await self._services.access.authenticate(self._received(), request_id=self._request_id)
+            caller = await self._services.access.authenticate(
+                self._received(), request_id=self._trace.request_id, traceparent=self._trace.traceparent
+            )
         except Refused as refusal:
             return self._unsigned(refusal)
         except Unavailable:
@@ -144,15 +145,15 @@ class Exchange:
         except Refused as refusal:
             return await self._refuse(caller, refusal)
         except Unavailable:
-            log.warning("unavailable", action=self._action, request_id=self._request_id)
+            log.warning("unavailable", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
         except IntegrityError:
             # Told to the operator in full, to the member as nothing but a failure.
-            log.exception("integrity", action=self._action, request_id=self._request_id)
+            log.exception("integrity", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("internal_error"), None)
         except Exception:
             # The edge: whatever it was is logged, nothing internal leaves.
-            log.exception("failed", action=self._action, request_id=self._request_id)
+            log.exception("failed", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("internal_error"), None)
 
     async def _authenticated(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -181,7 +182,7 @@ class Exchange:
         body, entry, event = bytes(response.body), work.entry, None
         if entry is not None and work.now is not None:
             event = self._services.audit.compose(
-                entry, actor=_actor(work.caller), exchange=self._digests(work, body), now=work.now
+                entry, actor=work.caller.actor, exchange=self._digests(work, body), now=work.now
             )
             await self._services.audit.append(session, event)
             if work.claim is not None and not self._policy.own_transaction:
@@ -193,7 +194,7 @@ class Exchange:
         await session.commit()
         return self._signed(work.caller, response.status_code, body, event.log_entry if event else None, work.headers)
 
-    async def _again(self, work: Work, session: WriteSession, told: Any) -> Response:
+    async def _again(self, work: Work, session: WriteSession, told: Told) -> Response:
         """Tell the stored answer again: a new event, a new signature, the same bytes, nothing done twice."""
         keys = None
         if told.subject_id is not None:
@@ -232,11 +233,11 @@ class Exchange:
                     await self._services.access.tally(session, caller, refusal.code, now=self._services.clock.now())
                     await session.commit()
                     return self._signed_problem(caller, refusal, None)
-                status, body, headers = self._problem(refusal)
+                status, body, headers = refusal_of(self._request, refusal)
                 work: Work | None = getattr(self._request.state, "work", None)
                 event = self._services.audit.compose(
                     Entry(self._action, work.purpose if work else ""),
-                    actor=_actor(caller),
+                    actor=caller.actor,
                     exchange=ExchangeDigests(
                         caller.rqh, caller.request_token, content_digest(self._body), content_digest(body)
                     ),
@@ -287,18 +288,12 @@ class Exchange:
     def _digests(self, work: Work, body: bytes) -> ExchangeDigests:
         return ExchangeDigests(work.caller.rqh, work.caller.request_token, work.request_digest, content_digest(body))
 
-    def _problem(self, refusal: Refused) -> tuple[int, bytes, dict[str, str]]:
-        REFUSALS.labels(code=refusal.code).inc()
-        language = self._request.headers.get("accept-language", "")
-        status, body, headers = problem(refusal, request_id=self._request_id, language=language)
-        return status, body, {**headers, "Content-Type": MEDIA_TYPE}
-
     def _unsigned(self, refusal: Refused) -> Response:
-        status, body, headers = self._problem(refusal)
+        status, body, headers = refusal_of(self._request, refusal)
         return self._finish(Response(body, status, headers=headers))
 
     def _signed_problem(self, caller: Caller, refusal: Refused, entry: LogEntry | None) -> Response:
-        status, body, headers = self._problem(refusal)
+        status, body, headers = refusal_of(self._request, refusal)
         return self._signed(caller, status, body, entry, headers)
 
     def _signed(
@@ -320,8 +315,7 @@ class Exchange:
         return self._finish(response)
 
     def _finish(self, response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store, no-transform"
-        response.headers["X-Request-Id"] = self._request_id
+        response.headers.update({**NOT_KEPT, **self._trace.headers})
         REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(
             time.perf_counter() - self._began
         )
@@ -344,22 +338,6 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     # The framework keeps what `body()` once read; giving it the bytes spares it a stream that is used up.
     request._body = body  # noqa: SLF001
     return body
-
-
-def request_id(request: Request) -> str:
-    """Return the caller's request id if it is harmless text, else a new one (alias ``x-fapi-interaction-id``)."""
-    given = request.headers.get("x-request-id") or request.headers.get("x-fapi-interaction-id") or ""
-    harmless = given.isascii() and given.replace("-", "").replace("_", "").isalnum()
-    return given if harmless and len(given) <= REQUEST_ID_LENGTH else b64url_encode(secrets.token_bytes(12))
-
-
-def framework_code(status: int) -> str:
-    """Return our code for a refusal of the framework itself."""
-    return {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}.get(status, "body_malformed")
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(spell("mem", caller.member_id), caller.sub, caller.kid, caller.request_id)
 
 
 def _raw(value: str | None) -> bytes | None:

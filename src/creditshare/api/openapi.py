@@ -187,6 +187,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "values are replaced. Alias: `x-fapi-interaction-id`.",
         "schema": {"type": "string", "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
     },
+    "traceparent": {
+        "description": "W3C Trace Context, version 00: your trace's place. Told back, and kept in the log's event; "
+        "other forms are left out.",
+        "schema": {"type": "string"},
+    },
     "Accept-Language": {
         "description": "`zh` gives problem titles and details in Chinese, anything else in English.",
         "schema": _TEXT,
@@ -199,6 +204,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": _TEXT,
     },
     "X-Request-Id": {"description": "The number under which this request is known.", "schema": _TEXT},
+    "traceparent": {"description": "As it was sent; left out where it was not, or not in its form.", "schema": _TEXT},
     "Idempotent-Replayed": {
         "description": "Sent where this answer was given before under the same Idempotency-Key.",
         "schema": {"type": "string", "const": "true"},
@@ -365,7 +371,7 @@ def _complete_body(body: Json) -> None:
 
 def _complete_answer(operation_id: str, response: Json, method: str, facts: Facts) -> None:
     response["description"] = "Done." if method == "post" else "Found."
-    names = ["X-Request-Id", "CS-Signature"] if facts.signed else []
+    names = ["X-Request-Id", "traceparent", "CS-Signature"] if facts.signed else []
     if facts.signed and method == "post" and facts.policy.idempotent:
         names.append("Idempotent-Replayed")
     if operation_id in SUPERSEDED:
@@ -388,7 +394,7 @@ def _parameters(method: str, facts: Facts) -> list[str]:
     if not facts.signed:
         return ["Accept-Language"]
     needs_key = method == "post" and facts.policy.idempotent
-    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "Accept-Language"]
+    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "traceparent", "Accept-Language"]
 
 
 def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
@@ -427,7 +433,7 @@ def _by_status(codes: Iterable[str]) -> dict[int, tuple[str, ...]]:
 
 
 def _problem(status: int, codes: Sequence[str]) -> Json:
-    names = ["Content-Language", "X-Request-Id", "CS-Signature"]
+    names = ["Content-Language", "X-Request-Id", "traceparent", "CS-Signature"]
     if _WAITING.intersection(codes):
         names.append("Retry-After")
     if status == STATUS["token_missing"]:
