@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
 from creditshare.api.openapi import DocumentedApp
@@ -25,6 +26,7 @@ from creditshare.audit.service import Audit
 from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
+from creditshare.crypto.sealing import derive_key
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
@@ -165,6 +167,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             fingerprint_key=keyring.secret("fingerprint"),
             service_box=keyring.box("service"),
         ),
+        cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
         members=Members(
             environment=settings.mode,
             service_box=keyring.box("service"),

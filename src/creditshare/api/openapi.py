@@ -64,7 +64,6 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "show_consistency_proof": ("not_found", "not_integrated_yet", "unavailable"),
     "show_log_health": ("unavailable",),
     "add_key": ("enrolment_code_invalid", "proof_invalid", "key_exists", "key_limit", "state_conflict"),
-    "list_members": ("not_found",),
     "propose_member": ("state_conflict",),
     "approve_member": ("state_conflict",),
     "propose_change": ("state_conflict",),
@@ -128,6 +127,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
 
 MEDIA_TYPES: Final[dict[str, str]] = {"show_checkpoint": "text/plain", "show_metrics": "text/plain"}
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
+PAGED: Final = frozenset({"list_members", "review_key"})
 IDS: Final[dict[str, str]] = {
     "member_id": "mem_ and a UUID",
     "consent_id": "cns_ and a UUID",
@@ -213,6 +213,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Sent where the answer once told no longer holds, and says why.",
         "schema": {"type": "string", "x-extensible-enum": ["corrected", "disputed", "withdrawn"]},
     },
+    "Link": {"description": "Where the next page is (RFC 8288, rel=next), if there is one.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "Content-Language": {"description": "Language of title and detail.", "schema": {"enum": ["en", "zh"]}},
     "WWW-Authenticate": {"description": "RFC 6750.", "schema": _TEXT},
@@ -376,6 +377,8 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
         names.append("Idempotent-Replayed")
     if operation_id in SUPERSEDED:
         names.append("CS-Superseded")
+    if operation_id in PAGED:
+        names.append("Link")
     if names:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     if operation_id in MEDIA_TYPES:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from creditshare.app import database_url, embedded_postgres, keyring_file, publi
 from creditshare.audit.service import Audit, Entry
 from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, show, write_private
 from creditshare.cli.service import prepare
+from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
 from creditshare.ids import spell
@@ -166,6 +168,17 @@ def show_member(member_id: str, key_file: KeyFile = None, url: ServiceUrl = None
 def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """List institutions."""
     with client(url, key_file) as service:
-        page = service.call("GET", "/v1/members", query="limit=500").data
-    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in page["data"])
-    show(page, as_json=as_json, line=lines)
+        members = list(_pages(service, "/v1/members", "limit=500"))
+    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in members)
+    show({"data": members}, as_json=as_json, line=lines)
+
+
+def _pages(service: Client, path: str, query: str) -> Iterator[dict[str, Any]]:
+    """Yield everything of a list, page by page."""
+    cursor = None
+    while True:
+        page = service.call("GET", path, query=query if cursor is None else f"{query}&cursor={cursor}").data
+        yield from page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
