@@ -66,13 +66,14 @@ async def _run(settings: Settings, named: Named, object_id: UUID, *, whole_borro
     erasure = Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers)
     tombstones = Tombstones(settings.tombstones_path)
     try:
+        now = services.clock.now()
         async with database.writing() as session:
             if whole_borrower:
-                subject_id = await erasure.erase_borrower(session, named, object_id, sub="erase borrower")
-                tombstones.add("borrower", [subject_id], now=services.clock.now())
+                subject_id = await erasure.erase_borrower(session, named, object_id, sub="erase borrower", now=now)
+                tombstones.add("borrower", [subject_id], now=now)
             else:
-                await erasure.erase_record(session, object_id, sub="erase record")
-                tombstones.add("record", [object_id], now=services.clock.now())
+                await erasure.erase_record(session, object_id, sub="erase record", now=now)
+                tombstones.add("record", [object_id], now=now)
             # The tombstone is on disk: from here on the erasure is certain, whatever happens to the commit.
             await session.commit()
     finally:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, cli
 from creditshare.cli.service import prepare
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
+from creditshare.clock import SystemClock
 from creditshare.crypto.jws import SigningKey
 from creditshare.ids import spell
 from creditshare.members.service import bootstrap_operators
@@ -53,7 +53,7 @@ async def _bootstrap(settings: Settings, keys: list[SigningKey]) -> list[str]:
     audit = Audit(opening_box=keyring_file(settings).load().box("log_opening"), merge_delay_s=settings.merge_delay_s)
     try:
         async with database.writing() as session:
-            now = datetime.now(UTC)
+            now = SystemClock().now()
             made = await bootstrap_operators(
                 session,
                 [key.verifying_key for key in keys],
