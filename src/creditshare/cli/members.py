@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from creditshare.app import database_url, embedded_postgres, keyring_file, public_address
+from creditshare.app import database_url, keyring_file, public_address
 from creditshare.audit.service import Audit, Entry
-from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, show, write_private
-from creditshare.cli.service import prepare
+from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, settings_of, show, write_private
+from creditshare.cli.service import prepared
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.clock import SystemClock
@@ -29,15 +28,10 @@ member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve,
 @operator.command("bootstrap")
 def bootstrap(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Make the first two operators, once. Give one key file to each of two different people."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
-    started = prepare(settings)
-    try:
-        keys = [SigningKey.generate(), SigningKey.generate()]
+    settings = settings_of(data)
+    keys = [SigningKey.generate(), SigningKey.generate()]
+    with prepared(settings):
         made = asyncio.run(_bootstrap(settings, keys))
-    finally:
-        if started:
-            embedded_postgres(settings).stop()
     operators = []
     for number, (key, member_id) in enumerate(zip(keys, made, strict=True), start=1):
         file = data / f"operator-{number}.jwk.json"
