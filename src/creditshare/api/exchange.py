@@ -72,19 +72,23 @@ class EdgeServices(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """How a route takes part: does it write an event, does it need an idempotency key, who opens its transaction."""
+class Part:
+    """How a route takes part in the exchange.
+
+    ``idempotent``: a POST needs an idempotency key. ``own_transaction``: the route opens and commits its own.
+    ``data``: it is closed while the log is behind its promise.
+    """
 
     idempotent: bool = True
     own_transaction: bool = False
     data: bool = True
 
 
-def policy(**choices: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def takes_part(**choices: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Set a route's part in the exchange where it differs from the default."""
 
     def mark(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-        endpoint.__dict__["exchange_policy"] = Policy(**choices)
+        endpoint.__dict__["exchange_part"] = Part(**choices)
         return endpoint
 
     return mark
@@ -96,11 +100,11 @@ class SignedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's own handler in the exchange."""
         run_route = super().get_route_handler()
-        chosen = getattr(self.endpoint, "exchange_policy", Policy())
+        part = getattr(self.endpoint, "exchange_part", Part())
         admits = admitted(self.dependant)
 
         async def handle(request: Request) -> Response:
-            return await Exchange(request, self.name, chosen, admits).run(run_route)
+            return await Exchange(request, self.name, part, admits).run(run_route)
 
         return handle
 
@@ -116,11 +120,11 @@ def admitted(dependant: Dependant) -> Admits:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, request: Request, action: str, chosen: Policy, admits: Admits) -> None:
+    def __init__(self, request: Request, action: str, part: Part, admits: Admits) -> None:
         self._request = request
         self._services: EdgeServices = request.app.state.services
         self._action = action
-        self._policy = chosen
+        self._part = part
         self._admits = admits
         self._trace = trace_of(request)
         self._body = b""
@@ -157,12 +161,12 @@ class Exchange:
             return self._signed_problem(caller, Refused("internal_error"), None)
 
     async def _authenticated(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
-        if self._policy.data and self._services.log_is_late():
+        if self._part.data and self._services.log_is_late():
             raise Unavailable("the log is behind its promise")
         self._check_body()
         work = Work(caller, content_digest(self._body), self._claim(caller))
         self._request.state.work = work
-        if self._policy.own_transaction:
+        if self._part.own_transaction:
             response = await self._routed(run_route)
             if work.committed is not None:
                 return self._signed(caller, response.status_code, bytes(response.body), work.committed, work.headers)
@@ -171,11 +175,11 @@ class Exchange:
             claimed = await self._services.access.claim_request(session, caller)
             work.caller, work.now = claimed.caller, claimed.now
             self._admits.check(work.caller.member)
-            if work.claim is not None and not self._policy.own_transaction:
+            if work.claim is not None and not self._part.own_transaction:
                 told = await self._services.access.claim_key(session, work.claim, now=work.now)
                 if told is not None:
                     return await self._again(work, session, told)
-            response = await self._routed(run_route) if not self._policy.own_transaction else await self._retell(work)
+            response = await self._routed(run_route) if not self._part.own_transaction else await self._retell(work)
             return await self._commit(work, session, response)
 
     async def _commit(self, work: Work, session: WriteSession, response: Response) -> Response:
@@ -185,7 +189,7 @@ class Exchange:
                 entry, actor=work.caller.actor, exchange=self._digests(work, body), now=work.now
             )
             await self._services.audit.append(session, event)
-            if work.claim is not None and not self._policy.own_transaction:
+            if work.claim is not None and not self._part.own_transaction:
                 await self._services.access.keep_answer(
                     session, work.claim, status=response.status_code, body=body, subject=entry.subject
                 )
@@ -265,7 +269,7 @@ class Exchange:
             raise Refused("body_malformed") from None
 
     def _claim(self, caller: Caller) -> Claim | None:
-        if self._request.method != "POST" or not self._policy.idempotent:
+        if self._request.method != "POST" or not self._part.idempotent:
             return None
         key = self._request.headers.get("idempotency-key")
         path = self._request.url.path

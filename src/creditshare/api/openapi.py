@@ -1,9 +1,9 @@
 """The OpenAPI 3.1 document: what the framework derives from the routes, completed by what it cannot know.
 
-Signature, idempotency and the caller's role come from the route itself (``SignedRoute``, ``policy``, ``callers``), tags
-from the docstrings of the routes' modules. Two tables stand here because no signature holds them: ``REFUSALS``, the
-codes of the domain that an operation may answer, and ``VOCABULARIES``, the lists behind plain text fields. The tests
-hold every answer they get against this document, so a row that is missing is noticed.
+Signature, idempotency and the caller's role come from the route itself (``SignedRoute``, ``takes_part``, ``callers``),
+tags from the docstrings of the routes' modules. Two tables stand here because no signature holds them: ``REFUSALS``,
+the codes of the domain that an operation may answer, and ``VOCABULARIES``, the lists behind plain text fields. The
+tests hold every answer they get against this document, so a row that is missing is noticed.
 """
 
 import re
@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 
 from creditshare import __version__
 from creditshare.api.codelists import CODE_LISTS
-from creditshare.api.exchange import Policy, SignedRoute, admitted
+from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.work import Admits
 from creditshare.consents import rules as consents
@@ -235,7 +235,7 @@ class Facts:
     module: str
     signed: bool
     unsigned_too: bool
-    policy: Policy
+    part: Part
     admits: Admits | None
 
     @property
@@ -296,7 +296,7 @@ def _facts(route: APIRoute) -> Facts:
         module=route.endpoint.__module__,
         signed=signed,
         unsigned_too=False,
-        policy=getattr(route.endpoint, "exchange_policy", Policy()),
+        part=getattr(route.endpoint, "exchange_part", Part()),
         admits=admitted(route.dependant) if signed else None,
     )
 
@@ -373,7 +373,7 @@ def _complete_body(body: Json) -> None:
 def _complete_answer(operation_id: str, response: Json, method: str, facts: Facts) -> None:
     response["description"] = "Done." if method == "post" else "Found."
     names = ["X-Request-Id", "traceparent", "CS-Signature"] if facts.signed else []
-    if facts.signed and method == "post" and facts.policy.idempotent:
+    if facts.signed and method == "post" and facts.part.idempotent:
         names.append("Idempotent-Replayed")
     if operation_id in SUPERSEDED:
         names.append("CS-Superseded")
@@ -396,7 +396,7 @@ def _security(facts: Facts) -> list[Json]:
 def _parameters(method: str, facts: Facts) -> list[str]:
     if not facts.signed:
         return ["Accept-Language"]
-    needs_key = method == "post" and facts.policy.idempotent
+    needs_key = method == "post" and facts.part.idempotent
     return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "traceparent", "Accept-Language"]
 
 
@@ -414,7 +414,7 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
         codes.add("not_found")
     if body:
         codes.update(("body_malformed", "validation_failed"))
-    if method == "post" and facts.policy.idempotent:
+    if method == "post" and facts.part.idempotent:
         codes.update(
             (
                 "idempotency_key_missing",

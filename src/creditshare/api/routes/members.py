@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from creditshare.access.service import public_id
 from creditshare.api.callers import MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
-from creditshare.api.exchange import SignedRoute, policy
+from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.pages import Paged
 from creditshare.api.schemas import (
     ApprovalIn,
@@ -41,7 +41,7 @@ MemberId = Annotated[str, Path(description="mem_ and a UUID")]
 
 
 @router.get("/v1/me")
-@policy(data=False)
+@takes_part(data=False)
 async def show_me(work: MemberWork) -> MeOut:
     """Show whom the service takes the caller for."""
     own = MemberOut.of(work.caller.member)

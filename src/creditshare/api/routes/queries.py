@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
-from creditshare.api.exchange import JSON_TYPE, SignedRoute, policy
+from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.schemas import QueryIn, QueryOut, consent_id, unknown_codes
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
@@ -23,7 +23,7 @@ router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 
 @router.post("/v1/queries", response_model=QueryOut)
-@policy(own_transaction=True)
+@takes_part(own_transaction=True)
 async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: Request) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose
