@@ -13,11 +13,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
-from creditshare.api.exchange import framework_code, request_id
 from creditshare.api.openapi import DocumentedApp
-from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.problems import UNAVAILABLE_RETRY_S, field_errors, framework_code, refused
 from creditshare.api.routes import consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
@@ -26,6 +26,7 @@ from creditshare.audit.service import Audit
 from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
+from creditshare.crypto.sealing import derive_key
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
@@ -166,6 +167,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             fingerprint_key=keyring.secret("fingerprint"),
             service_box=keyring.box("service"),
         ),
+        cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
         members=Members(
             environment=settings.mode,
             service_box=keyring.box("service"),
@@ -266,35 +268,31 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     return app
 
 
-def _problem(request: Request, refusal: Refused) -> Response:
-    number = request_id(request)
-    status, body, headers = problem(refusal, request_id=number, language=request.headers.get("accept-language", ""))
-    headers |= {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Request-Id": number}
-    return Response(body, status, headers=headers)
-
-
 async def _refused(request: Request, error: Exception) -> Response:
-    return _problem(request, error if isinstance(error, Refused) else Refused("internal_error"))
+    return refused(request, error if isinstance(error, Refused) else Refused("internal_error"))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("unavailable", path=request.scope["path"], kind=type(error).__name__)
-    return _problem(request, Refused("unavailable", retry_after=2))
+    return refused(request, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return _problem(request, Refused(framework_code(status)))
+    if not isinstance(error, HTTPException):
+        return refused(request, Refused("internal_error"))
+    answer = refused(request, Refused(framework_code(error.status_code)))
+    answer.headers.update(error.headers or {})  # such as Allow (RFC 9110 section 15.5.6)
+    return answer
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     fields = field_errors(error.errors()) if isinstance(error, RequestValidationError) else []
-    return _problem(request, Refused("validation_failed", fields=fields))
+    return refused(request, Refused("validation_failed", fields=fields))
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     log.error("failed", path=request.scope["path"], kind=type(error).__name__, exc_info=error)
-    return _problem(request, Refused("internal_error"))
+    return refused(request, Refused("internal_error"))
 
 
 def openapi_document() -> dict[str, Any]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
 from creditshare.audit.service import Audit
@@ -60,6 +61,7 @@ class Services:
     audit: Audit
     key_table: KeyTable
     access: Access
+    cursors: Cursors
     members: Members
     tokeniser: Tokeniser
     subjects: Subjects

@@ -92,7 +92,9 @@ def test_replays_are_counted_not_logged_one_by_one(service: RunningService) -> N
         database = Database(service.settings.worker_database_url or "", role="creditshare_worker", pool_size=1)
         try:
             async with database.writing() as session:
-                done = await flush_tallies(session, service.services.audit, before=datetime.now(UTC) + timedelta(1))
+                done = await flush_tallies(
+                    session, service.services.audit, now=datetime.now(UTC) + timedelta(minutes=2)
+                )
                 await session.commit()
                 return done
         finally:

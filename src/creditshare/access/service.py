@@ -7,16 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from creditshare.access.keytable import KeyTable
 from creditshare.access.models import idempotency, refusal_tally, replay_guard
+from creditshare.audit.service import Actor
 from creditshare.clock import Clock
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
-from creditshare.ids import parse
+from creditshare.ids import Prefix, parse, spell
 from creditshare.keys.custody import SubjectKeys
 from creditshare.members.service import Member, key_lives, status_of, why_key_cannot_sign
 from creditshare.storage.engine import WriteSession
@@ -44,11 +45,17 @@ class Caller:
     rqh: str
     request_token: str
     request_id: str
+    traceparent: str = ""
 
     @property
     def member_id(self) -> UUID:
         """The member's id."""
         return self.member.member_id
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the log names it."""
+        return Actor(spell("mem", self.member_id), self.sub, self.kid, self.request_id, self.traceparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +114,7 @@ class Access:
         self._fingerprint_key = fingerprint_key
         self._box = service_box
 
-    async def authenticate(self, received: Received, *, request_id: str) -> Caller:
+    async def authenticate(self, received: Received, *, request_id: str, traceparent: str = "") -> Caller:
         """Run the gate. Raises ``Refused``; until it returns nothing is logged and nothing is used up."""
         unverified = parse_request(received)
         known = await self.key_table.find(unverified.kid)
@@ -131,6 +138,7 @@ class Access:
             rqh=proved.rqh,
             request_token=proved.token_bytes.decode("ascii"),
             request_id=request_id,
+            traceparent=traceparent,
         )
 
     async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:
@@ -265,15 +273,15 @@ def replay_expiry(caller: Caller, skew_s: int) -> datetime:
     return datetime.fromtimestamp(caller.expires_at + skew_s + REPLAY_GRACE_S, UTC)
 
 
-def public_id(prefix: str, text: str) -> UUID:
+def public_id(prefix: Prefix, text: str) -> UUID:
     """Return the UUID of an id in an address; anything else is simply not found."""
     try:
-        return parse(prefix, text)  # type: ignore[arg-type]  # prefixes are literals at every call
+        return parse(prefix, text)
     except Malformed:
         raise Refused("not_found") from None
 
 
-def _same(claim: Claim):  # type: ignore[no-untyped-def]
+def _same(claim: Claim) -> ColumnElement[bool]:
     return and_(
         idempotency.c.member_id == claim.member_id,
         idempotency.c.route == claim.route,

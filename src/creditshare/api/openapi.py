@@ -1,9 +1,9 @@
 """The OpenAPI 3.1 document: what the framework derives from the routes, completed by what it cannot know.
 
-Signature, idempotency and the caller's role come from the route itself (``SignedRoute``, ``policy``, ``callers``), tags
-from the docstrings of the routes' modules. Two tables stand here because no signature holds them: ``REFUSALS``, the
-codes of the domain that an operation may answer, and ``VOCABULARIES``, the lists behind plain text fields. The tests
-hold every answer they get against this document, so a row that is missing is noticed.
+Signature, idempotency and the caller's role come from the route itself (``SignedRoute``, ``takes_part``, ``callers``),
+tags from the docstrings of the routes' modules. Two tables stand here because no signature holds them: ``REFUSALS``,
+the codes of the domain that an operation may answer, and ``VOCABULARIES``, the lists behind plain text fields. The
+tests hold every answer they get against this document, so a row that is missing is noticed.
 """
 
 import re
@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 
 from creditshare import __version__
 from creditshare.api.codelists import CODE_LISTS
-from creditshare.api.exchange import Policy, SignedRoute, admitted
+from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.work import Admits
 from creditshare.consents import rules as consents
@@ -72,7 +72,6 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
         "key_limit",
         "state_conflict",
     ),
-    "list_members": ("not_found",),
     "propose_member": ("state_conflict",),
     "approve_member": ("state_conflict",),
     "propose_change": ("state_conflict",),
@@ -144,6 +143,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
 
 MEDIA_TYPES: Final[dict[str, str]] = {"show_checkpoint": "text/plain", "show_metrics": "text/plain"}
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
+PAGED: Final = frozenset({"list_members", "review_key"})
 IDS: Final[dict[str, str]] = {
     "member_id": "mem_ and a UUID",
     "consent_id": "cns_ and a UUID",
@@ -203,6 +203,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "values are replaced. Alias: `x-fapi-interaction-id`.",
         "schema": {"type": "string", "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
     },
+    "traceparent": {
+        "description": "W3C Trace Context, version 00: your trace's place. Told back, and kept in the log's event; "
+        "other forms are left out.",
+        "schema": {"type": "string"},
+    },
     "Accept-Language": {
         "description": "`zh` gives problem titles and details in Chinese, anything else in English.",
         "schema": _TEXT,
@@ -215,6 +220,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": _TEXT,
     },
     "X-Request-Id": {"description": "The number under which this request is known.", "schema": _TEXT},
+    "traceparent": {"description": "As it was sent; left out where it was not, or not in its form.", "schema": _TEXT},
     "Idempotent-Replayed": {
         "description": "Sent where this answer was given before under the same Idempotency-Key.",
         "schema": {"type": "string", "const": "true"},
@@ -223,6 +229,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Sent where the answer once told no longer holds, and says why.",
         "schema": {"type": "string", "x-extensible-enum": ["corrected", "disputed", "withdrawn"]},
     },
+    "Link": {"description": "Where the next page is (RFC 8288, rel=next), if there is one.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "Content-Language": {"description": "Language of title and detail.", "schema": {"enum": ["en", "zh"]}},
     "WWW-Authenticate": {"description": "RFC 6750.", "schema": _TEXT},
@@ -244,7 +251,7 @@ class Facts:
     module: str
     signed: bool
     unsigned_too: bool
-    policy: Policy
+    part: Part
     admits: Admits | None
 
     @property
@@ -305,7 +312,7 @@ def _facts(route: APIRoute) -> Facts:
         module=route.endpoint.__module__,
         signed=signed,
         unsigned_too=False,
-        policy=getattr(route.endpoint, "exchange_policy", Policy()),
+        part=getattr(route.endpoint, "exchange_part", Part()),
         admits=admitted(route.dependant) if signed else None,
     )
 
@@ -381,11 +388,13 @@ def _complete_body(body: Json) -> None:
 
 def _complete_answer(operation_id: str, response: Json, method: str, facts: Facts) -> None:
     response["description"] = "Done." if method == "post" else "Found."
-    names = ["X-Request-Id", "CS-Signature"] if facts.signed else []
-    if facts.signed and method == "post" and facts.policy.idempotent:
+    names = ["X-Request-Id", "traceparent", "CS-Signature"] if facts.signed else []
+    if facts.signed and method == "post" and facts.part.idempotent:
         names.append("Idempotent-Replayed")
     if operation_id in SUPERSEDED:
         names.append("CS-Superseded")
+    if operation_id in PAGED:
+        names.append("Link")
     if names:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     if operation_id in MEDIA_TYPES:
@@ -403,8 +412,8 @@ def _security(facts: Facts) -> list[Json]:
 def _parameters(method: str, facts: Facts) -> list[str]:
     if not facts.signed:
         return ["Accept-Language"]
-    needs_key = method == "post" and facts.policy.idempotent
-    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "Accept-Language"]
+    needs_key = method == "post" and facts.part.idempotent
+    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "traceparent", "Accept-Language"]
 
 
 def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
@@ -421,7 +430,7 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
         codes.add("not_found")
     if body:
         codes.update(("body_malformed", "validation_failed"))
-    if method == "post" and facts.policy.idempotent:
+    if method == "post" and facts.part.idempotent:
         codes.update(
             (
                 "idempotency_key_missing",
@@ -443,7 +452,7 @@ def _by_status(codes: Iterable[str]) -> dict[int, tuple[str, ...]]:
 
 
 def _problem(status: int, codes: Sequence[str]) -> Json:
-    names = ["Content-Language", "X-Request-Id", "CS-Signature"]
+    names = ["Content-Language", "X-Request-Id", "traceparent", "CS-Signature"]
     if _WAITING.intersection(codes):
         names.append("Retry-After")
     if status == STATUS["token_missing"]:

@@ -794,13 +794,13 @@ class SignedActsOut(BaseModel):
 
     data: list[SignedActOut]
     has_more: bool
-    next_cursor: int | None
+    next_cursor: str | None
 
     @classmethod
-    def of(cls, acts: list[SignedAct], more: int | None) -> "SignedActsOut":
-        """Present acts, and the leaf at which to go on."""
+    def of(cls, acts: list[SignedAct], *, next_cursor: str | None) -> "SignedActsOut":
+        """Present acts, and where to go on."""
         data = [SignedActOut(**{**asdict(act), "event_id": spell("evt", act.event_id)}) for act in acts]
-        return cls(data=data, has_more=more is not None, next_cursor=more)
+        return cls(data=data, has_more=next_cursor is not None, next_cursor=next_cursor)
 
 
 class RevocationIn(Strict):

@@ -54,6 +54,7 @@ class Actor:
     sub: str = ""
     kid: str = ""
     request_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Audit:
             "purpose": entry.purpose,
             "request_id": actor.request_id,
             "sub": actor.sub,
+            "traceparent": actor.traceparent,
         }
         subj = (
             {**entry.references, "subject": str(entry.subject.subject_id)} if entry.subject else dict(entry.references)

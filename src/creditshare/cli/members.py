@@ -2,17 +2,19 @@
 
 import asyncio
 import json
-import os
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from creditshare.app import database_url, embedded_postgres, keyring_file, public_address
+from creditshare.app import database_url, keyring_file, public_address
 from creditshare.audit.service import Audit, Entry
-from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, show, write_private
-from creditshare.cli.service import prepare
+from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, settings_of, show, write_private
+from creditshare.cli.service import prepared
+from creditshare.client.bank import Client
+from creditshare.client.core import Identity
+from creditshare.clock import SystemClock
 from creditshare.crypto.jws import SigningKey
 from creditshare.ids import spell
 from creditshare.members.service import bootstrap_operators
@@ -26,19 +28,14 @@ member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve,
 @operator.command("bootstrap")
 def bootstrap(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Make the first two operators, once. Give one key file to each of two different people."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
-    started = prepare(settings)
-    try:
-        keys = [SigningKey.generate(), SigningKey.generate()]
+    settings = settings_of(data)
+    keys = [SigningKey.generate(), SigningKey.generate()]
+    with prepared(settings):
         made = asyncio.run(_bootstrap(settings, keys))
-    finally:
-        if started:
-            embedded_postgres(settings).stop()
     operators = []
     for number, (key, member_id) in enumerate(zip(keys, made, strict=True), start=1):
         file = data / f"operator-{number}.jwk.json"
-        write_private(file, {**key.private_jwk(), "creditshare_member_id": member_id}, replace=True)
+        write_private(file, Identity(member_id, key).stored(), replace=True)
         operators.append({"member_id": member_id, "key_file": str(file), "kid": key.kid})
     issuer = public_address(settings)
     lines = "\n".join(f"operator {o['member_id']}: key {o['key_file']}" for o in operators)
@@ -50,7 +47,7 @@ async def _bootstrap(settings: Settings, keys: list[SigningKey]) -> list[str]:
     audit = Audit(opening_box=keyring_file(settings).load().box("log_opening"), merge_delay_s=settings.merge_delay_s)
     try:
         async with database.writing() as session:
-            now = datetime.now(UTC)
+            now = SystemClock().now()
             made = await bootstrap_operators(
                 session,
                 [key.verifying_key for key in keys],
@@ -173,6 +170,17 @@ def show_member(member_id: str, key_file: KeyFile = None, url: ServiceUrl = None
 def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """List institutions."""
     with client(url, key_file) as service:
-        page = service.call("GET", "/v1/members", query="limit=500").data
-    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in page["data"])
-    show(page, as_json=as_json, line=lines)
+        members = list(_pages(service, "/v1/members", "limit=500"))
+    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in members)
+    show({"data": members}, as_json=as_json, line=lines)
+
+
+def _pages(service: Client, path: str, query: str) -> Iterator[dict[str, Any]]:
+    """Yield everything of a list, page by page."""
+    cursor = None
+    while True:
+        page = service.call("GET", path, query=query if cursor is None else f"{query}&cursor={cursor}").data
+        yield from page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return

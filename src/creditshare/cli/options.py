@@ -15,6 +15,7 @@ from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.client.profile import Profile
 from creditshare.errors import ConfigurationError
+from creditshare.settings import Settings
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of keyring and embedded database.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
@@ -60,6 +61,12 @@ def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Clien
     profile = Profile.load(name)
     profile = replace(profile, url=url or profile.url, key_file=key_file or profile.key_file)
     return Client(profile.url, profile.identity(), pins=profile.pins, on_first_use=profile.remember)
+
+
+def settings_of(data: Path) -> Settings:
+    """Read the settings for a data folder; processes that this one starts read the same."""
+    os.environ["CREDITSHARE_DATA"] = str(data)
+    return Settings()
 
 
 def read_json(path: Path) -> Any:

@@ -1,14 +1,13 @@
 """After a restore of the database: find what was erased or revoked since the backup, and bury it again."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import typer
 
-from creditshare.app import build_services, database_url, embedded_postgres
-from creditshare.cli.options import AsJson, DataFolder, show
-from creditshare.cli.service import prepare
+from creditshare.app import build_services, database_url
+from creditshare.cli.options import AsJson, DataFolder, settings_of, show
+from creditshare.cli.service import prepared
 from creditshare.keys.tombstones import Tombstones
 from creditshare.records.erasure import Erasure
 from creditshare.restore import Returned, returned
@@ -42,14 +41,9 @@ def apply(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) 
 
 
 def _with_database(data: Path, *, apply: bool) -> Returned:
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
-    started = prepare(settings)
-    try:
+    settings = settings_of(data)
+    with prepared(settings):
         return asyncio.run(_run(settings, apply=apply))
-    finally:
-        if started:
-            embedded_postgres(settings).stop()
 
 
 async def _run(settings: Settings, *, apply: bool) -> Returned:

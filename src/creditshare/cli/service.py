@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,7 @@ from creditshare.app import (
     write_json,
 )
 from creditshare.audit.service import Audit
-from creditshare.cli.options import AsJson, DataFolder, out, show
+from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
 from creditshare.errors import ConfigurationError
 from creditshare.jobs.worker import Worker
 from creditshare.registry import metadata
@@ -59,6 +60,17 @@ def prepare(settings: Settings) -> bool:
     return started
 
 
+@contextlib.contextmanager
+def prepared(settings: Settings) -> Iterator[None]:
+    """Have everything of ``prepare`` until the block ends; the database is stopped if this started it."""
+    started = prepare(settings)
+    try:
+        yield
+    finally:
+        if started:
+            embedded_postgres(settings).stop()
+
+
 def serve(
     data: DataFolder = Path("creditshare-data"),
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
@@ -68,10 +80,9 @@ def serve(
     with_worker: Annotated[bool, typer.Option("--with-worker", help="Also run the log's worker.")] = False,
 ) -> None:
     """Serve the API. Without CREDITSHARE_DATABASE_URL a PostgreSQL runs inside the data folder."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
     if public_url:
         os.environ["CREDITSHARE_PUBLIC_URL"] = public_url
-    settings = Settings()
+    settings = settings_of(data)
     address = settings.public_url or f"http://{host}:{port}"
     require(check_settings(settings, address=address))
     public_address(settings, write=address)
@@ -106,8 +117,7 @@ def serve(
 
 def worker(data: DataFolder = Path("creditshare-data")) -> None:
     """Run the log's sequencer and the chores. Several may run; one leads."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     configure_logging()
     require(check_settings(settings))
     if settings.embedded:
@@ -133,21 +143,19 @@ async def _work(settings: Settings) -> None:
 
 
 @db.command("upgrade")
-def upgrade(data: DataFolder = Path("creditshare-data")) -> None:
+def upgrade(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Bring the database to this version's schema."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     if settings.embedded:
         embedded_postgres(settings).start()
     schema.upgrade(database_url(settings, "owner"))
-    out.print(f"the schema is at {schema.head()}")
+    show({"schema": schema.head()}, as_json=as_json, line=f"the schema is at {schema.head()}")
 
 
 @db.command("check")
 def check(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Say whether the database's schema fits this version."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     url = database_url(settings, "owner")
     current, head, drift = schema.current(url), schema.head(), schema.drift(url, metadata)
     show(

@@ -1,7 +1,7 @@
 """The worker: runs the sequencer without pause, and every few seconds the chores. Several may run."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -9,6 +9,7 @@ import structlog
 from creditshare.access.service import forget_expired, take_tallies
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
+from creditshare.clock import Clock, SystemClock
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
 from creditshare.storage.engine import Database, WriteSession
@@ -17,16 +18,26 @@ log = structlog.get_logger()
 
 CHORES_EVERY_S: Final = 5.0
 PAUSE_AFTER_FAILURE_S: Final = 1.0
+A_MINUTE: Final = timedelta(minutes=1)
 
 
 class Worker:
     """Sequences and cleans up until cancelled. A failure pauses it; it never ends by itself."""
 
-    def __init__(self, *, database: Database, sequencer: Sequencer, audit: Audit, poll_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        sequencer: Sequencer,
+        audit: Audit,
+        poll_s: float,
+        clock: Clock | None = None,
+    ) -> None:
         self._database = database
         self._sequencer = sequencer
         self._audit = audit
         self._poll_s = poll_s
+        self._clock = clock or SystemClock()
 
     async def run(self) -> None:
         """Run both loops for ever."""
@@ -50,7 +61,7 @@ class Worker:
         while True:
             try:
                 async with self._database.writing() as session:
-                    await flush_tallies(session, self._audit, before=datetime.now(UTC) - timedelta(minutes=1))
+                    await flush_tallies(session, self._audit, now=self._clock.now())
                     await forget_expired(session)
                     await session.commit()
             except Unavailable:
@@ -58,16 +69,16 @@ class Worker:
             await asyncio.sleep(CHORES_EVERY_S)
 
 
-async def flush_tallies(session: WriteSession, audit: Audit, *, before: datetime) -> int:
+async def flush_tallies(session: WriteSession, audit: Audit, *, now: datetime) -> int:
     """Turn the counted refusals of past minutes into one event each; return how many."""
-    tallies = await take_tallies(session, before=before)
+    tallies = await take_tallies(session, before=now - A_MINUTE)
     for tally in tallies:
         entry = Entry("refusals", details={"count": tally.count, "minute": int(tally.minute.timestamp())})
         event = audit.compose(
             entry,
             actor=Actor(spell("mem", tally.member_id)),
             exchange=ExchangeDigests(),
-            now=datetime.now(UTC),
+            now=now,
             outcome=tally.code,
         )
         await audit.append(session, event)

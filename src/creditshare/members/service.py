@@ -37,7 +37,6 @@ CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
 CODE_TRIES_PER_HOUR: Final = 10
 BOOTSTRAP_LIFE: Final = timedelta(hours=72)
 PROPOSAL_LIFE: Final = timedelta(days=14)
-PROOF_SKEW_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,6 @@ class RecordState:
 
     report: Report
     status: str
-    first_recorded_at: datetime
     last_recorded_at: datetime
     ended_on: date | None
     corrected: bool
@@ -194,7 +193,7 @@ def fold(events: Sequence[Happened], *, until: datetime | None = None) -> Record
 
 def _reported(report: Report, at: datetime) -> RecordState:
     status = "written_off" if report.written_off_on else "default"
-    return RecordState(report, status, at, at, None, corrected=False)
+    return RecordState(report, status, at, None, corrected=False)
 
 
 def _corrected(state: RecordState, report: Report, at: datetime) -> RecordState:

@@ -37,8 +37,6 @@ from creditshare.records.rules import (
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
 
-"""Where a correction's fields stand in its body."""
-
 
 @dataclass(frozen=True, slots=True)
 class Held:

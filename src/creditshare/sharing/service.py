@@ -21,7 +21,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select, update
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
-from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.consents.rules import Consent
 from creditshare.consents.service import open_consent
 from creditshare.crypto.digests import content_digest
@@ -115,7 +115,7 @@ class Sharing:
             body = compose(asking, _histories(state, seen), handle_key=self._handle_key)  # 3
             event = self._audit.compose(
                 _entry("run_query", state.keys, asking),
-                actor=_actor(caller),
+                actor=caller.actor,
                 exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
                 now=now,
             )
@@ -305,10 +305,6 @@ def _superseded(histories: list[History], asking: Asking) -> str | None:
         if version > asking.version
     }
     return next((kind for kind in ("withdrawn", "corrected") if kind in since), None)
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(spell("mem", caller.member_id), caller.sub, caller.kid, caller.request_id)
 
 
 def _entry(action: str, keys: SubjectKeys, asking: Asking) -> Entry:

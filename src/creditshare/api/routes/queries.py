@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
-from creditshare.api.exchange import JSON_TYPE, SignedRoute, policy
+from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.schemas import QueryIn, QueryOut, consent_id, unknown_codes
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
@@ -17,12 +17,13 @@ from creditshare.consents.rules import SCOPES
 from creditshare.errors import FieldError, Refused
 from creditshare.sharing.rules import Question
 from creditshare.sharing.service import Retried, Told
+from creditshare.wire.actions import AGAIN
 
 router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 
 @router.post("/v1/queries", response_model=QueryOut)
-@policy(own_transaction=True)
+@takes_part(own_transaction=True)
 async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: Request) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose
@@ -37,7 +38,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
         async def retell(again: Work) -> Response:
             session, _ = opened(again)
             found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
-            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query_again"))))
+            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query" + AGAIN))))
 
         request.state.retell = retell
         return Response()
