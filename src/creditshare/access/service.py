@@ -183,10 +183,11 @@ class Access:
             hmac.digest(self._fingerprint_key, f"request|{method}|{route}|".encode() + body, "sha256"),
         )
 
-    async def claim_key(self, session: WriteSession, claim: Claim, *, now: datetime) -> Told | None:
+    async def claim_key(self, session: WriteSession, claim: Claim) -> Told | None:
         """Claim an idempotency key for this transaction, or return what it was already answered.
 
-        Waits two seconds for a twin that is still running, then ``idempotency_in_progress``.
+        Waits two seconds for a twin that is still running, then ``idempotency_in_progress``. The claim lives by the
+        database's own clock, which no sandbox moves.
         """
         try:
             claimed = await session.execute(
@@ -196,7 +197,7 @@ class Access:
                     route=claim.route,
                     key_hash=claim.key_hash,
                     fingerprint=claim.fingerprint,
-                    expires_at=now + IDEMPOTENCY_LIFE,
+                    expires_at=func.now() + IDEMPOTENCY_LIFE,
                 )
                 .on_conflict_do_nothing()
                 .returning(idempotency.c.member_id)

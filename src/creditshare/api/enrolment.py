@@ -49,7 +49,7 @@ async def _enrol(request: Request, services: Services, member_text: str, body: b
     try:
         async with services.database.writing() as session:
             now = services.clock.now()
-            told = await services.access.claim_key(session, claim, now=now)
+            told = await services.access.claim_key(session, claim)
             if told is not None:
                 answer = services.access.open_answer(claim, told, subject=None)
                 return _signed(services, given.proof, member_id, answer, replayed=True)

@@ -177,7 +177,7 @@ class Exchange:
             work.caller, work.now = claimed.caller, claimed.now
             self._admits.check(work.caller.member)
             if work.claim is not None and not self._part.own_transaction:
-                told = await self._services.access.claim_key(session, work.claim, now=work.now)
+                told = await self._services.access.claim_key(session, work.claim)
                 if told is not None:
                     return await self._again(work, session, told)
             response = await self._routed(run_route) if not self._part.own_transaction else await self._retell(work)

@@ -62,7 +62,8 @@ first_time AS (
     ON CONFLICT DO NOTHING RETURNING iss),
 first_try AS (
     INSERT INTO idempotency (member_id, route, key_hash, fingerprint, status, subject_id, query_id, expires_at)
-    SELECT iss, %(route)s, %(key_hash)s, %(fingerprint)s, 200, %(subject_id)s, %(query_id)s, %(idempotent_until)s
+    SELECT iss, %(route)s, %(key_hash)s, %(fingerprint)s, 200, %(subject_id)s, %(query_id)s,
+           now() + %(idempotent_for)s
     FROM first_time ON CONFLICT DO NOTHING RETURNING member_id),
 used AS (
     UPDATE consent SET uses = uses + 1, window_start = GREATEST(window_start, %(window_start)s),

@@ -243,7 +243,7 @@ def _write_parameters(
         "route": claim.route,
         "key_hash": claim.key_hash,
         "fingerprint": claim.fingerprint,
-        "idempotent_until": asking.now + IDEMPOTENCY_LIFE,
+        "idempotent_for": IDEMPOTENCY_LIFE,
         "query_id": asking.query_id,
         "consent_id": asking.question.consent_id,
         "window_start": frequency.window(asking.now) if frequency else None,
