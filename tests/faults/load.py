@@ -155,6 +155,8 @@ class Desk(threading.Thread):
             retry_after=got.headers.get("Retry-After", ""),
             rqh=sent.rqh,
         )
+        if got.status_code < 300:
+            self._load.acknowledged += 1  # approximate where desks meet: it only paces the cells
         return got
 
 
@@ -168,6 +170,7 @@ class Load:
         self.pause_s = pause_s
         self.ending = threading.Event()
         self.giving_up = threading.Event()
+        self.acknowledged = 0
         shelves = [Shelf() for _ in banks]
         self.desks = [
             Desk(self, number, banks[number % len(banks)], shelves[number % len(banks)])
@@ -179,6 +182,14 @@ class Load:
         """Begin to work."""
         for thread in (*self.desks, self._watcher):
             thread.start()
+
+    def wait_for_more(self, count: int, seconds: float = 90) -> None:
+        """Wait until that many more requests were acknowledged, so that a fault never hits an idle service."""
+        wanted, deadline = self.acknowledged + count, time.monotonic() + seconds
+        while self.acknowledged < wanted:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not {count} acknowledged within {seconds} s")
+            time.sleep(0.05)
 
     def stop(self, patience_s: float = 30) -> None:
         """Let every operation come to its end, giving up on what is not answered within the patience."""
