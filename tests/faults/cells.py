@@ -33,6 +33,7 @@ STORM_S = 60.0  # a storm waits for every answer, also on a busy machine
 STORM = 100
 SLOW_SOCKETS = 300
 MALFORMED = 2_000
+PAGE = 8192
 MEMORY_BYTES = 50_000_000
 
 
@@ -398,14 +399,15 @@ def flipped_bytes(first_world: First, seed: int) -> Verdict:
                     for table in ("record_event", "audit_leaf")
                 ]
             world.postgres.stop()
-            flip(files)
+            places = places_of(files)
+            flip(places)
             world.postgres.start()
             time.sleep(0.5)
             broken, began = time.monotonic(), set(acknowledged_questions(world))
             time.sleep(2)
             served = len(set(acknowledged_questions(world)) - began)
             world.postgres.stop()
-            flip(files)
+            flip(places)
             world.postgres.start()
         verdict = judged(world, first, failures_expected=True)
         verdict.notes.append(f"{served} questions answered within {time.monotonic() - broken:.0f} s of broken pages")
@@ -507,15 +509,19 @@ def kill_upgrade(world: World, *, statements: int, settings: Mapping[str, str] |
         assert status == 0, f"db {command} after a kill at statement {number}: {world.log()[-2000:]}"
 
 
-def flip(files: list[Path]) -> None:
-    """Flip one byte of every page, in the part that holds rows."""
-    for file in files:
+def places_of(files: list[Path]) -> list[tuple[Path, int]]:
+    """Return a place in every page as they are now, in the part that holds rows."""
+    return [(file, page * PAGE + PAGE - 42) for file in files for page in range(file.stat().st_size // PAGE)]
+
+
+def flip(places: list[tuple[Path, int]]) -> None:
+    """Flip one bit in each place; a second time puts it right again."""
+    for file, place in places:
         with file.open("r+b") as pages:
-            for page in range(file.stat().st_size // 8192):
-                pages.seek(page * 8192 + 8150)
-                byte = pages.read(1)[0]
-                pages.seek(page * 8192 + 8150)
-                pages.write(bytes([byte ^ 0x10]))
+            pages.seek(place)
+            (byte,) = pages.read(1)
+            pages.seek(place)
+            pages.write(bytes([byte ^ 0x10]))
 
 
 @contextlib.contextmanager
