@@ -7,6 +7,8 @@ ARGS ?=
 JOBS ?= 3
 UPGRADE ?=
 NAME ?=
+SEEDS ?= 20
+SEED_START ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +25,7 @@ step = @printf '\n== %s\n' '$(1)'
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo serve test test-fast check bench openapi migration lock clean
+.PHONY: help demo serve test test-fast check faults bench openapi migration lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +58,9 @@ check: $(DEV) ## run all that CI runs: locks, format, lint, types, imports, test
 	$(call step,OpenAPI equals what the service generates)
 	@$(BIN)/python -m creditshare openapi export --check
 	@printf '\nAll checks passed.\n'
+
+faults: $(DEV) ## kill, cut and fill what can be, with real processes: make faults SEEDS=20 SEED_START=1 ARGS="--cells F1,F4"
+	@$(BIN)/python -m tests.faults --seeds $(SEEDS) --seed-start $(SEED_START) $(ARGS)
 
 bench: $(DEV) ## measure the hot path
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -146,7 +146,7 @@ class Bank:
 def bank(shared_service: RunningService, reporter: Client, tmp_path: Path) -> Bank:
     """A lender that is admitted and has its one-time code."""
     tool("openssl")
-    assert reporter
+    del reporter  # it only has to have reported
     first, second = (shared_service.client(operator) for operator in shared_service.operators)
     body = {"name": "Foreign Bank", "role": "lender", "region": "US-NY"}
     member_id = first.call("POST", "/v1/members", data=body).data["member_id"]
@@ -242,7 +242,7 @@ class Question:
 @pytest.fixture
 def question(shared_service: RunningService, reporter: Client, tmp_path: Path) -> Question:
     """A lender of the project's own client, with a consent."""
-    assert reporter
+    del reporter  # it only has to have reported
     lender = shared_service.admit("Shell Bank", region="US")
     document, key, jwks = tmp_path / "signed.pdf", tmp_path / "bank.pem", tmp_path / "jwks.json"
     document.write_bytes(os.urandom(64))

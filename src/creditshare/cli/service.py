@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from creditshare.app import (
     write_json,
 )
 from creditshare.audit.service import Audit
+from creditshare.cli.companion import Companion
 from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
 from creditshare.errors import ConfigurationError
 from creditshare.jobs.worker import Worker
@@ -88,11 +88,14 @@ def serve(
     public_address(settings, write=address)
     # The server hands a signal on when it has stopped; without a handler that would end the process before `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    started, helper = prepare(settings), None
+    started = prepare(settings)
+    helper: Companion | None = None
     try:
         asyncio.run(require_database(settings))
         if with_worker:
-            helper = subprocess.Popen([sys.executable, "-m", "creditshare", "worker", "--data", str(data)])  # noqa: S603  our own command
+            command = [sys.executable, "-m", "creditshare", "worker", "--data", str(data), "--until-input-ends"]
+            helper = Companion(command)
+            helper.start()
         uvicorn.run(
             "creditshare.app:create_app",
             factory=True,
@@ -109,23 +112,27 @@ def serve(
         )
     finally:
         if helper is not None:
-            helper.terminate()
-            helper.wait(timeout=15)
+            helper.stop()
         if started:
             embedded_postgres(settings).stop()
 
 
-def worker(data: DataFolder = Path("creditshare-data")) -> None:
+def worker(
+    data: DataFolder = Path("creditshare-data"),
+    until_input_ends: Annotated[
+        bool, typer.Option("--until-input-ends", help="End with the process at the other end of standard input.")
+    ] = False,
+) -> None:
     """Run the log's sequencer and the chores. Several may run; one leads."""
     settings = settings_of(data)
     configure_logging()
     require(check_settings(settings))
     if settings.embedded:
         embedded_postgres(settings).start()
-    asyncio.run(_work(settings))
+    asyncio.run(_work(settings, until_input_ends=until_input_ends))
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, *, until_input_ends: bool) -> None:
     database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
     keyring = keyring_file(settings).load()
     runner = Worker(
@@ -137,6 +144,9 @@ async def _work(settings: Settings) -> None:
     task = asyncio.create_task(runner.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    if until_input_ends:
+        # Nothing is ever written to it: it becomes readable when its other end is closed.
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await database.close()

@@ -54,6 +54,11 @@ class Worker:
                 log.warning("sequencer waits for the database")
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
                 continue
+            except Exception:
+                # Nobody above could mend it, and a worker that ended would stop the log for good.
+                log.exception("sequencer failed")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
             if not done.full:
                 await asyncio.sleep(self._poll_s)
 
@@ -66,6 +71,8 @@ class Worker:
                     await session.commit()
             except Unavailable:
                 log.warning("chores wait for the database")
+            except Exception:
+                log.exception("chores failed")
             await asyncio.sleep(CHORES_EVERY_S)
 
 

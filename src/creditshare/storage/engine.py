@@ -25,6 +25,7 @@ Role = Literal["creditshare_app", "creditshare_worker", "creditshare_eraser", "c
 CONNECT_TIMEOUT_S = 5
 LOCK_TIMEOUT_S = 2  # a twin of an idempotent request waits this long, then 409
 STATEMENT_TIMEOUT_S = 10
+IDLE_IN_TRANSACTION_TIMEOUT_S = 10  # a process that hangs within a transaction must not hold its locks for ever
 
 
 class ReadSession:
@@ -77,6 +78,7 @@ def connection_options(role: Role) -> str:
     return (
         f"-c role={role} -c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_S}s"
         f" -c statement_timeout={STATEMENT_TIMEOUT_S}s -c search_path=public"
+        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_S}s"
     )
 
 
