@@ -13,7 +13,6 @@ dependencies, and nothing of a stranger's body shall be parsed.
 """
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -40,7 +39,6 @@ from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.subjects.service import Subjects
-from creditshare.telemetry import REFUSALS, REQUESTS
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.requests import Received
@@ -124,7 +122,6 @@ class Exchange:
         self._admits = admits
         self._request_id = request_id(request)
         self._body = b""
-        self._began = time.perf_counter()
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
@@ -135,6 +132,7 @@ class Exchange:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+        self._request.state.member_id = spell("mem", caller.member_id)
         return await self._answer(caller, run_route)
 
     async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -287,7 +285,7 @@ class Exchange:
         return ExchangeDigests(work.caller.rqh, work.caller.request_token, work.request_digest, content_digest(body))
 
     def _problem(self, refusal: Refused) -> tuple[int, bytes, dict[str, str]]:
-        REFUSALS.labels(code=refusal.code).inc()
+        self._request.state.code = refusal.code
         language = self._request.headers.get("accept-language", "")
         status, body, headers = problem(refusal, request_id=self._request_id, language=language)
         return status, body, {**headers, "Content-Type": MEDIA_TYPE}
@@ -321,9 +319,6 @@ class Exchange:
     def _finish(self, response: Response) -> Response:
         response.headers["Cache-Control"] = "no-store, no-transform"
         response.headers["X-Request-Id"] = self._request_id
-        REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(
-            time.perf_counter() - self._began
-        )
         return response
 
 

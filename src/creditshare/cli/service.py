@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +35,7 @@ from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
-from creditshare.telemetry import configure_logging
+from creditshare.telemetry import MULTIPROCESS_VARIABLE, configure_logging
 
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
@@ -72,12 +73,16 @@ def serve(
     if public_url:
         os.environ["CREDITSHARE_PUBLIC_URL"] = public_url
     settings = Settings()
+    configure_logging()
     address = settings.public_url or f"http://{host}:{port}"
     require(check_settings(settings, address=address))
     public_address(settings, write=address)
     # The server hands a signal on when it has stopped; without a handler that would end the process before `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     started, helper = prepare(settings), None
+    shared = tempfile.TemporaryDirectory(prefix="creditshare-metrics-") if workers > 1 else None
+    if shared is not None:  # read by each worker process when it starts
+        os.environ[MULTIPROCESS_VARIABLE] = shared.name
     try:
         asyncio.run(require_database(settings))
         if with_worker:
@@ -93,6 +98,7 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            log_config=None,
             log_level="warning",
             timeout_graceful_shutdown=10,
             h11_max_incomplete_event_size=65_536,
@@ -103,6 +109,8 @@ def serve(
             helper.wait(timeout=15)
         if started:
             embedded_postgres(settings).stop()
+        if shared is not None:
+            shared.cleanup()
 
 
 def worker(data: DataFolder = Path("creditshare-data")) -> None:
