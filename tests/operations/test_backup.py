@@ -150,7 +150,7 @@ def test_taken_under_load_and_restored_elsewhere_the_log_goes_on(service: Runnin
             InclusionProof.from_dict(proof).verify([verifier])
 
             bank.call("POST", "/v1/records", data=record_body(subjects[KEPT], "after"))
-            wait_for(lambda: peek_checkpoint(checkpoint_of(url)).size > old.size + manifest["pending"] + 1)
+            wait_for(lambda: peek_checkpoint(checkpoint_of(url)).size > old.size + manifest["pending"] + 1, seconds=60)
             new = open_checkpoint(checkpoint_of(url), [verifier])
             query = {"from": old.size, "to": new.size}
             check_growth(old, new, httpx.get(f"{url}/audit/v1/proof/consistency", params=query).json())
