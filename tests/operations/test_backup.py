@@ -252,6 +252,9 @@ def test_open_keys_never_lie_with_the_dump_and_sealed_ones_only_if_asked(
     assert (tmp_path / "one" / "keyring.json").read_bytes() == (tmp_path / "sealed.json").read_bytes()
     with pytest.raises(ConfigurationError, match="is not empty"):
         back_up(sealed, tmp_path / "one")
+    with pytest.raises(ConfigurationError, match="cannot be made"):
+        back_up(sealed, tmp_path / "two", keys_to=tmp_path / "passphrase" / "keys")
+    assert not (tmp_path / "two").exists()
 
 
 def test_keys_are_brought_once_and_tombstones_only_added(

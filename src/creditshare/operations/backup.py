@@ -83,10 +83,13 @@ class Manifest:
 
 def back_up(settings: Settings, folder: Path, *, keys_to: Path | None = None) -> Manifest:
     """Write a backup into an empty folder, and the keys into one of their own if it is named."""
+    issuer = public_address(settings)
     if keys_to is not None:
         require_apart(settings, folder, keys_to)
-    issuer = public_address(settings)
-    empty_folder(folder)
+        private_folder(keys_to)
+    private_folder(folder)
+    if any(folder.iterdir()):
+        raise ConfigurationError(f"{folder} is not empty: a backup goes into a folder of its own")
     database = Database(database_url(settings, "owner"), role=OWNER)
     try:
         manifest = _dump(database, folder, issuer=issuer)
@@ -152,7 +155,6 @@ def _one(connection: "psycopg.Connection[Any]", statement: str) -> tuple[Any, ..
 
 
 def _copy_keys(settings: Settings, target: Path) -> None:
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
     named = {
         KEYRING: settings.keyring_path,
         TOMBSTONES: settings.tombstones_path,
@@ -163,11 +165,16 @@ def _copy_keys(settings: Settings, target: Path) -> None:
             write_whole(target / name, source.read_bytes())
 
 
-def empty_folder(folder: Path) -> None:
-    """Make a folder that only we may enter; one that holds something is refused."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise ConfigurationError(f"{folder} is not empty: a backup goes into a folder of its own")
+def private_folder(folder: Path) -> None:
+    """Make a folder that only we may enter, unless it is there."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {folder} cannot be made ({error.strerror}): make it, and give it to the user that runs this"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"the folder {folder} cannot be written by the user that runs this")
 
 
 def write_whole(path: Path, content: bytes) -> None:
