@@ -18,11 +18,13 @@ from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
 from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import UNAVAILABLE_RETRY_S, field_errors, framework_code, refused
+from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
+from creditshare.audit.state import log_state
 from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
@@ -43,7 +45,7 @@ from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
-from creditshare.telemetry import configure_logging
+from creditshare.telemetry import KEY_TABLE_SECONDS, configure_logging
 from creditshare.tlog.note import Signer
 
 log = structlog.get_logger()
@@ -212,9 +214,10 @@ async def build_checked(settings: Settings) -> Services:
 async def watch_log(services: Services) -> None:
     """Look at the queue of the log for ever, so that a late log closes the data endpoints."""
     while True:
+        KEY_TABLE_SECONDS.set(services.key_table.age_s)
         with contextlib.suppress(Unavailable):
             async with services.database.reading() as session:
-                services.log_health.saw(await services.audit.oldest_pending_s(session))
+                services.log_health.saw(await log_state(session))
         await asyncio.sleep(HEALTH_POLL_S)
 
 
@@ -260,6 +263,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.include_router(router)
     if chosen.mode == "sandbox":
         app.include_router(sandbox_routes.router)
+    app.add_middleware(RequestLog)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)
@@ -273,7 +277,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    log.warning("unavailable", path=request.scope["path"], kind=type(error).__name__)
+    log.warning("unavailable", action=action_of(request.scope), kind=type(error).__name__)
     return refused(request, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
 
 
@@ -291,7 +295,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    log.error("failed", path=request.scope["path"], kind=type(error).__name__, exc_info=error)
+    log.error("failed", action=action_of(request.scope), kind=type(error).__name__, exc_info=error)
     return refused(request, Refused("internal_error"))
 
 

@@ -57,10 +57,11 @@ LOGIN: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: its name, and a sentence for the operator where something is wrong."""
+    """What a check found: its name, a sentence for the operator where something is wrong, and what was seen."""
 
     check: str
     problem: str | None
+    seen: str = ""
 
 
 def require(findings: Iterable[Finding]) -> None:

@@ -57,7 +57,12 @@ class KeyTable:
     @property
     def fresh(self) -> bool:
         """Whether the table was confirmed recently enough to be believed."""
-        return self._monotonic() - self._confirmed <= self._stale_s
+        return self.age_s <= self._stale_s
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the table was last confirmed."""
+        return self._monotonic() - self._confirmed
 
     async def find(self, kid: str) -> KnownKey | None:
         """Return a key by its id. An unknown one costs a coalesced reload and 200 ms before it is given up."""

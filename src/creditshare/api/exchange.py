@@ -13,7 +13,6 @@ dependencies, and nothing of a stranger's body shall be parsed.
 """
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -42,7 +41,6 @@ from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.subjects.service import Subjects
-from creditshare.telemetry import REQUESTS
 from creditshare.wire.actions import AGAIN
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
@@ -129,7 +127,6 @@ class Exchange:
         self._admits = admits
         self._trace = trace_of(request)
         self._body = b""
-        self._began = time.perf_counter()
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
@@ -142,6 +139,7 @@ class Exchange:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+        self._request.state.member_id = spell("mem", caller.member_id)
         return await self._answer(caller, run_route)
 
     async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -322,9 +320,6 @@ class Exchange:
 
     def _finish(self, response: Response) -> Response:
         response.headers.update({**NOT_KEPT, **self._trace.headers})
-        REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(
-            time.perf_counter() - self._began
-        )
         return response
 
 

@@ -9,7 +9,6 @@ from pydantic_core import ErrorDetails
 
 from creditshare.api.tracing import trace_of
 from creditshare.errors import FieldError, Refused
-from creditshare.telemetry import REFUSALS
 from creditshare.wire.reasons import REASONS
 
 STATUS: Final[dict[str, int]] = {
@@ -140,8 +139,8 @@ def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, b
 
 
 def refusal_of(request: Request, refusal: Refused) -> tuple[int, bytes, dict[str, str]]:
-    """Return status, body and headers of a refusal as its reader wants it, and count it."""
-    REFUSALS.labels(code=refusal.code).inc()
+    """Return status, body and headers of a refusal as its reader wants it, and leave its code for the request log."""
+    request.state.code = refusal.code
     language = request.headers.get("accept-language", "")
     status, body, headers = problem(refusal, request_id=trace_of(request).request_id, language=language)
     return status, body, {**headers, "Content-Type": MEDIA_TYPE}

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
-from creditshare.telemetry import configure_logging
+from creditshare.telemetry import MULTIPROCESS_VARIABLE, configure_logging
 
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
@@ -83,6 +84,7 @@ def serve(
     if public_url:
         os.environ["CREDITSHARE_PUBLIC_URL"] = public_url
     settings = settings_of(data)
+    configure_logging()
     address = settings.public_url or f"http://{host}:{port}"
     require(check_settings(settings, address=address))
     public_address(settings, write=address)
@@ -90,6 +92,9 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     started = prepare(settings)
     helper: Companion | None = None
+    shared = tempfile.TemporaryDirectory(prefix="creditshare-metrics-") if workers > 1 else None
+    if shared is not None:  # read by each worker process when it starts
+        os.environ[MULTIPROCESS_VARIABLE] = shared.name
     try:
         asyncio.run(require_database(settings))
         if with_worker:
@@ -107,6 +112,7 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            log_config=None,
             log_level="warning",
             timeout_graceful_shutdown=10,
         )
@@ -115,6 +121,8 @@ def serve(
             helper.stop()
         if started:
             embedded_postgres(settings).stop()
+        if shared is not None:
+            shared.cleanup()
 
 
 def worker(

@@ -664,6 +664,29 @@ async def sandbox_operators(session: ReadSession) -> int:
     return int((await session.execute(unmarked)).scalar_one())
 
 
+@dataclass(frozen=True, slots=True)
+class LastKey:
+    """When the last key that a member can sign with ends."""
+
+    member_id: UUID
+    role: str
+    ends: datetime
+
+
+async def last_keys(session: ReadSession, *, before: datetime) -> list[LastKey]:
+    """Return the active members whose last key ends before an instant, soonest first; bootstrap keys are to end."""
+    ends = func.max(member_key.c.expires_at)
+    found = await session.execute(
+        select(member.c.member_id, member.c.role, ends.label("ends"))
+        .join(member_key, member_key.c.member_id == member.c.member_id)
+        .where(member.c.status == "active", member_key.c.state != "revoked", member_key.c.bootstrap.is_(False))
+        .group_by(member.c.member_id, member.c.role)
+        .having(ends < before)
+        .order_by(ends)
+    )
+    return [LastKey(row.member_id, row.role, row.ends) for row in found]
+
+
 def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:
     """Return the key of an inline JWK that may be registered, or refuse naming the field."""
     try:

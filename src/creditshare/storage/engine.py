@@ -5,6 +5,7 @@ that the service never acts as the owner of its tables. Nobody below the edge co
 session that is left without ``commit`` rolls back.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from creditshare.errors import ConfigurationError, Unavailable
+from creditshare.telemetry import DATABASE_FAILURES, DATABASE_WAIT
 
 Role = Literal["creditshare_app", "creditshare_worker", "creditshare_eraser", "creditshare_owner"]
 
@@ -76,7 +78,7 @@ def driver_url(url: str | URL) -> URL:
 def connection_options(role: Role) -> str:
     """Return libpq's ``options`` for a session of this role."""
     return (
-        f"-c role={role} -c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_S}s"
+        f"-c role={role} -c application_name={role} -c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_S}s"
         f" -c statement_timeout={STATEMENT_TIMEOUT_S}s -c search_path=public"
         f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_S}s"
     )
@@ -134,15 +136,19 @@ class Database:
 
     @asynccontextmanager
     async def _session(self, *, readonly: bool) -> AsyncIterator[AsyncConnection]:
+        asked = time.perf_counter()
         try:
             async with self._engine.connect() as connection:
+                DATABASE_WAIT.observe(time.perf_counter() - asked)
                 if readonly:
                     await connection.execution_options(postgresql_readonly=True)
                 yield connection
         except (OperationalError, PoolExhausted) as error:
+            DATABASE_FAILURES.inc()
             raise Unavailable("the database does not answer") from error
         except DBAPIError as error:
             if error.connection_invalidated:
+                DATABASE_FAILURES.inc()
                 raise Unavailable("the database closed the connection") from error
             raise
 
@@ -152,8 +158,11 @@ class Database:
 
         Leaving the block commits, an exception rolls back; the pool sends no reset statement.
         """
+        asked = time.perf_counter()
         try:
             async with self._pool.connection() as connection:
+                DATABASE_WAIT.observe(time.perf_counter() - asked)
                 yield connection
         except (psycopg.OperationalError, PoolTimeout) as error:
+            DATABASE_FAILURES.inc()
             raise Unavailable("the database does not answer") from error

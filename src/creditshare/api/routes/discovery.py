@@ -1,7 +1,7 @@
 """What anyone may know before the first signed request: who we are, our keys, our lists, our health."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import text
 
 from creditshare.api.codelists import CODE_LISTS
@@ -14,6 +14,7 @@ from creditshare.errors import Refused, Unavailable
 from creditshare.sandbox.service import business_time
 from creditshare.services import Services
 from creditshare.sharing.answer import instant
+from creditshare.telemetry import metrics
 
 router = APIRouter(tags=["discovery"])
 
@@ -107,4 +108,4 @@ async def is_ready(services: Wired) -> dict[str, str]:
 @router.get("/metrics", response_class=Response)
 async def show_metrics() -> Response:
     """Return Prometheus metrics; none carries borrower data."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics(), media_type=CONTENT_TYPE_LATEST)
