@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
@@ -21,6 +22,8 @@ from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.telemetry import PENDING_SECONDS
 from creditshare.tlog.note import Verifier
 
+LOOK_LIFE_S: Final = 3.0
+
 
 @dataclass(slots=True)
 class LogHealth:
@@ -35,6 +38,11 @@ class LogHealth:
         """Note a look at the queue."""
         self.oldest_pending_s, self.looked_at = oldest_pending_s, self.monotonic()
         PENDING_SECONDS.set(oldest_pending_s)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the database answered lately; health says so without asking it anew."""
+        return self.monotonic() - self.looked_at <= LOOK_LIFE_S
 
     @property
     def late(self) -> bool:
@@ -56,6 +64,7 @@ class Services:
     log_verifier: Verifier
     log_health: LogHealth
     database: Database
+    watching: Database
     policy: Policy
     audit: Audit
     key_table: KeyTable

@@ -28,12 +28,16 @@ async def enrol_first_key(request: Request, services: Services, member_text: str
     """Enrol the first key. Idempotent per enrolment code; the answer is signed with ``rqh`` = hash of ``proof``."""
     number = request_id(request)
     try:
-        body = await read_body(request, limit=services.settings.max_body_bytes)
+        peer = request.client.host if request.client else None
+        services.access.require_patience(peer)
+        settings = services.settings
+        body = await read_body(request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s)
         answer = await _enrol(request, services, member_text, body, number)
     except Unavailable:
         refusal = Refused("unavailable", retry_after=2)
     except Refused as refused:
         refusal = refused
+        services.access.note_failure(peer)
     else:
         answer.headers["X-Request-Id"] = number
         return answer

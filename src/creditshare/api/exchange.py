@@ -12,6 +12,7 @@ The route class does this rather than a dependency, because the framework parses
 dependencies, and nothing of a stranger's body shall be parsed.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -25,7 +26,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from creditshare.access.limits import Standing
 from creditshare.access.service import TALLIED, Access, Caller, Claim
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
 from creditshare.api.work import Admits, Work
@@ -53,6 +56,8 @@ MAX_DEPTH: Final = 16
 UNAVAILABLE_RETRY_S: Final = 2
 JSON_TYPE: Final = "application/json"
 REQUEST_ID_LENGTH: Final = 64
+UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
+"""Refusals that leave a body unread: the connection ends with them, so that nobody goes on sending it."""
 
 
 class EdgeServices(Protocol):
@@ -124,18 +129,41 @@ class Exchange:
         self._admits = admits
         self._request_id = request_id(request)
         self._body = b""
+        self._standing: Standing | None = None
         self._began = time.perf_counter()
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
         try:
-            self._body = await read_body(self._request, limit=self._services.settings.max_body_bytes)
-            caller = await self._services.access.authenticate(self._received(), request_id=self._request_id)
+            settings = self._services.settings
+            self._body = await read_body(
+                self._request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s
+            )
+            caller = await self._services.access.authenticate(
+                self._received(),
+                request_id=self._request_id,
+                peer=self._request.client.host if self._request.client else None,
+            )
         except Refused as refusal:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
-        return await self._answer(caller, run_route)
+        return await self._admit(caller, run_route)
+
+    async def _admit(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Answer within the member's pace and this process's places; beyond them nothing is written or used up."""
+        access = self._services.access
+        self._standing = access.pace(caller)
+        if self._standing.wait_s:
+            return self._signed_problem(caller, Refused("rate_limited", retry_after=self._standing.wait_s), None)
+        try:
+            place = access.limits.places.take(caller.member_id)
+        except Refused as refusal:
+            if refusal.code in TALLIED:
+                access.tally_later(caller, refusal.code)
+            return self._signed_problem(caller, refusal, None)
+        with place:
+            return await self._answer(caller, run_route)
 
     async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         try:
@@ -294,6 +322,8 @@ class Exchange:
 
     def _unsigned(self, refusal: Refused) -> Response:
         status, body, headers = self._problem(refusal)
+        if refusal.code in UNREAD:
+            headers["Connection"] = "close"
         return self._finish(Response(body, status, headers=headers))
 
     def _signed_problem(self, caller: Caller, refusal: Refused, entry: LogEntry | None) -> Response:
@@ -321,14 +351,28 @@ class Exchange:
     def _finish(self, response: Response) -> Response:
         response.headers["Cache-Control"] = "no-store, no-transform"
         response.headers["X-Request-Id"] = self._request_id
+        if self._standing is not None:
+            rate = self._services.access.limits.members.rate
+            response.headers["RateLimit-Policy"] = f'"burst";q={rate.burst};w={rate.window_s}'
+            response.headers["RateLimit"] = f'"burst";r={self._standing.remaining};t={self._standing.full_in_s}'
         REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(
             time.perf_counter() - self._began
         )
         return response
 
 
-async def read_body(request: Request, *, limit: int) -> bytes:
-    """Read a body of at most ``limit`` bytes; more is refused before it is held in memory."""
+async def read_body(request: Request, *, limit: int, time_limit_s: float) -> bytes:
+    """Read a body of at most ``limit`` bytes in at most this time; more is refused before it is held in memory."""
+    try:
+        async with asyncio.timeout(time_limit_s):
+            return await _read_body(request, limit)
+    except TimeoutError:
+        raise Refused("request_timeout", retry_after=1) from None
+    except ClientDisconnect:
+        raise Refused("body_malformed") from None  # nobody reads this answer
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise Refused("content_too_large")

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +16,7 @@ import typer
 import uvicorn
 
 from creditshare.api.codelists import CODE_LISTS
+from creditshare.api.connection import BoundedProtocol
 from creditshare.api.openapi_diff import diff
 from creditshare.app import (
     database_url,
@@ -89,13 +92,18 @@ def serve(
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=functools.partial(  # type: ignore[arg-type]  # uvicorn calls it like the class it asks for
+                BoundedProtocol,
+                header_time_limit_s=settings.header_time_limit_s,
+                max_header_bytes=settings.max_header_bytes,
+            ),
             access_log=False,
             server_header=False,
             proxy_headers=False,
             log_level="warning",
-            timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=65_536,
+            timeout_keep_alive=settings.idle_connection_s,
+            limit_concurrency=settings.max_connections,
+            timeout_graceful_shutdown=math.ceil(settings.request_time_limit_s) + 1,
         )
     finally:
         if helper is not None:

@@ -17,6 +17,8 @@ log = structlog.get_logger()
 
 CHORES_EVERY_S: Final = 5.0
 PAUSE_AFTER_FAILURE_S: Final = 1.0
+TALLIES_REST: Final = timedelta(seconds=70)
+"""A minute's refusals are complete by then: processes hand over what they counted in memory every second."""
 
 
 class Worker:
@@ -50,7 +52,7 @@ class Worker:
         while True:
             try:
                 async with self._database.writing() as session:
-                    await flush_tallies(session, self._audit, before=datetime.now(UTC) - timedelta(minutes=1))
+                    await flush_tallies(session, self._audit, before=datetime.now(UTC) - TALLIES_REST)
                     await forget_expired(session)
                     await session.commit()
             except Unavailable:
