@@ -5,11 +5,19 @@ every few seconds would keep its connection for ever.
 """
 
 import asyncio
+import logging
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from creditshare.telemetry import REFUSALS
+
 TOO_LARGE: Final = b"The header of the request is too large."
+FAULTS: Final = logging.getLogger("uvicorn.error.connection")
+FAULTS.setLevel(logging.ERROR)
+"""The server would write a line for each request that is no HTTP, so that anyone could fill the operator's disk, or
+stop the service where nobody reads what it writes. They are counted instead."""
+
 LINE_BYTES: Final = 4
 """What stands around a header's name and value: colon, space, carriage return, line feed."""
 
@@ -19,6 +27,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, header_time_limit_s: float, max_header_bytes: int, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self.logger = FAULTS
         self._time_limit_s = header_time_limit_s
         self._max_bytes = max_header_bytes
         self._deadline: asyncio.TimerHandle | None = None
@@ -72,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._header_bytes > self._max_bytes:
             self._refuse_header()
         elif not self.transport.is_closing():
+            REFUSALS.labels(code="not_http").inc()
             super().send_400_response(msg)
 
     def _count(self, size: int) -> None:
@@ -89,6 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _refuse_header(self) -> None:
+        REFUSALS.labels(code="header_too_large").inc()
         self.transport.write(
             b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
             b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(TOO_LARGE), TOO_LARGE)
