@@ -25,7 +25,7 @@ step = @printf '\n== %s\n' '$(1)'
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo serve test test-fast check faults bench openapi migration lock clean
+.PHONY: help demo serve test test-fast robustness check faults bench openapi migration lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ test: $(DEV) ## run all tests
 
 test-fast: $(DEV) ## run the tests that take less than a few seconds each
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
+
+robustness: $(DEV) ## send ten thousand malformed requests, and generated ones for every operation (minutes)
+	@$(BIN)/python -m pytest -m long tests/robustness $(ARGS)
 
 check: $(DEV) ## run all that CI runs: locks, format, lint, types, imports, tests, OpenAPI drift
 	$(call step,locks name no index and no local place)

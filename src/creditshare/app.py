@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 
 from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
+from creditshare.access.limits import Limits, Pace, Places, Rate, Tallies
 from creditshare.access.service import Access
+from creditshare.api.bounds import Bounded
 from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import UNAVAILABLE_RETRY_S, field_errors, framework_code, refused
 from creditshare.api.requestlog import RequestLog, action_of
@@ -53,6 +55,8 @@ log = structlog.get_logger()
 ADDRESS_FILE: Final = "public_address"
 POSTGRES_FOLDER: Final = "postgres"
 HEALTH_POLL_S: Final = 1.0
+WATCHING_CONNECTIONS: Final = 2
+"""The key table's and the log watch's own, so that they never wait behind requests."""
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8000"
 
 
@@ -134,7 +138,9 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     clock = clock or SystemClock()
     keyring = keyring_file(settings).load()
     issuer = public_address(settings)
-    database = Database(url or database_url(settings, "app"), role="creditshare_app", pool_size=settings.pool_size)
+    address = url or database_url(settings, "app")
+    database = Database(address, role="creditshare_app", pool_size=settings.pool_size, pool_wait_s=settings.pool_wait_s)
+    watching = Database(address, role="creditshare_app", pool_size=WATCHING_CONNECTIONS)
     await database.open()
     async with database.reading() as session:
         policy = await load_policy(session)
@@ -148,7 +154,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
     records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
-    key_table = KeyTable(database, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
+    key_table = KeyTable(watching, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
     return Services(
         settings=settings,
         clock=clock,
@@ -158,6 +164,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         log_verifier=log_signer(keyring, issuer).verifier,
         log_health=LogHealth(settings.merge_delay_s),
         database=database,
+        watching=watching,
         policy=policy,
         audit=audit,
         key_table=key_table,
@@ -168,6 +175,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             clock=clock,
             fingerprint_key=keyring.secret("fingerprint"),
             service_box=keyring.box("service"),
+            limits=process_limits(settings),
         ),
         cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
         members=Members(
@@ -193,6 +201,16 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     )
 
 
+def process_limits(settings: Settings) -> Limits:
+    """Return the bounds of one worker process."""
+    return Limits(
+        members=Pace(Rate(settings.member_requests_per_s, settings.member_burst_requests)),
+        strangers=Pace(Rate(settings.stranger_failures_per_minute / 60, settings.stranger_failures_per_minute)),
+        places=Places(total=settings.max_in_flight, each=settings.member_in_flight),
+        tallies=Tallies(),
+    )
+
+
 async def require_database(settings: Settings, *, restored: bool = True) -> None:
     """Refuse to go on with a database that the checks of ``startup`` find something wrong with."""
     database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
@@ -212,12 +230,13 @@ async def build_checked(settings: Settings) -> Services:
 
 
 async def watch_log(services: Services) -> None:
-    """Look at the queue of the log for ever, so that a late log closes the data endpoints."""
+    """Look at the queue of the log for ever, so that a late log closes the data endpoints; hand over tallies."""
     while True:
         KEY_TABLE_SECONDS.set(services.key_table.age_s)
         with contextlib.suppress(Unavailable):
-            async with services.database.reading() as session:
+            async with services.watching.reading() as session:
                 services.log_health.saw(await log_state(session))
+            await services.access.hand_over_tallies(services.watching)
         await asyncio.sleep(HEALTH_POLL_S)
 
 
@@ -239,7 +258,10 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(Unavailable):
+                await wired.access.hand_over_tallies(wired.watching)
             await wired.database.close()
+            await wired.watching.close()
 
     app = DocumentedApp(
         lifespan=lifespan,
@@ -263,6 +285,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.include_router(router)
     if chosen.mode == "sandbox":
         app.include_router(sandbox_routes.router)
+    app.add_middleware(Bounded, time_limit_s=chosen.request_time_limit_s, open_reads=chosen.open_reads_in_flight)
     app.add_middleware(RequestLog)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
@@ -23,6 +24,8 @@ from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.telemetry import CHECKPOINT_SECONDS, LOG_SIZE, PENDING, PENDING_SECONDS
 from creditshare.tlog.note import Verifier
 
+LOOK_LIFE_S: Final = 3.0
+
 
 @dataclass(slots=True)
 class LogHealth:
@@ -40,6 +43,11 @@ class LogHealth:
         PENDING.set(state.pending)
         LOG_SIZE.set(state.size)
         CHECKPOINT_SECONDS.set(state.checkpoint_age_s)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the database answered lately; health says so without asking it anew."""
+        return self.monotonic() - self.looked_at <= LOOK_LIFE_S
 
     @property
     def late(self) -> bool:
@@ -61,6 +69,7 @@ class Services:
     log_verifier: Verifier
     log_health: LogHealth
     database: Database
+    watching: Database
     policy: Policy
     audit: Audit
     key_table: KeyTable

@@ -34,12 +34,27 @@ class Settings(BaseSettings):
     skew_s: int = Field(30, ge=10, le=60, description="Accepted clock difference of signed requests.")
     merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
     sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
-    max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216)
+    max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216, description="A larger body is not read.")
+    max_header_bytes: int = Field(32_768, ge=16_384, le=262_144, description="A larger header ends the connection.")
+    header_time_limit_s: float = Field(10.0, ge=0.1, le=60, description="A header that takes longer, likewise.")
+    body_time_limit_s: float = Field(10.0, ge=0.1, le=60, description="A body that takes longer is refused.")
+    request_time_limit_s: float = Field(15.0, ge=0.5, le=60, description="No answer takes longer; later it is 503.")
+    idle_connection_s: int = Field(15, ge=1, le=600, description="A connection without a request is closed.")
+    max_connections: int = Field(900, ge=10, description="Connections of a worker process; more are answered 503.")
+    max_in_flight: int = Field(128, ge=1, description="Members' requests that a worker process works on; more are 503.")
+    member_in_flight: int = Field(64, ge=1, description="How many of them may be one member's; more are 429.")
+    open_reads_in_flight: int = Field(32, ge=1, description="Requests without a signature, likewise; more are 503.")
+    member_requests_per_s: int = Field(200, ge=1, description="A member's pace in a worker process; faster is 429.")
+    member_burst_requests: int = Field(400, ge=1, description="What a member may send at once above that pace.")
+    stranger_failures_per_minute: int = Field(
+        120, ge=1, description="Unknown keys and wrong enrolments of one address in a worker process; more are 429."
+    )
     key_table_poll_s: float = Field(0.5, gt=0, le=1.0, description="Fallback poll of the members' key table.")
     key_table_stale_s: float = Field(2.0, ge=1.0, le=2.0, description="An unconfirmed key table older than this → 503.")
     dek_cache_entries: int = Field(10_000, ge=0)
     dek_cache_s: float = Field(300.0, ge=0)
     pool_size: int = Field(8, ge=1, le=100, description="Database connections per pool and worker process.")
+    pool_wait_s: float = Field(2.0, gt=0, le=30, description="Nobody waits longer for one of them; then it is 503.")
     evaluations_per_day: int = Field(2_000, ge=1, description="Default tokeniser budget of a member.")
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,16 +12,17 @@ from sqlalchemy import ColumnElement, and_, delete, func, literal, select, updat
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
-from creditshare.access.keytable import KeyTable
+from creditshare.access.keytable import KeyTable, KnownKey
+from creditshare.access.limits import Limits, Standing, peer_name
 from creditshare.access.models import idempotency, refusal_tally, replay_guard
 from creditshare.audit.service import Actor
 from creditshare.clock import Clock
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.errors import FieldError, Malformed, Refused, Unavailable
 from creditshare.ids import Prefix, parse, spell
 from creditshare.keys.custody import SubjectKeys
 from creditshare.members.service import Member, key_lives, status_of, why_key_cannot_sign
-from creditshare.storage.engine import WriteSession
+from creditshare.storage.engine import Database, WriteSession
 from creditshare.wire.requests import Authenticated, Received, authenticate
 from creditshare.wire.requests import parse as parse_request
 
@@ -105,19 +107,30 @@ class Access:
     """Authenticates and guards. Everything it writes is part of the action's own transaction."""
 
     def __init__(
-        self, *, key_table: KeyTable, issuer: str, skew_s: int, clock: Clock, fingerprint_key: bytes, service_box: Box
+        self,
+        *,
+        key_table: KeyTable,
+        issuer: str,
+        skew_s: int,
+        clock: Clock,
+        fingerprint_key: bytes,
+        service_box: Box,
+        limits: Limits,
     ) -> None:
         self.key_table = key_table
+        self.limits = limits
         self._issuer = issuer
         self._skew = skew_s
         self._clock = clock
         self._fingerprint_key = fingerprint_key
         self._box = service_box
 
-    async def authenticate(self, received: Received, *, request_id: str, traceparent: str = "") -> Caller:
+    async def authenticate(
+        self, received: Received, *, request_id: str, peer: str | None, traceparent: str = ""
+    ) -> Caller:
         """Run the gate. Raises ``Refused``; until it returns nothing is logged and nothing is used up."""
         unverified = parse_request(received)
-        known = await self.key_table.find(unverified.kid)
+        known = await self._find(unverified.kid, peer)
         proved: Authenticated = authenticate(
             unverified,
             received,
@@ -140,6 +153,51 @@ class Access:
             request_id=request_id,
             traceparent=traceparent,
         )
+
+    async def _find(self, kid: str, peer: str | None) -> KnownKey | None:
+        """Find a key. Only what is dear for strangers is limited by address: decision 0010."""
+        if self.key_table.known(kid) is not None:
+            return await self.key_table.find(kid)
+        self.require_patience(peer)
+        known = await self.key_table.find(kid)
+        if known is None:
+            self.note_failure(peer)
+        return known
+
+    def require_patience(self, peer: str | None) -> None:
+        """Refuse an address from which too much came that proved nothing, before more of it is looked at."""
+        standing = self.limits.strangers.look(peer_name(peer), now=time.monotonic())
+        if standing.wait_s:
+            raise Refused("rate_limited", retry_after=standing.wait_s)
+
+    def note_failure(self, peer: str | None) -> None:
+        """Count something from an address that proved nothing."""
+        self.limits.strangers.use(peer_name(peer), now=time.monotonic())
+
+    def pace(self, caller: Caller) -> Standing:
+        """Count a member's request against its pace; where nothing is left, the refusal is tallied in memory."""
+        standing = self.limits.members.use(caller.member_id, now=time.monotonic())
+        if standing.wait_s:
+            self.tally_later(caller, "rate_limited")
+        return standing
+
+    def tally_later(self, caller: Caller, code: str) -> None:
+        """Count a refusal that used no transaction; ``hand_over_tallies`` brings it to the database."""
+        self.limits.tallies.count(caller.member_id, code, now=self._clock.now())
+
+    async def hand_over_tallies(self, database: Database) -> None:
+        """Write down the refusals counted in memory; what cannot be written now is kept for the next time."""
+        taken = self.limits.tallies.take()
+        if not taken:
+            return
+        try:
+            async with database.writing() as session:
+                for (member_id, code, minute), count in taken.items():
+                    await _add_to_tally(session, member_id, code, minute, count)
+                await session.commit()
+        except Unavailable:
+            self.limits.tallies.put_back(taken)
+            raise
 
     async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:
         """Use up the request's jti, if its key is still good now, and return the business time with the caller.
@@ -235,14 +293,17 @@ class Access:
 
     async def tally(self, session: WriteSession, caller: Caller, code: str, *, now: datetime) -> None:
         """Count a refusal that becomes one event per minute."""
-        minute = now.replace(second=0, microsecond=0)
-        await session.execute(
-            insert(refusal_tally)
-            .values(member_id=caller.member_id, code=code, minute=minute, count=1)
-            .on_conflict_do_update(
-                index_elements=["member_id", "code", "minute"], set_={"count": refusal_tally.c.count + 1}
-            )
+        await _add_to_tally(session, caller.member_id, code, now.replace(second=0, microsecond=0), 1)
+
+
+async def _add_to_tally(session: WriteSession, member_id: UUID, code: str, minute: datetime, count: int) -> None:
+    await session.execute(
+        insert(refusal_tally)
+        .values(member_id=member_id, code=code, minute=minute, count=count)
+        .on_conflict_do_update(
+            index_elements=["member_id", "code", "minute"], set_={"count": refusal_tally.c.count + count}
         )
+    )
 
 
 async def take_tallies(session: WriteSession, *, before: datetime) -> list[Tally]:

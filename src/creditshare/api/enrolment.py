@@ -27,11 +27,15 @@ async def enrol_first_key(request: Request, services: Services, member_text: str
     """Enrol the first key. Idempotent per enrolment code; the answer is signed with ``rqh`` = hash of ``proof``."""
     trace = trace_of(request)
     try:
-        body = await read_body(request, limit=services.settings.max_body_bytes)
+        peer = request.client.host if request.client else None
+        services.access.require_patience(peer)
+        settings = services.settings
+        body = await read_body(request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s)
         answer = await _enrol(request, services, member_text, body, trace)
     except Unavailable:
         return refused(request, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
     except Refused as refusal:
+        services.access.note_failure(peer)
         return refused(request, refusal)
     answer.headers.update(trace.headers)
     return answer

@@ -12,6 +12,7 @@ The route class does this rather than a dependency, because the framework parses
 dependencies, and nothing of a stranger's body shall be parsed.
 """
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from creditshare.access.limits import Standing
 from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, framework_code, refusal_of
 from creditshare.api.tracing import trace_of
@@ -52,6 +54,8 @@ log = structlog.get_logger()
 
 MAX_DEPTH: Final = 16
 JSON_TYPE: Final = "application/json"
+UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
+"""Refusals that leave a body unread: the connection ends with them, so that nobody goes on sending it."""
 
 
 class EdgeServices(Protocol):
@@ -127,20 +131,42 @@ class Exchange:
         self._admits = admits
         self._trace = trace_of(request)
         self._body = b""
+        self._standing: Standing | None = None
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
         try:
-            self._body = await read_body(self._request, limit=self._services.settings.max_body_bytes)
+            settings = self._services.settings
+            self._body = await read_body(
+                self._request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s
+            )
             caller = await self._services.access.authenticate(
-                self._received(), request_id=self._trace.request_id, traceparent=self._trace.traceparent
+                self._received(),
+                request_id=self._trace.request_id,
+                traceparent=self._trace.traceparent,
+                peer=self._request.client.host if self._request.client else None,
             )
         except Refused as refusal:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
         self._request.state.member_id = spell("mem", caller.member_id)
-        return await self._answer(caller, run_route)
+        return await self._admit(caller, run_route)
+
+    async def _admit(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Answer within the member's pace and this process's places; beyond them nothing is written or used up."""
+        access = self._services.access
+        self._standing = access.pace(caller)
+        if self._standing.wait_s:
+            return self._signed_problem(caller, Refused("rate_limited", retry_after=self._standing.wait_s), None)
+        try:
+            place = access.limits.places.take(caller.member_id)
+        except Refused as refusal:
+            if refusal.code in TALLIED:
+                access.tally_later(caller, refusal.code)
+            return self._signed_problem(caller, refusal, None)
+        with place:
+            return await self._answer(caller, run_route)
 
     async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         try:
@@ -294,6 +320,8 @@ class Exchange:
 
     def _unsigned(self, refusal: Refused) -> Response:
         status, body, headers = refusal_of(self._request, refusal)
+        if refusal.code in UNREAD:
+            headers["Connection"] = "close"
         return self._finish(Response(body, status, headers=headers))
 
     def _signed_problem(self, caller: Caller, refusal: Refused, entry: LogEntry | None) -> Response:
@@ -320,11 +348,25 @@ class Exchange:
 
     def _finish(self, response: Response) -> Response:
         response.headers.update({**NOT_KEPT, **self._trace.headers})
+        if self._standing is not None:
+            rate = self._services.access.limits.members.rate
+            response.headers["RateLimit-Policy"] = f'"burst";q={rate.burst};w={rate.window_s}'
+            response.headers["RateLimit"] = f'"burst";r={self._standing.remaining};t={self._standing.full_in_s}'
         return response
 
 
-async def read_body(request: Request, *, limit: int) -> bytes:
-    """Read a body of at most ``limit`` bytes; more is refused before it is held in memory."""
+async def read_body(request: Request, *, limit: int, time_limit_s: float) -> bytes:
+    """Read a body of at most ``limit`` bytes in at most this time; more is refused before it is held in memory."""
+    try:
+        async with asyncio.timeout(time_limit_s):
+            return await _read_body(request, limit)
+    except TimeoutError:
+        raise Refused("request_timeout", retry_after=1) from None
+    except ClientDisconnect:
+        raise Refused("body_malformed") from None  # nobody reads this answer
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise Refused("content_too_large")

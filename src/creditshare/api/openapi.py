@@ -142,6 +142,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
 """Lists behind plain text fields: closed where they are asked (``enum``), open where they are answered."""
 
 MEDIA_TYPES: Final[dict[str, str]] = {"show_checkpoint": "text/plain", "show_metrics": "text/plain"}
+ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
 PAGED: Final = frozenset({"list_members", "review_key"})
 IDS: Final[dict[str, str]] = {
@@ -231,14 +232,41 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     },
     "Link": {"description": "Where the next page is (RFC 8288, rel=next), if there is one.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    "RateLimit-Policy": {
+        "description": 'The allowance: `"burst";q=400;w=2` is 400 requests at once, full again after 2 s. It counts in '
+        "the process that answered; a service of several processes grants more.",
+        "schema": _TEXT,
+    },
+    "RateLimit": {
+        "description": 'What is left of it: `"burst";r=399;t=1` is 399 requests, full again after 1 s.',
+        "schema": _TEXT,
+    },
     "Content-Language": {"description": "Language of title and detail.", "schema": {"enum": ["en", "zh"]}},
     "WWW-Authenticate": {"description": "RFC 6750.", "schema": _TEXT},
 }
 
 _UNAUTHENTICATED: Final = tuple(code for code, status in STATUS.items() if status == 401)  # noqa: PLR2004  RFC 9110
 # What a signed route may answer whatever it does; the statuses in which it says no more than this are shared.
-_EDGE: Final = (*_UNAUTHENTICATED, "content_too_large", "unsupported_media_type", "internal_error", "unavailable")
-_WAITING: Final = frozenset({"not_integrated_yet", "idempotency_in_progress", "quota_exhausted", "unavailable"})
+_EDGE: Final = (
+    *_UNAUTHENTICATED,
+    "request_timeout",
+    "content_too_large",
+    "unsupported_media_type",
+    "rate_limited",
+    "internal_error",
+    "unavailable",
+)
+_WAITING: Final = frozenset(
+    {
+        "not_integrated_yet",
+        "idempotency_in_progress",
+        "request_timeout",
+        "rate_limited",
+        "quota_exhausted",
+        "unavailable",
+    }
+)
+_PACED: Final = ("RateLimit-Policy", "RateLimit")
 _MEMBER_ERRORS: Final = 400
 
 Json = dict[str, Any]
@@ -388,7 +416,7 @@ def _complete_body(body: Json) -> None:
 
 def _complete_answer(operation_id: str, response: Json, method: str, facts: Facts) -> None:
     response["description"] = "Done." if method == "post" else "Found."
-    names = ["X-Request-Id", "traceparent", "CS-Signature"] if facts.signed else []
+    names = ["X-Request-Id", "traceparent", "CS-Signature", *_PACED] if facts.signed else []
     if facts.signed and method == "post" and facts.part.idempotent:
         names.append("Idempotent-Replayed")
     if operation_id in SUPERSEDED:
@@ -418,6 +446,8 @@ def _parameters(method: str, facts: Facts) -> list[str]:
 
 def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
     codes = {"internal_error", *REFUSALS.get(operation["operationId"], ())}
+    if operation["operationId"] not in ALWAYS_ANSWERED:
+        codes.add("unavailable")
     body, parameters = "requestBody" in operation, operation.get("parameters", [])
     if any(set(p["schema"]) - {"type", "title", "description"} for p in parameters):
         codes.add("validation_failed")
@@ -452,7 +482,7 @@ def _by_status(codes: Iterable[str]) -> dict[int, tuple[str, ...]]:
 
 
 def _problem(status: int, codes: Sequence[str]) -> Json:
-    names = ["Content-Language", "X-Request-Id", "traceparent", "CS-Signature"]
+    names = ["Content-Language", "X-Request-Id", "traceparent", "CS-Signature", *_PACED]
     if _WAITING.intersection(codes):
         names.append("Retry-After")
     if status == STATUS["token_missing"]:

@@ -58,6 +58,7 @@ STATUS: Final[dict[str, int]] = {
     **dict.fromkeys(("not_found", "not_integrated_yet"), 404),
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "request_timeout": 408,
     **dict.fromkeys(("idempotency_in_progress", "state_conflict", "key_exists", "key_limit"), 409),
     "erased": 410,
     "precondition_failed": 412,

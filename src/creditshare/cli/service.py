@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import json
+import math
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ import typer
 import uvicorn
 
 from creditshare.api.codelists import CODE_LISTS
+from creditshare.api.connection import BoundedProtocol
 from creditshare.api.openapi_diff import diff
 from creditshare.app import (
     database_url,
@@ -108,13 +111,19 @@ def serve(
             port=port,
             workers=workers,
             loop="uvloop",
-            http="creditshare.api.http11:StrictHttp",
+            http=functools.partial(  # type: ignore[arg-type]  # uvicorn calls it like the class it asks for
+                BoundedProtocol,
+                header_time_limit_s=settings.header_time_limit_s,
+                max_header_bytes=settings.max_header_bytes,
+            ),
             access_log=False,
             server_header=False,
             proxy_headers=False,
             log_config=None,
             log_level="warning",
-            timeout_graceful_shutdown=10,
+            timeout_keep_alive=settings.idle_connection_s,
+            limit_concurrency=settings.max_connections,
+            timeout_graceful_shutdown=math.ceil(settings.request_time_limit_s) + 1,
         )
     finally:
         if helper is not None:

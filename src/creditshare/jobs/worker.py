@@ -18,7 +18,8 @@ log = structlog.get_logger()
 
 CHORES_EVERY_S: Final = 5.0
 PAUSE_AFTER_FAILURE_S: Final = 1.0
-A_MINUTE: Final = timedelta(minutes=1)
+TALLIES_REST: Final = timedelta(seconds=70)
+"""A minute's refusals are complete by then: processes hand over what they counted in memory every second."""
 
 
 class Worker:
@@ -78,7 +79,7 @@ class Worker:
 
 async def flush_tallies(session: WriteSession, audit: Audit, *, now: datetime) -> int:
     """Turn the counted refusals of past minutes into one event each; return how many."""
-    tallies = await take_tallies(session, before=now - A_MINUTE)
+    tallies = await take_tallies(session, before=now - TALLIES_REST)
     for tally in tallies:
         entry = Entry("refusals", details={"count": tally.count, "minute": int(tally.minute.timestamp())})
         event = audit.compose(
