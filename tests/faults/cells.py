@@ -27,7 +27,7 @@ from tests.faults.world import First, World, end, open_folder, resident_bytes, w
 
 from creditshare.storage import schema
 
-FIRED_S = 20.0
+FIRED_S = 120.0
 DEADLINE_S = 12.0
 STORM_S = 60.0  # a storm waits for every answer, also on a busy machine
 STORM = 100
@@ -110,7 +110,7 @@ def killed_postgres(first_world: First, seed: int) -> Verdict:
                 world.kill_postgres()
                 time.sleep(0.2)
                 world.postgres.start()
-                assert world.wait_ready(30) < 30
+                world.wait_ready()
         return judged(world, first)
 
 
@@ -121,8 +121,8 @@ def killed_api(first_world: First, seed: int) -> Verdict:
             for moment in ("before", "after"):
                 alive = world.api_processes()
                 arm(world.database_wire, Trigger("COMMIT", moment, killing_api(world), skip=world.random.randrange(15)))
-                wait_for(lambda old=alive: missing(world, old), seconds=20, what="an API process was killed")  # type: ignore[misc]  # binds this round's list
-                wait_for(lambda: len(world.api_processes()) == 2, seconds=20, what="another API process")
+                wait_for(lambda old=alive: missing(world, old), seconds=FIRED_S, what="an API process was killed")  # type: ignore[misc]  # binds this round's list
+                wait_for(lambda: len(world.api_processes()) == 2, seconds=FIRED_S, what="another API process")
         return judged(world, first)
 
 
@@ -143,7 +143,7 @@ def killed_worker(first_world: First, seed: int) -> Verdict:
             for text, moment in points:
                 dying = worker
                 arm(wire, Trigger(text, moment, killing(dying), skip=world.random.randrange(4)))
-                dying.wait(10)
+                dying.wait(FIRED_S)
                 worker = world.start_worker(wire)
                 time.sleep(0.5)
         return judged(world, first, dead=len(points))
@@ -160,9 +160,9 @@ def paused_leader(first_world: First, seed: int) -> Verdict:
             arm(wire, stop)
             stopped, size = time.monotonic(), log_size(world)
             world.start_worker()
-            wait_for(lambda: log_size(world) > size, seconds=20, what="the second worker took over")
+            wait_for(lambda: log_size(world) > size, seconds=40, what="the second worker took over")
             takeover = time.monotonic() - stopped
-            time.sleep(max(0.0, 20 - takeover))
+            time.sleep(max(2.0, 20 - takeover))
             leader.send_signal(signal.SIGCONT)
             time.sleep(2)
         verdict = judged(world, first)
@@ -361,7 +361,7 @@ def short(first_world: First, seed: int) -> Verdict:
             world.wait_ready()
             leader = world.workers[0]
             arm(world.database_wire, Trigger("INSERT INTO audit_leaf", "after", killing(leader)))
-            leader.wait(10)
+            leader.wait(FIRED_S)
             world.start_worker()
         return stormed(world, first, storms, dead=1)
 

@@ -26,7 +26,7 @@ from tests.faults.world import World, wait_for
 from tests.fixtures import foreign
 from tests.fixtures.foreign import unb64u
 
-DRAIN_S = 60.0
+DRAIN_S = 120.0
 APPEND_ONLY = {
     "audit_event": "event_id",
     "audit_leaf": "idx",

@@ -183,7 +183,7 @@ class Load:
         for thread in (*self.desks, self._watcher):
             thread.start()
 
-    def wait_for_more(self, count: int, seconds: float = 90) -> None:
+    def wait_for_more(self, count: int, seconds: float = 300) -> None:
         """Wait until that many more requests were acknowledged, so that a fault never hits an idle service."""
         wanted, deadline = self.acknowledged + count, time.monotonic() + seconds
         while self.acknowledged < wanted:

@@ -143,8 +143,15 @@ class Subjects:
         return state
 
     async def read(self, session: ReadSession, subject_id: UUID) -> SubjectState:
-        """Return a borrower's row without locking it."""
-        row = (await session.execute(select(subject).where(subject.c.subject_id == subject_id))).one_or_none()
+        """Return a borrower's row.
+
+        In a writing session nobody changes it before the session ends: what is read after it must fit the seal in it,
+        and a report in between would look like tampering.
+        """
+        found = select(subject).where(subject.c.subject_id == subject_id)
+        if isinstance(session, WriteSession):
+            found = found.with_for_update(read=True)
+        row = (await session.execute(found)).one_or_none()
         return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
 
     def opened(self, row: Mapping[str, object] | RowMapping | None) -> SubjectState:
