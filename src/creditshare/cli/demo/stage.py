@@ -22,13 +22,14 @@ START_TIMEOUT_S: Final = 60.0
 
 
 @contextlib.contextmanager
-def service(data: Path, port: int, *, workers: int = 1) -> Iterator[str]:
-    """Run the service and its worker as processes of their own until the block ends."""
+def service(data: Path, port: int, *, workers: int = 1, **settings: str) -> Iterator[str]:
+    """Run the service and its worker as processes of their own until the block ends; ``settings`` by their names."""
     require_free(port)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "creditshare", "serve", "--data", str(data), "--port", str(port), "--with-worker"]
     command += ["--workers", str(workers)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CREDITSHARE_")}
+    environment |= {f"CREDITSHARE_{name.upper()}": value for name, value in settings.items()}
     with (data / "service.log").open("a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603  our own command
         try:
