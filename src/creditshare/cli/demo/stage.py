@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from rich.table import Table
+from rich.text import Text
 
 from creditshare.app import embedded_postgres
 from creditshare.cli.options import out
@@ -89,5 +91,11 @@ def operator_files(data: Path) -> tuple[Path, Path]:
 
 
 def step(text: str) -> None:
-    """Print one step of the story."""
-    out.print(f"  [green]✓[/green] {text}", highlight=False)
+    """Print one step of the story: indented in a terminal, on one line in a file."""
+    mark, said = Text("✓", style="green"), Text(text)
+    if not out.is_terminal:
+        out.print(Text("  ") + mark + " " + said, soft_wrap=True)
+        return
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(Text(" "), mark, said)
+    out.print(row)
