@@ -2,14 +2,14 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ARRAY, LargeBinary, Uuid, any_, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
@@ -34,7 +34,7 @@ from creditshare.records.rules import (
     jurisdiction,
 )
 from creditshare.storage.engine import ReadSession, WriteSession
-from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, advanced, next_event_time
 
 """Where a correction's fields stand in its body."""
 
@@ -54,6 +54,23 @@ class Held:
         if self.now < self.visible_from and self.state.open:
             return "pending_notice"
         return self.state.status
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A default to be taken in: its borrower's token and what its lender reports."""
+
+    token: BorrowerToken
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A submission that passed the rules: whose it is, and its clear columns."""
+
+    report: Report
+    subject_id: UUID
+    row: CurrentRow
 
 
 class Records:
@@ -76,39 +93,102 @@ class Records:
         now: datetime,
     ) -> Recorded[Held]:
         """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
+        (outcome,) = await self.submit_many(session, member_id, admitted, [Submission(token, report)], now=now)
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    async def submit_many(
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        admitted: tuple[str, ...],
+        submissions: Sequence[Submission],
+        *,
+        now: datetime,
+    ) -> list[Recorded[Held] | Refused]:
+        """Take in default records by the rules of ``submit``; what came of each, in their order.
+
+        A refusal concerns its own submission only: the others are taken in, in the same transaction. The statements
+        are as many for a hundred as for one, besides one for each named consent.
+        """
+        outcomes: dict[int, Recorded[Held] | Refused] = {}
+        visible: dict[int, datetime] = {}
+        for number, one in enumerate(submissions):
+            try:
+                visible[number] = self._judge(one.report, admitted, now)
+            except Refused as refusal:
+                outcomes[number] = refusal
+        named = [submissions[number].token for number in visible]
+        found = await self._subjects.resolve_many(session, named, member_id, now=now)
+        states: dict[UUID, SubjectState] = {}
+        due: dict[int, _Due] = {}
+        for (number, visible_from), state in zip(visible.items(), found, strict=True):
+            report = submissions[number].report
+            if isinstance(state, Refused):
+                outcomes[number] = state
+                continue
+            try:
+                await self._require_consent(session, member_id, state, report, now)
+            except Refused as refusal:
+                outcomes[number] = refusal
+                continue
+            index = self._account_index(member_id, report)
+            states[state.subject_id] = state
+            due[number] = _Due(report, state.subject_id, CurrentRow(uuid7(now), member_id, "live", visible_from, index))
+        if due:
+            outcomes |= await self._take_in(session, due, states, now=now)
+        return [outcomes[number] for number in range(len(submissions))]
+
+    def _judge(self, report: Report, admitted: tuple[str, ...], now: datetime) -> datetime:
+        """Return from when a report may be seen, or refuse it by the rules that need no database."""
         check(report, policy=self._policy, today=now.date())
         if jurisdiction(report.region) not in admitted:
             raise Refused("jurisdiction_not_admitted")
-        visible_from = self._visible_from(report, now)
-        state = await self._subjects.resolve(session, token, member_id, now=now)
-        await self._require_consent(session, member_id, state, report, now)
-        record_id = uuid7(now)
-        row = CurrentRow(record_id, member_id, "live", visible_from, self._account_index(member_id, report))
-        inserted = await session.execute(
-            insert(record_current)
-            .values(
-                subject_id=state.subject_id,
-                record_id=record_id,
-                member_id=member_id,
-                lifecycle="live",
-                visible_from=visible_from,
-                account_index=row.account_index,
+        return self._visible_from(report, now)
+
+    async def _take_in(
+        self, session: WriteSession, due: Mapping[int, _Due], states: dict[UUID, SubjectState], *, now: datetime
+    ) -> dict[int, Recorded[Held] | Refused]:
+        """Write those whose account is new, each as the next event of its borrower, and seal the borrowers once."""
+        new = await self._insert_current(session, due.values())
+        reported = await self._reported_already(session, [one for one in due.values() if one.row.record_id not in new])
+        outcomes: dict[int, Recorded[Held] | Refused] = {}
+        salts, events = list[dict[str, Any]](), list[dict[str, Any]]()
+        for number, one in due.items():
+            record_id = one.row.record_id
+            if record_id not in new:
+                outcomes[number] = _already(reported[one.subject_id, one.row.account_index])
+                continue
+            state, salt = states[one.subject_id], secrets.token_bytes(SALT_BYTES)
+            at = next_event_time(state, now)
+            # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
+            event = Happened("submitted", at, report=one.report, reason=current_mac_bytes(one.row).decode())
+            row = seal_event(
+                state.keys, salt, record_id, event_no=state.event_count + 1, version=state.version + 1, event=event
             )
-            .on_conflict_do_nothing()
-            .returning(record_current.c.record_id)
+            states[one.subject_id] = state = advanced(state, event_macs=[row.mac], at=at)
+            salts.append({"subject_id": one.subject_id, "record_id": record_id, "salt": salt})
+            events.append({"subject_id": one.subject_id, **asdict(row)})
+            history = History(record_id, one.row.member_id, one.row.visible_from, ((state.version, event),))
+            outcomes[number] = Recorded(_held(history, now), self._entry("submit_record", state, record_id))
+        if events:
+            await session.execute(record_secret.insert(), salts)
+            await session.execute(
+                record_lookup.insert(), [{name: row[name] for name in ("subject_id", "record_id")} for row in salts]
+            )
+            await session.execute(record_event.insert(), events)
+            changed = sorted({row["subject_id"] for row in events})
+            await self._subjects.save(session, [states[subject_id] for subject_id in changed])
+        return outcomes
+
+    async def _insert_current(self, session: WriteSession, due: Iterable[_Due]) -> set[UUID]:
+        """Insert the clear columns of those whose account was not reported yet; return their record ids."""
+        inserted = await session.execute(
+            insert(record_current).on_conflict_do_nothing().returning(record_current.c.record_id),
+            [{"subject_id": one.subject_id, **asdict(one.row)} for one in due],
         )
-        if inserted.first() is None:
-            raise await self._reported_already(session, row, state)
-        salt = secrets.token_bytes(SALT_BYTES)
-        ids = {"subject_id": state.subject_id, "record_id": record_id}
-        await session.execute(record_secret.insert().values(**ids, salt=salt))
-        await session.execute(record_lookup.insert().values(**ids))
-        # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
-        at = next_event_time(state, now)
-        event = Happened("submitted", at, report=report, reason=current_mac_bytes(row).decode())
-        state = await self._append(session, state, salt, record_id, event)
-        history = History(record_id, member_id, visible_from, ((state.version, event),))
-        return Recorded(_held(history, now), self._entry("submit_record", state, record_id))
+        return set(inserted.scalars())
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
         """Return a member's own record."""
@@ -241,15 +321,20 @@ class Records:
         if reason is not None:
             raise Refused(reason)
 
-    async def _reported_already(self, session: ReadSession, row: CurrentRow, state: SubjectState) -> Refused:
-        """Return the refusal of a second report. It names the record, which is this member's own: the index says so."""
-        known = await session.execute(
-            select(record_current.c.record_id).where(
-                record_current.c.subject_id == state.subject_id, record_current.c.account_index == row.account_index
+    async def _reported_already(
+        self, session: ReadSession, again: Sequence[_Due]
+    ) -> dict[tuple[UUID, bytes | None], UUID]:
+        """Return the records under which accounts were reported before, by borrower and account."""
+        if not again:
+            return {}
+        found = await session.execute(
+            select(record_current.c.subject_id, record_current.c.account_index, record_current.c.record_id).where(
+                record_current.c.subject_id == any_(literal([one.subject_id for one in again], ARRAY(Uuid))),
+                record_current.c.account_index
+                == any_(literal([one.row.account_index for one in again], ARRAY(LargeBinary))),
             )
         )
-        hint = "this account is reported already; correct that record"
-        return Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", known.scalar_one())})
+        return {(row.subject_id, bytes(row.account_index)): row.record_id for row in found}
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
@@ -311,6 +396,12 @@ async def still_readable(
         )
     )
     return tuple(found.scalars())
+
+
+def _already(record_id: UUID) -> Refused:
+    """Return the refusal of a second report. It names the record, which is this member's own: the index says so."""
+    hint = "this account is reported already; correct that record"
+    return Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", record_id)})
 
 
 def _known(history: History) -> RecordState:
