@@ -18,11 +18,13 @@ from creditshare.access.service import Access
 from creditshare.api.exchange import framework_code, request_id
 from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
-from creditshare.api.routes import consents, discovery, documentation, members, queries, records, tokens
+from creditshare.api.record_rows import read_row
+from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
+from creditshare.batches.service import Batches
 from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
@@ -145,6 +147,13 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
     records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
+    members = Members(
+        environment=settings.mode,
+        service_box=keyring.box("service"),
+        default_evaluations_per_day=settings.evaluations_per_day,
+        audit=audit,
+        tombstones=Tombstones(settings.tombstones_path),
+    )
     key_table = KeyTable(database, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
     return Services(
         settings=settings,
@@ -166,13 +175,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             fingerprint_key=keyring.secret("fingerprint"),
             service_box=keyring.box("service"),
         ),
-        members=Members(
-            environment=settings.mode,
-            service_box=keyring.box("service"),
-            default_evaluations_per_day=settings.evaluations_per_day,
-            audit=audit,
-            tombstones=Tombstones(settings.tombstones_path),
-        ),
+        members=members,
         tokeniser=tokeniser,
         subjects=subjects,
         consents=consents,
@@ -185,6 +188,14 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             policy=policy,
             handle_key=keyring.secret("handle"),
             skew_s=settings.skew_s,
+        ),
+        batches=Batches(
+            database=database,
+            records=records,
+            members=members,
+            audit=audit,
+            service_box=keyring.box("service"),
+            read_row=read_row,
         ),
     )
 
@@ -253,6 +264,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         tokens.router,
         consents.router,
         records.router,
+        batches.router,
         queries.router,
     ):
         app.include_router(router)

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
     sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
     max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216)
+    max_batch_bytes: int = Field(268_435_456, ge=1_024, le=4_294_967_296, description="Size of a file of records.")
     key_table_poll_s: float = Field(0.5, gt=0, le=1.0, description="Fallback poll of the members' key table.")
     key_table_stale_s: float = Field(2.0, ge=1.0, le=2.0, description="An unconfirmed key table older than this → 503.")
     dek_cache_entries: int = Field(10_000, ge=0)

@@ -74,6 +74,8 @@ class Operation:
         body = self.described.get("requestBody")
         if body is None:
             return [None]
+        if "application/json" not in body["content"]:
+            return [File(kind, media["example"].encode()) for kind, media in body["content"].items()]
         name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         examples = list(DOCUMENT["components"]["schemas"][name]["examples"])
         return examples if body["required"] else [*examples, None]
@@ -205,6 +207,8 @@ class Stage:
 
     def fill(self, example: Any) -> Any:
         """Replace what an example cannot know: borrower, ids, digests, dates, and what must be new each time."""
+        if isinstance(example, File):
+            return example
         if not isinstance(example, dict):
             return example
         body = deepcopy(example)

@@ -44,6 +44,8 @@ class Caller:
     rqh: str
     request_token: str
     request_id: str
+    signed_digest: str | None = None
+    """The claim ``cdg``. Where the body follows the gate, this is all that is known of it."""
 
     @property
     def member_id(self) -> UUID:
@@ -131,6 +133,7 @@ class Access:
             rqh=proved.rqh,
             request_token=proved.token_bytes.decode("ascii"),
             request_id=request_id,
+            signed_digest=proved.claims.cdg,
         )
 
     async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:

@@ -15,7 +15,7 @@ dependencies, and nothing of a stranger's body shall be parsed.
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -25,9 +25,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from creditshare.access.service import TALLIED, Access, Caller, Claim
 from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.spool import Spool
 from creditshare.api.work import Admits, Work
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
 from creditshare.clock import Clock
@@ -43,7 +45,7 @@ from creditshare.subjects.service import Subjects
 from creditshare.telemetry import REFUSALS, REQUESTS
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
-from creditshare.wire.requests import Received
+from creditshare.wire.requests import Received, check_digest
 from creditshare.wire.strict_json import decode
 
 T = TypeVar("T")
@@ -78,9 +80,11 @@ class Policy:
     idempotent: bool = True
     own_transaction: bool = False
     data: bool = True
+    file_types: tuple[str, ...] = ()
+    """Media types of a file that is the body: it is read after the gate and spooled, never held whole."""
 
 
-def policy(**choices: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def policy(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Set a route's part in the exchange where it differs from the default."""
 
     def mark(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,10 +128,13 @@ class Exchange:
         self._admits = admits
         self._request_id = request_id(request)
         self._body = b""
+        self._digest: str | None = None
         self._began = time.perf_counter()
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
+        if self._policy.file_types:
+            return await self._run_with_file(run_route)
         try:
             self._body = await read_body(self._request, limit=self._services.settings.max_body_bytes)
             caller = await self._services.access.authenticate(self._received(), request_id=self._request_id)
@@ -136,6 +143,36 @@ class Exchange:
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
         return await self._answer(caller, run_route)
+
+    async def _run_with_file(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Let the gate decide by the header alone; only then read the body, and use none of it before its digest."""
+        settings = self._services.settings
+        try:
+            check_length(self._request, limit=settings.max_batch_bytes)
+            caller = await self._services.access.authenticate(
+                replace(self._received(), body_follows=True), request_id=self._request_id
+            )
+        except Refused as refusal:
+            return self._unsigned(refusal)
+        except Unavailable:
+            return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+        # What the member signed; it stands for the body in the event of a refusal that needs no body.
+        self._digest = caller.signed_digest
+        try:
+            self._check_file_type()
+            self._admits.check(caller.member)
+        except Refused as refusal:
+            return await self._refuse(caller, refusal)
+        with Spool(settings.data) as spool:
+            try:
+                await spool.fill(self._request.stream(), limit=settings.max_batch_bytes)
+                check_digest(caller.signed_digest, spool.digest)
+            except Refused as refusal:
+                return self._unsigned(refusal)
+            except ClientDisconnect:
+                return self._unsigned(Refused("body_malformed"))  # nobody is there to read it; nothing happened
+            self._request.state.spool = spool
+            return await self._answer(caller, run_route)
 
     async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         try:
@@ -158,7 +195,7 @@ class Exchange:
         if self._policy.data and self._services.log_is_late():
             raise Unavailable("the log is behind its promise")
         self._check_body()
-        work = Work(caller, content_digest(self._body), self._claim(caller))
+        work = Work(caller, self._request_digest(), self._claim(caller))
         self._request.state.work = work
         if self._policy.own_transaction:
             response = await self._routed(run_route)
@@ -237,7 +274,7 @@ class Exchange:
                     Entry(self._action, work.purpose if work else ""),
                     actor=_actor(caller),
                     exchange=ExchangeDigests(
-                        caller.rqh, caller.request_token, content_digest(self._body), content_digest(body)
+                        caller.rqh, caller.request_token, self._request_digest(), content_digest(body)
                     ),
                     now=now,
                     outcome=refusal.code,
@@ -251,11 +288,17 @@ class Exchange:
         except Unavailable:
             return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
 
+    def _request_digest(self) -> str:
+        return self._digest or content_digest(self._body)
+
+    def _check_file_type(self) -> None:
+        if media_type(self._request) not in self._policy.file_types:
+            raise Refused("unsupported_media_type")
+
     def _check_body(self) -> None:
         if not self._body:
             return
-        media_type = self._request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != JSON_TYPE:
+        if media_type(self._request) != JSON_TYPE:
             raise Refused("unsupported_media_type")
         try:
             decode(self._body, max_depth=MAX_DEPTH)
@@ -267,7 +310,10 @@ class Exchange:
             return None
         key = self._request.headers.get("idempotency-key")
         path = self._request.url.path
-        return self._services.access.claim_of(caller.member_id, route=path, key=key, method="POST", body=self._body)
+        asked = self._body
+        if self._digest is not None:
+            asked = self._request.scope["query_string"] + b"|" + self._digest.encode()
+        return self._services.access.claim_of(caller.member_id, route=path, key=key, method="POST", body=asked)
 
     def _received(self) -> Received:
         headers = self._request.headers
@@ -327,11 +373,21 @@ class Exchange:
         return response
 
 
-async def read_body(request: Request, *, limit: int) -> bytes:
-    """Read a body of at most ``limit`` bytes; more is refused before it is held in memory."""
+def check_length(request: Request, *, limit: int) -> None:
+    """Refuse a body that says of itself that it is too large, before any of it is read."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise Refused("content_too_large")
+
+
+def media_type(request: Request) -> str:
+    """Return the body's media type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_body(request: Request, *, limit: int) -> bytes:
+    """Read a body of at most ``limit`` bytes; more is refused before it is held in memory."""
+    check_length(request, limit=limit)
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():

@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from creditshare.audit.service import SignedAct
+from creditshare.batches.service import Job
 from creditshare.consents import rules as consent_rules
 from creditshare.consents.service import Evidence, Held, Terms
 from creditshare.crypto.digests import parse_content_digest
@@ -519,6 +520,26 @@ class CorrectionIn(Strict):
         if wrong:
             raise Refused("validation_failed", fields=wrong)
         return changes
+
+
+class JobOut(BaseModel):
+    """A file being dealt with: how many of its rows were accepted and refused so far, and why it failed if it did."""
+
+    job_id: str
+    status: str
+    code: str | None
+    dry_run: bool
+    rows: int
+    accepted: int
+    refused: int
+    created_at: Instant
+    finished_at: Instant | None
+    expires_at: Instant
+
+    @classmethod
+    def of(cls, job: Job) -> "JobOut":
+        """Present a job."""
+        return cls(**{**asdict(job), "job_id": spell("job", job.job_id)})
 
 
 class WithdrawalIn(Strict):

@@ -16,6 +16,7 @@ import uvicorn
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.openapi_diff import diff
 from creditshare.app import (
+    build_services,
     database_url,
     embedded_postgres,
     keyring_file,
@@ -25,7 +26,6 @@ from creditshare.app import (
     sequencer,
     write_json,
 )
-from creditshare.audit.service import Audit
 from creditshare.cli.options import AsJson, DataFolder, out, show
 from creditshare.errors import ConfigurationError
 from creditshare.jobs.worker import Worker
@@ -106,7 +106,7 @@ def serve(
 
 
 def worker(data: DataFolder = Path("creditshare-data")) -> None:
-    """Run the log's sequencer and the chores. Several may run; one leads."""
+    """Run the log's sequencer, the batches and the chores. Several may run; one leads the log."""
     os.environ["CREDITSHARE_DATA"] = str(data)
     settings = Settings()
     configure_logging()
@@ -118,11 +118,13 @@ def worker(data: DataFolder = Path("creditshare-data")) -> None:
 
 async def _work(settings: Settings) -> None:
     database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
-    keyring = keyring_file(settings).load()
+    # Batches write what single reports write, so they do it under the same role.
+    services = await build_services(settings)
     runner = Worker(
         database=database,
         sequencer=sequencer(settings),
-        audit=Audit(opening_box=keyring.box("log_opening"), merge_delay_s=settings.merge_delay_s),
+        audit=services.audit,
+        batches=services.batches,
         poll_s=settings.sequencer_poll_ms / 1000,
     )
     task = asyncio.create_task(runner.run())
@@ -131,6 +133,7 @@ async def _work(settings: Settings) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await database.close()
+    await services.database.close()
 
 
 @db.command("upgrade")

@@ -1,4 +1,4 @@
-"""The worker: runs the sequencer without pause, and every few seconds the chores. Several may run."""
+"""The worker: runs the sequencer and the batches without pause, and every few seconds the chores. Several may run."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,7 @@ import structlog
 from creditshare.access.service import forget_expired, take_tallies
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
+from creditshare.batches.service import Batches, forget_jobs
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
 from creditshare.storage.engine import Database, WriteSession
@@ -22,17 +23,21 @@ PAUSE_AFTER_FAILURE_S: Final = 1.0
 class Worker:
     """Sequences and cleans up until cancelled. A failure pauses it; it never ends by itself."""
 
-    def __init__(self, *, database: Database, sequencer: Sequencer, audit: Audit, poll_s: float) -> None:
+    def __init__(
+        self, *, database: Database, sequencer: Sequencer, audit: Audit, batches: Batches, poll_s: float
+    ) -> None:
         self._database = database
+        self._batches = batches
         self._sequencer = sequencer
         self._audit = audit
         self._poll_s = poll_s
 
     async def run(self) -> None:
-        """Run both loops for ever."""
+        """Run all loops for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sequence())
             tasks.create_task(self._do_chores())
+            tasks.create_task(self._load_batches())
 
     async def _sequence(self) -> None:
         while True:
@@ -46,12 +51,24 @@ class Worker:
             if not done.full:
                 await asyncio.sleep(self._poll_s)
 
+    async def _load_batches(self) -> None:
+        while True:
+            try:
+                busy = await self._batches.step()
+            except Unavailable:
+                log.warning("batches wait for the database")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
+            if not busy:
+                await asyncio.sleep(self._poll_s)
+
     async def _do_chores(self) -> None:
         while True:
             try:
                 async with self._database.writing() as session:
                     await flush_tallies(session, self._audit, before=datetime.now(UTC) - timedelta(minutes=1))
                     await forget_expired(session)
+                    await forget_jobs(session)
                     await session.commit()
             except Unavailable:
                 log.warning("chores wait for the database")

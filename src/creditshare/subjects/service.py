@@ -132,7 +132,7 @@ class Subjects:
                 for index, token in wanted.items()
             ],
         )
-        new = {bytes(index) for index, _ in taken}
+        new = {bytes(row["index"]) for row in taken.mappings()}
         # Made after that lock is held, so that no wrapping key is retired between this and the commit.
         rows = [self._new_row(named[index], token, now=now) for index, token in wanted.items()]
         made = [row for index, row in zip(wanted, rows, strict=True) if index in new]
@@ -145,7 +145,7 @@ class Subjects:
                     subject_index.c.index == any_(literal(known, ARRAY(LargeBinary)))
                 )
             )
-            named |= {bytes(index): subject_id for index, subject_id in found}
+            named |= {bytes(row["index"]): row["subject_id"] for row in found.mappings()}
         return named
 
     def _new_row(self, subject_id: UUID, token: BorrowerToken, *, now: datetime) -> dict[str, object]:

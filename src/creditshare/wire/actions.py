@@ -18,6 +18,8 @@ OWN_ACTS: Final[Mapping[str, str]] = MappingProxyType(
         "enrol_first_key": "A member enrolled its first key by its one-time code, before it could sign a request.",
         "erase_borrower": "All that was held about one borrower was made unreadable.",
         "erase_record": "One record was made unreadable.",
+        "finish_job": "The last row of a file of records was dealt with, or the job was stopped.",
+        "load_record": "A row of a file of records became a record.",
         "refusals": "Refusals of one member with one code within one minute, counted into one event.",
         "retire_kek": "A key-encryption key that wraps nothing any more was removed from the key file.",
         "rotate_kek": "The borrowers' keys were wrapped anew by another key-encryption key.",
@@ -48,6 +50,7 @@ EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "show_query": "GET /v1/queries/{query_id}",
         "show_record": "GET /v1/records/{record_id}",
         "submit_record": "POST /v1/records",
+        "submit_record_batch": "POST /v1/record-batches",
         "suspend_member": "POST /v1/members/{member_id}/suspension",
         "withdraw_record": "POST /v1/records/{record_id}/withdrawal",
     }

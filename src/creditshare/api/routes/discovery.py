@@ -54,6 +54,7 @@ async def discover(services: Wired) -> dict[str, object]:
         },
         "limits": {
             "body_bytes": settings.max_body_bytes,
+            "batch_bytes": settings.max_batch_bytes,
             "token_bytes": 8192,
             "evaluations_per_call": oprf.MAX_BATCH,
             "evaluations_per_day": settings.evaluations_per_day,
