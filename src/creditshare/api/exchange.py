@@ -244,7 +244,6 @@ class Exchange:
 
     async def _retell(self, work: Work) -> Response:
         retell: Callable[[Work], Awaitable[Response]] = self._request.state.retell
-        work.headers["Idempotent-Replayed"] = "true"
         return await retell(work)
 
     async def _routed(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -125,6 +125,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     **{(name, "status"): ("applicant", "certified", "active", "suspended") for name in _MEMBERS},
     ("ProposalOut", "action"): get_args(ProposalAction),
     ("KeyOut", "status"): ("active", "retiring", "revoked", "expired"),
+    ("QueryResult", "code"): CODE_LISTS["error_codes"],
     ("JobOut", "status"): get_args(JobStatus),
     ("JobOut", "code"): CODE_LISTS["error_codes"],
     ("LogKey", "state"): ("active", "retired"),

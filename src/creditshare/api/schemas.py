@@ -551,6 +551,14 @@ class WithdrawalIn(Strict):
     reason: Literal["reported_in_error", "wrong_borrower", "duplicate", "court_order", "other"]
 
 
+EXAMPLE_QUERY: Final[dict[str, Any]] = {
+    "subject": EXAMPLE_SUBJECT,
+    "purpose": "pre_loan",
+    "consent_id": "cns_01900000-0000-7000-8000-000000000000",
+    "scopes": ["defaults"],
+}
+
+
 class QueryIn(Strict):
     """A question about one borrower."""
 
@@ -559,12 +567,7 @@ class QueryIn(Strict):
         strict=True,
         json_schema_extra={
             "examples": [
-                {
-                    "subject": EXAMPLE_SUBJECT,
-                    "purpose": "pre_loan",
-                    "consent_id": "cns_01900000-0000-7000-8000-000000000000",
-                    "scopes": ["defaults"],
-                }
+                EXAMPLE_QUERY,
             ]
         },
     )
@@ -573,6 +576,15 @@ class QueryIn(Strict):
     consent_id: Annotated[str, Field(max_length=64)]
     scopes: Annotated[list[str], Field(min_length=1, max_length=8), AfterValidator(_distinct)]
     as_of: Instant | None = None
+
+
+class QueryBatchIn(Strict):
+    """Questions about several borrowers."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"queries": [EXAMPLE_QUERY]}]}
+    )
+    queries: Annotated[list[QueryIn], Field(min_length=1, max_length=1_000)]
 
 
 class ReceivedRecord(BaseModel):
@@ -628,6 +640,21 @@ class QueryOut(BaseModel):
     summary: Summary
     withheld: list[WithheldOut]
     policy_version: str
+
+
+class QueryResult(BaseModel):
+    """What came of one question of a batch: its answer, or the refusal's status and code. ``log`` is its receipt."""
+
+    status: int
+    code: str | None
+    log: dict[str, str | int]
+    answer: QueryOut | None
+
+
+class QueryBatchOut(BaseModel):
+    """Results in the order asked."""
+
+    results: list[QueryResult]
 
 
 class MemberIn(Strict):

@@ -46,6 +46,7 @@ EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "revoke_consent": "POST /v1/consents/{consent_id}/revocation",
         "revoke_key": "POST /v1/members/{member_id}/keys/{kid}/revocation",
         "run_query": "POST /v1/queries",
+        "run_query_batch": "POST /v1/query-batches",
         "show_consent": "GET /v1/consents/{consent_id}",
         "show_query": "GET /v1/queries/{query_id}",
         "show_record": "GET /v1/records/{record_id}",
