@@ -344,6 +344,7 @@ def test_a_suspended_member_gets_no_further(postgres: EmbeddedPostgres, template
         assert refused_with(lambda: lender.call("POST", BATCHES, data=as_file(records))) == "member_suspended"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_off_where_the_next_one_goes_on(postgres: EmbeddedPostgres, template: str) -> None:
     with running_service(postgres, template, with_worker=False) as service:
         lender = service.admit("Killed", region="US")
