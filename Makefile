@@ -7,6 +7,8 @@ ARGS ?=
 JOBS ?= 3
 UPGRADE ?=
 NAME ?=
+SEEDS ?= 20
+SEED_START ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,7 +25,7 @@ step = @printf '\n== %s\n' '$(1)'
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo serve test test-fast check bench openapi migration lock clean
+.PHONY: help demo serve test test-fast robustness check faults bench openapi migration lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +41,9 @@ test: $(DEV) ## run all tests
 
 test-fast: $(DEV) ## run the tests that take less than a few seconds each
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
+
+robustness: $(DEV) ## send ten thousand malformed requests, and generated ones for every operation (minutes)
+	@$(BIN)/python -m pytest -m long tests/robustness $(ARGS)
 
 check: $(DEV) ## run all that CI runs: locks, format, lint, types, imports, tests, OpenAPI drift
 	$(call step,locks name no index and no local place)
@@ -56,6 +61,9 @@ check: $(DEV) ## run all that CI runs: locks, format, lint, types, imports, test
 	$(call step,OpenAPI equals what the service generates)
 	@$(BIN)/python -m creditshare openapi export --check
 	@printf '\nAll checks passed.\n'
+
+faults: $(DEV) ## kill, cut and fill what can be, with real processes: make faults SEEDS=20 SEED_START=1 ARGS="--cells F1,F4"
+	@$(BIN)/python -m tests.faults --seeds $(SEEDS) --seed-start $(SEED_START) $(ARGS)
 
 bench: $(DEV) ## measure the hot path
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 import pytest
@@ -13,13 +14,16 @@ from tests.fixtures.service import RunningService
 
 from creditshare.app import database_url, keyring_file, require_database
 from creditshare.cli.service import prepare
+from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import KeyringFile
 from creditshare.keys.tombstones import Tombstones
+from creditshare.members.service import bootstrap_operators
 from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.embedded import EmbeddedPostgres
+from creditshare.storage.engine import Database
 
 PUBLIC = "https://credit.example"
 
@@ -201,6 +205,32 @@ def test_a_database_that_was_a_sandbox_is_refused(prepared: Prepared) -> None:
     with pytest.raises(ConfigurationError, match="runs 3 days ahead and cannot be turned back"):
         prepared.require()
     prepared.require(environment="sandbox")
+
+
+@pytest.mark.parametrize("bootstrapped_in", ["sandbox", "production"])
+def test_operators_that_a_sandbox_made_do_not_serve_in_production(
+    prepared: Prepared, bootstrapped_in: Literal["sandbox", "production"]
+) -> None:
+    keys = [SigningKey.generate().verifying_key for _ in range(2)]
+
+    async def bootstrap() -> None:
+        database = Database(prepared.settings.database_url or "", role="creditshare_app", pool_size=1)
+        production = bootstrapped_in == "production"
+        try:
+            async with database.writing() as session:
+                now = datetime.now(UTC)
+                await bootstrap_operators(session, keys, production=production, evaluations_per_day=1, now=now)
+                await session.commit()
+        finally:
+            await database.close()
+
+    asyncio.run(bootstrap())
+    prepared.require(environment="sandbox")
+    if bootstrapped_in == "production":
+        prepared.require()
+        return
+    with pytest.raises(ConfigurationError, match="2 live keys of this database were made by a sandbox's bootstrap"):
+        prepared.require()
 
 
 @pytest.mark.parametrize("revision", ["-1", "base"])

@@ -13,21 +13,26 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
+from creditshare.access.limits import Limits, Pace, Places, Rate, Tallies
 from creditshare.access.service import Access
-from creditshare.api.exchange import framework_code, request_id
+from creditshare.api.bounds import Bounded
 from creditshare.api.openapi import DocumentedApp
-from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.problems import UNAVAILABLE_RETRY_S, field_errors, framework_code, refused
 from creditshare.api.record_rows import read_row
+from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
+from creditshare.audit.state import log_state
 from creditshare.batches.service import Batches
 from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
+from creditshare.crypto.sealing import derive_key
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
@@ -44,7 +49,7 @@ from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
-from creditshare.telemetry import configure_logging
+from creditshare.telemetry import KEY_TABLE_SECONDS, configure_logging
 from creditshare.tlog.note import Signer
 
 log = structlog.get_logger()
@@ -52,6 +57,8 @@ log = structlog.get_logger()
 ADDRESS_FILE: Final = "public_address"
 POSTGRES_FOLDER: Final = "postgres"
 HEALTH_POLL_S: Final = 1.0
+WATCHING_CONNECTIONS: Final = 2
+"""The key table's and the log watch's own, so that they never wait behind requests."""
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8000"
 
 
@@ -133,7 +140,9 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     clock = clock or SystemClock()
     keyring = keyring_file(settings).load()
     issuer = public_address(settings)
-    database = Database(url or database_url(settings, "app"), role="creditshare_app", pool_size=settings.pool_size)
+    address = url or database_url(settings, "app")
+    database = Database(address, role="creditshare_app", pool_size=settings.pool_size, pool_wait_s=settings.pool_wait_s)
+    watching = Database(address, role="creditshare_app", pool_size=WATCHING_CONNECTIONS)
     await database.open()
     async with database.reading() as session:
         policy = await load_policy(session)
@@ -154,7 +163,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         audit=audit,
         tombstones=Tombstones(settings.tombstones_path),
     )
-    key_table = KeyTable(database, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
+    key_table = KeyTable(watching, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
     return Services(
         settings=settings,
         clock=clock,
@@ -164,6 +173,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         log_verifier=log_signer(keyring, issuer).verifier,
         log_health=LogHealth(settings.merge_delay_s),
         database=database,
+        watching=watching,
         policy=policy,
         audit=audit,
         key_table=key_table,
@@ -174,7 +184,9 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             clock=clock,
             fingerprint_key=keyring.secret("fingerprint"),
             service_box=keyring.box("service"),
+            limits=process_limits(settings),
         ),
+        cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
         members=members,
         tokeniser=tokeniser,
         subjects=subjects,
@@ -200,6 +212,16 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     )
 
 
+def process_limits(settings: Settings) -> Limits:
+    """Return the bounds of one worker process."""
+    return Limits(
+        members=Pace(Rate(settings.member_requests_per_s, settings.member_burst_requests)),
+        strangers=Pace(Rate(settings.stranger_failures_per_minute / 60, settings.stranger_failures_per_minute)),
+        places=Places(total=settings.max_in_flight, each=settings.member_in_flight),
+        tallies=Tallies(),
+    )
+
+
 async def require_database(settings: Settings, *, restored: bool = True) -> None:
     """Refuse to go on with a database that the checks of ``startup`` find something wrong with."""
     database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
@@ -219,11 +241,13 @@ async def build_checked(settings: Settings) -> Services:
 
 
 async def watch_log(services: Services) -> None:
-    """Look at the queue of the log for ever, so that a late log closes the data endpoints."""
+    """Look at the queue of the log for ever, so that a late log closes the data endpoints; hand over tallies."""
     while True:
+        KEY_TABLE_SECONDS.set(services.key_table.age_s)
         with contextlib.suppress(Unavailable):
-            async with services.database.reading() as session:
-                services.log_health.saw(await services.audit.oldest_pending_s(session))
+            async with services.watching.reading() as session:
+                services.log_health.saw(await log_state(session))
+            await services.access.hand_over_tallies(services.watching)
         await asyncio.sleep(HEALTH_POLL_S)
 
 
@@ -245,7 +269,10 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(Unavailable):
+                await wired.access.hand_over_tallies(wired.watching)
             await wired.database.close()
+            await wired.watching.close()
 
     app = DocumentedApp(
         lifespan=lifespan,
@@ -270,6 +297,13 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.include_router(router)
     if chosen.mode == "sandbox":
         app.include_router(sandbox_routes.router)
+    app.add_middleware(
+        Bounded,
+        time_limit_s=chosen.request_time_limit_s,
+        open_reads=chosen.open_reads_in_flight,
+        longer={batches.FILE_PATH: chosen.batch_time_limit_s + chosen.request_time_limit_s},
+    )
+    app.add_middleware(RequestLog)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)
@@ -278,35 +312,31 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     return app
 
 
-def _problem(request: Request, refusal: Refused) -> Response:
-    number = request_id(request)
-    status, body, headers = problem(refusal, request_id=number, language=request.headers.get("accept-language", ""))
-    headers |= {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Request-Id": number}
-    return Response(body, status, headers=headers)
-
-
 async def _refused(request: Request, error: Exception) -> Response:
-    return _problem(request, error if isinstance(error, Refused) else Refused("internal_error"))
+    return refused(request, error if isinstance(error, Refused) else Refused("internal_error"))
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:
-    log.warning("unavailable", path=request.url.path, kind=type(error).__name__)
-    return _problem(request, Refused("unavailable", retry_after=2))
+    log.warning("unavailable", action=action_of(request.scope), kind=type(error).__name__)
+    return refused(request, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return _problem(request, Refused(framework_code(status)))
+    if not isinstance(error, HTTPException):
+        return refused(request, Refused("internal_error"))
+    answer = refused(request, Refused(framework_code(error.status_code)))
+    answer.headers.update(error.headers or {})  # such as Allow (RFC 9110 section 15.5.6)
+    return answer
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     fields = field_errors(error.errors()) if isinstance(error, RequestValidationError) else []
-    return _problem(request, Refused("validation_failed", fields=fields))
+    return refused(request, Refused("validation_failed", fields=fields))
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    log.error("failed", path=request.url.path, kind=type(error).__name__, exc_info=error)
-    return _problem(request, Refused("internal_error"))
+    log.error("failed", action=action_of(request.scope), kind=type(error).__name__, exc_info=error)
+    return refused(request, Refused("internal_error"))
 
 
 def openapi_document() -> dict[str, Any]:

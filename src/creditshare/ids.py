@@ -13,7 +13,7 @@ from typing import Literal
 
 from creditshare.errors import Malformed
 
-Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd", "apr"]
+Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd"]
 RandomBytes = Callable[[int], bytes]
 
 _UUID_TEXT = 36

@@ -64,9 +64,9 @@ async def apply(
             await session.commit()
     for subject_id in found.borrowers:
         async with eraser.writing() as session:
-            await erasure.erase_borrower(session, "borrower", subject_id, sub=SUB)
+            await erasure.erase_borrower(session, "borrower", subject_id, sub=SUB, now=now)
             await session.commit()
     for record_id in found.records:
         async with eraser.writing() as session:
-            await erasure.erase_record(session, record_id, sub=SUB)
+            await erasure.erase_record(session, record_id, sub=SUB, now=now)
             await session.commit()

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
+from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
 from creditshare.audit.service import Audit
+from creditshare.audit.state import LogState
 from creditshare.batches.service import Batches
 from creditshare.clock import Clock
 from creditshare.consents.service import Consents
@@ -19,8 +22,10 @@ from creditshare.sharing.service import Sharing
 from creditshare.storage.engine import Database
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
-from creditshare.telemetry import PENDING_SECONDS
+from creditshare.telemetry import CHECKPOINT_SECONDS, LOG_SIZE, PENDING, PENDING_SECONDS
 from creditshare.tlog.note import Verifier
+
+LOOK_LIFE_S: Final = 3.0
 
 
 @dataclass(slots=True)
@@ -32,10 +37,18 @@ class LogHealth:
     looked_at: float = field(default_factory=lambda: float("-inf"))
     monotonic: Callable[[], float] = time.monotonic
 
-    def saw(self, oldest_pending_s: float) -> None:
-        """Note a look at the queue."""
-        self.oldest_pending_s, self.looked_at = oldest_pending_s, self.monotonic()
-        PENDING_SECONDS.set(oldest_pending_s)
+    def saw(self, state: LogState) -> None:
+        """Note a look at the log."""
+        self.oldest_pending_s, self.looked_at = state.oldest_pending_s, self.monotonic()
+        PENDING_SECONDS.set(state.oldest_pending_s)
+        PENDING.set(state.pending)
+        LOG_SIZE.set(state.size)
+        CHECKPOINT_SECONDS.set(state.checkpoint_age_s)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the database answered lately; health says so without asking it anew."""
+        return self.monotonic() - self.looked_at <= LOOK_LIFE_S
 
     @property
     def late(self) -> bool:
@@ -57,10 +70,12 @@ class Services:
     log_verifier: Verifier
     log_health: LogHealth
     database: Database
+    watching: Database
     policy: Policy
     audit: Audit
     key_table: KeyTable
     access: Access
+    cursors: Cursors
     members: Members
     tokeniser: Tokeniser
     subjects: Subjects

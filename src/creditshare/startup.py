@@ -12,6 +12,7 @@ keys        a key file or passphrase file that others may read, a key file not s
 tombstones  a file of erasures that cannot be written                                    production
 logins      an app login that can act as owner, worker, eraser or superuser              production
 clock       a database whose business time was ever advanced                             production
+operators   keys of operators that were made in a sandbox, on one machine, for a year    production
 schema      another schema than this version's                                           everywhere
 restored    erased borrowers or records, or revoked keys, that are alive again           everywhere
 ==========  ===========================================================================  ==========
@@ -31,6 +32,7 @@ from sqlalchemy.exc import ProgrammingError
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import is_sealed
 from creditshare.keys.tombstones import Tombstones
+from creditshare.members.service import sandbox_operators
 from creditshare.restore import returned
 from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
@@ -55,10 +57,11 @@ LOGIN: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: its name, and a sentence for the operator where something is wrong."""
+    """What a check found: its name, a sentence for the operator where something is wrong, and what was seen."""
 
     check: str
     problem: str | None
+    seen: str = ""
 
 
 def require(findings: Iterable[Finding]) -> None:
@@ -89,6 +92,7 @@ async def check_database(settings: Settings, database: Database) -> list[Finding
     if settings.mode == "production":
         findings.append(Finding("logins", await _login(database)))
         findings.append(Finding("clock", None if behind else await _clock(database)))
+        findings.append(Finding("operators", None if behind else await _operators(database)))
     return findings
 
 
@@ -199,4 +203,15 @@ async def _clock(database: Database) -> str | None:
     return (
         f"this database was a sandbox: its business time runs {ahead.days} days ahead and cannot be turned back."
         " Production begins with a new database"
+    )
+
+
+async def _operators(database: Database) -> str | None:
+    async with database.reading() as session:
+        count = await sandbox_operators(session)
+    if not count:
+        return None
+    return (
+        f"{count} live keys of this database were made by a sandbox's bootstrap: one person holds them, for a year, and"
+        " they admit anybody. Production begins with a new database and its own `creditshare operator bootstrap`"
     )

@@ -87,7 +87,7 @@ HARMLESS: list[tuple[str, Callable[[Document], object]]] = [
         lambda d: _schema(d, "RecordIn")["properties"]["account_ref"].update(maxLength=256),
     ),
     ("code key_limit added", lambda d: _operation(d)["responses"]["403"]["x-codes"].append("key_limit")),
-    ("answer 429 added", lambda d: _operation(d)["responses"].update({"429": {"description": "x"}})),
+    ("answer 451 added", lambda d: _operation(d)["responses"].update({"451": {"description": "x"}})),
 ]
 
 

@@ -166,7 +166,7 @@ def test_a_call_is_explained_and_a_clock_difference_is_named(shell: Shell, runni
     refused = shell.run("--profile", "bank-d", "call", "POST", "/v1/tokens/evaluate", "--body", body, "--explain")
     assert refused.returncode == 1
     assert "holds   c_body" in refused.stderr
-    assert "validation_failed (422)" in refused.stderr
+    assert "validation_failed (422): The body is readable" in refused.stderr
     assert "field        /blinded" in refused.stderr
     # faketime is not everywhere; a Python that is an hour late is.
     late = "import time; now = time.time; time.time = lambda: now() - 3600; from creditshare.cli import main; main()"

@@ -110,11 +110,12 @@ def test_only_the_approved_key_can_enrol(
         named = expected.kid if action == "admission" else other.kid
         done = await members.apply(session, first, application("lender", named), bootstrap_key=False, now=now)
         member_id = done.value.member_id
-        decided = await members.approve(session, member_id, action="admission", by=second, now=now)
+        terms = {"key_thumbprint": named}
+        decided = await members.approve(session, member_id, action="admission", terms=terms, by=second, now=now)
         if action == "recovery":
             terms = {"key_thumbprint": expected.kid}
             await members.propose(session, member_id, "recovery", terms, by=first, now=now)
-            decided = await members.approve(session, member_id, action="recovery", by=second, now=now)
+            decided = await members.approve(session, member_id, action="recovery", terms=terms, by=second, now=now)
         key = expected if approved else other
         issuer = shared_service.url
         proof = make_proof(

@@ -1,14 +1,19 @@
-"""Keys: what a revocation reaches, what it may not do, when a retired key ends."""
+"""Keys: what a revocation reaches, what it may not do, when a retired key ends. What an approval is for."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from creditshare.errors import Refused
-from creditshare.members.rules import OVERLAP, KeyFacts, retirement, revoked
+from creditshare.members.rules import OVERLAP, KeyFacts, approved, retirement, revoked
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+
+
+A, B = UUID(int=1), UUID(int=2)
 
 
 def key(kid: str, *, days_old: int = 30, state: str = "active", by: str | None = None, ends_in: int = 300) -> KeyFacts:
@@ -101,3 +106,26 @@ def test_a_key_without_a_successor_is_not_retired(keys: list[KeyFacts]) -> None:
     with pytest.raises(Refused) as caught:
         retirement(keys, "old", now=NOW)
     assert caught.value.code == "state_conflict"
+
+
+def proposal(by: UUID, **terms: object) -> dict[str, Any]:
+    return {"proposed_by": by, "terms": terms}
+
+
+def test_an_approval_is_for_the_terms_that_it_repeats() -> None:
+    small, large = proposal(A, evaluations_per_day=10), proposal(A, evaluations_per_day=9_000)
+    assert approved([large, small], {"evaluations_per_day": 10}, by=B, repeated=True) is small
+    assert approved([large, small], {}, by=B, repeated=False) is large
+    for terms in ({}, {"evaluations_per_day": 11}, {"key_thumbprint": "x"}):
+        with pytest.raises(Refused) as caught:
+            approved([large, small], terms, by=B, repeated=True)
+        assert caught.value.code == "validation_failed"
+        assert caught.value.fields[0].pointer == "/evaluations_per_day"
+
+
+def test_nobody_approves_its_own_proposal_but_may_approve_anothers() -> None:
+    own, other = proposal(B), proposal(A)
+    assert approved([own, other], {}, by=B, repeated=True) is other
+    with pytest.raises(Refused) as caught:
+        approved([own], {}, by=B, repeated=True)
+    assert caught.value.code == "role_forbidden"

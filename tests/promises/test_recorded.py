@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from tests.fixtures.service import RunningService, record_body, wait_for
 
+from creditshare.audit.state import LogState
 from creditshare.client.bank import Client
 from creditshare.client.core import SignedAnswer
 from creditshare.crypto.encoding import b64url_decode
@@ -92,7 +93,9 @@ def test_replays_are_counted_not_logged_one_by_one(service: RunningService) -> N
         database = Database(service.settings.worker_database_url or "", role="creditshare_worker", pool_size=1)
         try:
             async with database.writing() as session:
-                done = await flush_tallies(session, service.services.audit, before=datetime.now(UTC) + timedelta(1))
+                done = await flush_tallies(
+                    session, service.services.audit, now=datetime.now(UTC) + timedelta(minutes=2)
+                )
                 await session.commit()
                 return done
         finally:
@@ -138,7 +141,8 @@ def test_the_services_own_role_has_no_right_to_change_the_log(shared_service: Ru
 
 def test_a_late_log_closes_the_data_endpoints(service: RunningService) -> None:
     lender = service.admit("Lender", region="US")
-    service.services.log_health.saw(service.settings.merge_delay_s + 1.0)
+    waits = service.settings.merge_delay_s + 1.0
+    service.services.log_health.saw(LogState(0, None, 0.0, pending=1, oldest_pending_s=waits))
     refused: Any = lender.send(lender.sign("POST", "/v1/consents", data={}))
     assert refused.status == 503
     assert refused.data["code"] == "unavailable"

@@ -127,3 +127,16 @@ def test_the_command_moves_the_clock(service: RunningService) -> None:
     done = command(service, "sandbox", "advance", "--days", "3", "--as", str(key), "--url", service.url, "--json")
     assert done.returncode == 0, done.stderr
     assert '"ahead_days": 3' in done.stdout
+
+
+def test_idempotency_and_replay_live_by_the_real_clock(service: RunningService) -> None:
+    _, asker, subject, consent = pending_record(service)
+    service.advance(days=60)
+    asker.query(subject, purpose="pre_loan", consent_id=consent)
+    asker.call("POST", f"/v1/consents/{consent}/revocation", data={})
+    with service.superuser() as database:
+        latest = database.execute(
+            "SELECT max(i.expires_at) < now() + interval '73 hours', max(r.expires_at) < now() + interval '1 hour'"
+            " FROM idempotency i, replay_guard r"
+        )
+        assert latest.fetchone() == (True, True)

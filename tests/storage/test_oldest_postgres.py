@@ -2,9 +2,14 @@
 
 import psycopg
 import pytest
-from tests.fixtures.service import running_service
+from tests.fixtures.postgres import open_folder
+from tests.fixtures.service import running_service, wait_for
+from tests.operations.test_backup import elsewhere
 from tests.stories import test_main_job as main_job
 
+from creditshare.errors import ConfigurationError
+from creditshare.operations.backup import back_up
+from creditshare.operations.restoring import bring_keys, load
 from creditshare.registry import metadata
 from creditshare.storage import schema
 from creditshare.storage.embedded import EmbeddedPostgres
@@ -46,3 +51,28 @@ def test_migrations_go_up_down_and_up_and_leave_nothing_to_generate(oldest_postg
 def test_the_main_job_runs_on_it(story, oldest_postgres: EmbeddedPostgres, oldest_template: str) -> None:  # type: ignore[no-untyped-def]
     with running_service(oldest_postgres, oldest_template) as service:
         story(service)
+
+
+def test_a_backup_is_loaded_into_the_same_version_and_never_into_an_older_one(
+    oldest_postgres: EmbeddedPostgres, oldest_template: str, postgres: EmbeddedPostgres, template: str
+) -> None:
+    with (
+        running_service(oldest_postgres, oldest_template) as service,
+        open_folder() as folder,
+        elsewhere(oldest_postgres) as other,
+    ):
+        service.admit("Lender", region="US")
+        wait_for(lambda: service.services.log_health.looked_at > 0)
+        manifest = back_up(service.settings, folder / "backup", keys_to=folder / "keys")
+        assert manifest.postgres_major == 15
+        bring_keys(other.settings, folder / "keys")
+        assert load(other.settings, folder / "backup").leaves == manifest.leaves
+    with (
+        running_service(postgres, template) as newer,
+        open_folder() as folder,
+        elsewhere(oldest_postgres) as other,
+    ):
+        assert back_up(newer.settings, folder / "backup", keys_to=folder / "keys").postgres_major == 18
+        bring_keys(other.settings, folder / "keys")
+        with pytest.raises(ConfigurationError, match="dump is of PostgreSQL 18, this server is 15"):
+            load(other.settings, folder / "backup")

@@ -27,13 +27,14 @@ def code_of(client: Client, method: str, path: str) -> str:
 def erase(service: RunningService, record_id: str, *, whole_borrower: bool) -> UUID:
     async def run() -> UUID:
         database = Database(service.postgres.url("eraser", service.database), role="creditshare_eraser", pool_size=1)
+        now = service.services.clock.now()
         erasure = Erasure(subjects=service.services.subjects, audit=service.services.audit, empty_answers=empty_answers)
         try:
             async with database.writing() as session:
                 done = (
-                    await erasure.erase_borrower(session, "record", parse("rec", record_id), sub="test")
+                    await erasure.erase_borrower(session, "record", parse("rec", record_id), sub="test", now=now)
                     if whole_borrower
-                    else await erasure.erase_record(session, parse("rec", record_id), sub="test")
+                    else await erasure.erase_record(session, parse("rec", record_id), sub="test", now=now)
                 )
                 await session.commit()
                 return done

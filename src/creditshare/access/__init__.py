@@ -2,5 +2,6 @@
 
 The gate itself is pure (``wire/requests.py``). Here are the table of members' keys that each worker keeps
 in memory (``keytable``), the replay guard and idempotency, which live in PostgreSQL and are claimed in
-the transaction of the action (``service``), and the tally of refusals that are counted, not logged singly.
+the transaction of the action (``service``), the tally of refusals that are counted, not logged singly, and
+the cursors of lists (``cursors``).
 """

@@ -21,6 +21,7 @@ from creditshare.storage.engine import Database
 from creditshare.wire.requests import RegisteredKey
 
 UNKNOWN_KEY_WAIT_S = 0.2
+CONFIRMATION_WAIT_S = 1.0
 NOTHING_KNOWN = -1
 
 
@@ -57,7 +58,16 @@ class KeyTable:
     @property
     def fresh(self) -> bool:
         """Whether the table was confirmed recently enough to be believed."""
-        return self._monotonic() - self._confirmed <= self._stale_s
+        return self.age_s <= self._stale_s
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the table was last confirmed."""
+        return self._monotonic() - self._confirmed
+
+    def known(self, kid: str) -> KnownKey | None:
+        """Return a key if it is known already, without asking anybody."""
+        return self._keys.get(kid)
 
     async def find(self, kid: str) -> KnownKey | None:
         """Return a key by its id. An unknown one costs a coalesced reload and 200 ms before it is given up."""
@@ -118,7 +128,8 @@ class KeyTable:
     async def _reload_once(self) -> None:
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._reload_quietly())
-        await asyncio.shield(self._reloading)
+        # Nobody waits longer, however long the database takes: the reload goes on for those who come later.
+        await asyncio.wait({self._reloading}, timeout=CONFIRMATION_WAIT_S)
 
     async def _reload_quietly(self) -> None:
         with contextlib.suppress(Unavailable):

@@ -2,24 +2,27 @@
 
 import hashlib
 import hmac
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
-from creditshare.access.keytable import KeyTable
+from creditshare.access.keytable import KeyTable, KnownKey
+from creditshare.access.limits import Limits, Standing, peer_name
 from creditshare.access.models import idempotency, refusal_tally, replay_guard
+from creditshare.audit.service import Actor
 from creditshare.clock import Clock
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import FieldError, Malformed, Refused
-from creditshare.ids import parse
+from creditshare.errors import FieldError, Malformed, Refused, Unavailable
+from creditshare.ids import Prefix, parse, spell
 from creditshare.keys.custody import SubjectKeys
 from creditshare.members.service import Member, key_lives, status_of, why_key_cannot_sign
-from creditshare.storage.engine import WriteSession
+from creditshare.storage.engine import Database, WriteSession
 from creditshare.wire.requests import Authenticated, Received, authenticate
 from creditshare.wire.requests import parse as parse_request
 
@@ -44,6 +47,7 @@ class Caller:
     rqh: str
     request_token: str
     request_id: str
+    traceparent: str = ""
     signed_digest: str | None = None
     """The claim ``cdg``. Where the body follows the gate, this is all that is known of it."""
 
@@ -51,6 +55,11 @@ class Caller:
     def member_id(self) -> UUID:
         """The member's id."""
         return self.member.member_id
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the log names it."""
+        return Actor(spell("mem", self.member_id), self.sub, self.kid, self.request_id, self.traceparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +109,30 @@ class Access:
     """Authenticates and guards. Everything it writes is part of the action's own transaction."""
 
     def __init__(
-        self, *, key_table: KeyTable, issuer: str, skew_s: int, clock: Clock, fingerprint_key: bytes, service_box: Box
+        self,
+        *,
+        key_table: KeyTable,
+        issuer: str,
+        skew_s: int,
+        clock: Clock,
+        fingerprint_key: bytes,
+        service_box: Box,
+        limits: Limits,
     ) -> None:
         self.key_table = key_table
+        self.limits = limits
         self._issuer = issuer
         self._skew = skew_s
         self._clock = clock
         self._fingerprint_key = fingerprint_key
         self._box = service_box
 
-    async def authenticate(self, received: Received, *, request_id: str) -> Caller:
+    async def authenticate(
+        self, received: Received, *, request_id: str, peer: str | None, traceparent: str = ""
+    ) -> Caller:
         """Run the gate. Raises ``Refused``; until it returns nothing is logged and nothing is used up."""
         unverified = parse_request(received)
-        known = await self.key_table.find(unverified.kid)
+        known = await self._find(unverified.kid, peer)
         proved: Authenticated = authenticate(
             unverified,
             received,
@@ -133,8 +153,54 @@ class Access:
             rqh=proved.rqh,
             request_token=proved.token_bytes.decode("ascii"),
             request_id=request_id,
+            traceparent=traceparent,
             signed_digest=proved.claims.cdg,
         )
+
+    async def _find(self, kid: str, peer: str | None) -> KnownKey | None:
+        """Find a key. Only what is dear for strangers is limited by address: decision 0010."""
+        if self.key_table.known(kid) is not None:
+            return await self.key_table.find(kid)
+        self.require_patience(peer)
+        known = await self.key_table.find(kid)
+        if known is None:
+            self.note_failure(peer)
+        return known
+
+    def require_patience(self, peer: str | None) -> None:
+        """Refuse an address from which too much came that proved nothing, before more of it is looked at."""
+        standing = self.limits.strangers.look(peer_name(peer), now=time.monotonic())
+        if standing.wait_s:
+            raise Refused("rate_limited", retry_after=standing.wait_s)
+
+    def note_failure(self, peer: str | None) -> None:
+        """Count something from an address that proved nothing."""
+        self.limits.strangers.use(peer_name(peer), now=time.monotonic())
+
+    def pace(self, caller: Caller) -> Standing:
+        """Count a member's request against its pace; where nothing is left, the refusal is tallied in memory."""
+        standing = self.limits.members.use(caller.member_id, now=time.monotonic())
+        if standing.wait_s:
+            self.tally_later(caller, "rate_limited")
+        return standing
+
+    def tally_later(self, caller: Caller, code: str) -> None:
+        """Count a refusal that used no transaction; ``hand_over_tallies`` brings it to the database."""
+        self.limits.tallies.count(caller.member_id, code, now=self._clock.now())
+
+    async def hand_over_tallies(self, database: Database) -> None:
+        """Write down the refusals counted in memory; what cannot be written now is kept for the next time."""
+        taken = self.limits.tallies.take()
+        if not taken:
+            return
+        try:
+            async with database.writing() as session:
+                for (member_id, code, minute), count in taken.items():
+                    await _add_to_tally(session, member_id, code, minute, count)
+                await session.commit()
+        except Unavailable:
+            self.limits.tallies.put_back(taken)
+            raise
 
     async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:
         """Use up the request's jti, if its key is still good now, and return the business time with the caller.
@@ -178,10 +244,11 @@ class Access:
             hmac.digest(self._fingerprint_key, f"request|{method}|{route}|".encode() + body, "sha256"),
         )
 
-    async def claim_key(self, session: WriteSession, claim: Claim, *, now: datetime) -> Told | None:
+    async def claim_key(self, session: WriteSession, claim: Claim) -> Told | None:
         """Claim an idempotency key for this transaction, or return what it was already answered.
 
-        Waits two seconds for a twin that is still running, then ``idempotency_in_progress``.
+        Waits two seconds for a twin that is still running, then ``idempotency_in_progress``. The claim lives by the
+        database's own clock, which no sandbox moves.
         """
         try:
             claimed = await session.execute(
@@ -191,7 +258,7 @@ class Access:
                     route=claim.route,
                     key_hash=claim.key_hash,
                     fingerprint=claim.fingerprint,
-                    expires_at=now + IDEMPOTENCY_LIFE,
+                    expires_at=func.now() + IDEMPOTENCY_LIFE,
                 )
                 .on_conflict_do_nothing()
                 .returning(idempotency.c.member_id)
@@ -229,14 +296,17 @@ class Access:
 
     async def tally(self, session: WriteSession, caller: Caller, code: str, *, now: datetime) -> None:
         """Count a refusal that becomes one event per minute."""
-        minute = now.replace(second=0, microsecond=0)
-        await session.execute(
-            insert(refusal_tally)
-            .values(member_id=caller.member_id, code=code, minute=minute, count=1)
-            .on_conflict_do_update(
-                index_elements=["member_id", "code", "minute"], set_={"count": refusal_tally.c.count + 1}
-            )
+        await _add_to_tally(session, caller.member_id, code, now.replace(second=0, microsecond=0), 1)
+
+
+async def _add_to_tally(session: WriteSession, member_id: UUID, code: str, minute: datetime, count: int) -> None:
+    await session.execute(
+        insert(refusal_tally)
+        .values(member_id=member_id, code=code, minute=minute, count=count)
+        .on_conflict_do_update(
+            index_elements=["member_id", "code", "minute"], set_={"count": refusal_tally.c.count + count}
         )
+    )
 
 
 async def take_tallies(session: WriteSession, *, before: datetime) -> list[Tally]:
@@ -268,15 +338,15 @@ def replay_expiry(caller: Caller, skew_s: int) -> datetime:
     return datetime.fromtimestamp(caller.expires_at + skew_s + REPLAY_GRACE_S, UTC)
 
 
-def public_id(prefix: str, text: str) -> UUID:
+def public_id(prefix: Prefix, text: str) -> UUID:
     """Return the UUID of an id in an address; anything else is simply not found."""
     try:
-        return parse(prefix, text)  # type: ignore[arg-type]  # prefixes are literals at every call
+        return parse(prefix, text)
     except Malformed:
         raise Refused("not_found") from None
 
 
-def _same(claim: Claim):  # type: ignore[no-untyped-def]
+def _same(claim: Claim) -> ColumnElement[bool]:
     return and_(
         idempotency.c.member_id == claim.member_id,
         idempotency.c.route == claim.route,

@@ -9,9 +9,10 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 
 from creditshare.access.service import Claim, public_id
-from creditshare.api.exchange import JSON_TYPE, MAX_DEPTH, read_body, request_id
-from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.api.exchange import JSON_TYPE, MAX_DEPTH, read_body
+from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, refused
 from creditshare.api.schemas import KeyIn, KeyOut
+from creditshare.api.tracing import Trace, trace_of
 from creditshare.audit.service import Actor, ExchangeDigests
 from creditshare.crypto.digests import content_digest, sha256_b64url
 from creditshare.errors import FieldError, Malformed, Refused, Unavailable
@@ -21,29 +22,26 @@ from creditshare.services import Services
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.strict_json import decode
 
-PROOF_ID_BYTES = 16
-
 
 async def enrol_first_key(request: Request, services: Services, member_text: str) -> Response:
     """Enrol the first key. Idempotent per enrolment code; the answer is signed with ``rqh`` = hash of ``proof``."""
-    number = request_id(request)
+    trace = trace_of(request)
     try:
-        body = await read_body(request, limit=services.settings.max_body_bytes)
-        answer = await _enrol(request, services, member_text, body, number)
+        peer = request.client.host if request.client else None
+        services.access.require_patience(peer)
+        settings = services.settings
+        body = await read_body(request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s)
+        answer = await _enrol(request, services, member_text, body, trace)
     except Unavailable:
-        refusal = Refused("unavailable", retry_after=2)
-    except Refused as refused:
-        refusal = refused
-    else:
-        answer.headers["X-Request-Id"] = number
-        return answer
-    language = request.headers.get("accept-language", "")
-    status, document, headers = problem(refusal, request_id=number, language=language)
-    headers |= {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Request-Id": number}
-    return Response(document, status, headers=headers)
+        return refused(request, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+    except Refused as refusal:
+        services.access.note_failure(peer)
+        return refused(request, refusal)
+    answer.headers.update(trace.headers)
+    return answer
 
 
-async def _enrol(request: Request, services: Services, member_text: str, body: bytes, number: str) -> Response:
+async def _enrol(request: Request, services: Services, member_text: str, body: bytes, trace: Trace) -> Response:
     given = _parse(request, body)
     key = checked_jwk(given.jwk)
     try:
@@ -55,7 +53,7 @@ async def _enrol(request: Request, services: Services, member_text: str, body: b
     try:
         async with services.database.writing() as session:
             now = services.clock.now()
-            told = await services.access.claim_key(session, claim, now=now)
+            told = await services.access.claim_key(session, claim)
             if told is not None:
                 answer = services.access.open_answer(claim, told, subject=None)
                 return _signed(services, given.proof, member_id, answer, replayed=True)
@@ -65,7 +63,7 @@ async def _enrol(request: Request, services: Services, member_text: str, body: b
             answer = json.dumps(KeyOut.of(done.value, now=now).model_dump(mode="json")).encode()
             event = services.audit.compose(
                 done.entry,
-                actor=Actor(spell("mem", member_id), "", key.kid, number),
+                actor=Actor(spell("mem", member_id), "", key.kid, trace.request_id, trace.traceparent),
                 exchange=ExchangeDigests(
                     sha256_b64url(given.proof.encode()), given.proof, content_digest(body), content_digest(answer)
                 ),
@@ -130,7 +128,7 @@ def _signed(
         body=body,
         log=log,
     )
-    headers = {"Content-Type": JSON_TYPE, "CS-Signature": signature, "Cache-Control": "no-store, no-transform"}
+    headers = {"Content-Type": JSON_TYPE, "CS-Signature": signature, **NOT_KEPT}
     if replayed:
         headers["Idempotent-Replayed"] = "true"
     return Response(body, 201, headers=headers)

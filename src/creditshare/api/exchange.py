@@ -12,8 +12,8 @@ The route class does this rather than a dependency, because the framework parses
 dependencies, and nothing of a stranger's body shall be parsed.
 """
 
+import asyncio
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
@@ -27,11 +27,13 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from creditshare.access.service import TALLIED, Access, Caller, Claim
-from creditshare.api.problems import MEDIA_TYPE, field_errors, problem
+from creditshare.access.limits import Standing
+from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
+from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, framework_code, refusal_of
 from creditshare.api.spool import Spool
+from creditshare.api.tracing import trace_of
 from creditshare.api.work import Admits, Work
-from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.clock import Clock
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_encode
@@ -42,7 +44,7 @@ from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.subjects.service import Subjects
-from creditshare.telemetry import REFUSALS, REQUESTS
+from creditshare.wire.actions import AGAIN
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.requests import Received, check_digest
@@ -52,9 +54,9 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 MAX_DEPTH: Final = 16
-UNAVAILABLE_RETRY_S: Final = 2
 JSON_TYPE: Final = "application/json"
-REQUEST_ID_LENGTH: Final = 64
+UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
+"""Refusals that leave a body unread."""
 
 
 class EdgeServices(Protocol):
@@ -74,8 +76,12 @@ class EdgeServices(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """How a route takes part: does it write an event, does it need an idempotency key, who opens its transaction."""
+class Part:
+    """How a route takes part in the exchange.
+
+    ``idempotent``: a POST needs an idempotency key. ``own_transaction``: the route opens and commits its own.
+    ``data``: it is closed while the log is behind its promise.
+    """
 
     idempotent: bool = True
     own_transaction: bool = False
@@ -84,11 +90,11 @@ class Policy:
     """Media types of a file that is the body: it is read after the gate and spooled, never held whole."""
 
 
-def policy(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def takes_part(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Set a route's part in the exchange where it differs from the default."""
 
     def mark(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-        endpoint.__dict__["exchange_policy"] = Policy(**choices)
+        endpoint.__dict__["exchange_part"] = Part(**choices)
         return endpoint
 
     return mark
@@ -100,11 +106,11 @@ class SignedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's own handler in the exchange."""
         run_route = super().get_route_handler()
-        chosen = getattr(self.endpoint, "exchange_policy", Policy())
+        part = getattr(self.endpoint, "exchange_part", Part())
         admits = admitted(self.dependant)
 
         async def handle(request: Request) -> Response:
-            return await Exchange(request, self.name, chosen, admits).run(run_route)
+            return await Exchange(request, self.name, part, admits).run(run_route)
 
         return handle
 
@@ -120,42 +126,64 @@ def admitted(dependant: Dependant) -> Admits:
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, request: Request, action: str, chosen: Policy, admits: Admits) -> None:
+    def __init__(self, request: Request, action: str, part: Part, admits: Admits) -> None:
         self._request = request
         self._services: EdgeServices = request.app.state.services
         self._action = action
-        self._policy = chosen
+        self._part = part
         self._admits = admits
-        self._request_id = request_id(request)
+        self._trace = trace_of(request)
         self._body = b""
         self._digest: str | None = None
-        self._began = time.perf_counter()
+        self._unread = bool(part.file_types)
+        self._standing: Standing | None = None
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
-        if self._policy.file_types:
-            return await self._run_with_file(run_route)
         try:
-            self._body = await read_body(self._request, limit=self._services.settings.max_body_bytes)
-            caller = await self._services.access.authenticate(self._received(), request_id=self._request_id)
-        except Refused as refusal:
-            return self._unsigned(refusal)
-        except Unavailable:
-            return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
-        return await self._answer(caller, run_route)
-
-    async def _run_with_file(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Let the gate decide by the header alone; only then read the body, and use none of it before its digest."""
-        settings = self._services.settings
-        try:
-            check_length(self._request, limit=settings.max_batch_bytes)
             caller = await self._services.access.authenticate(
-                replace(self._received(), body_follows=True), request_id=self._request_id
+                await self._received_first(),
+                request_id=self._trace.request_id,
+                traceparent=self._trace.traceparent,
+                peer=self._request.client.host if self._request.client else None,
             )
         except Refused as refusal:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+        self._request.state.member_id = spell("mem", caller.member_id)
+        return await self._admit(caller, run_route)
+
+    async def _received_first(self) -> Received:
+        """Return what the gate decides by: all of a request, or of one with a file the header alone."""
+        settings = self._services.settings
+        if self._part.file_types:
+            check_length(self._request, limit=settings.max_batch_bytes)
+            return replace(self._received(), body_follows=True)
+        self._body = await read_body(
+            self._request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s
+        )
+        return self._received()
+
+    async def _admit(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Answer within the member's pace and this process's places; beyond them nothing is written or used up."""
+        access = self._services.access
+        self._standing = access.pace(caller)
+        if self._standing.wait_s:
+            return self._signed_problem(caller, Refused("rate_limited", retry_after=self._standing.wait_s), None)
+        try:
+            place = access.limits.places.take(caller.member_id)
+        except Refused as refusal:
+            if refusal.code in TALLIED:
+                access.tally_later(caller, refusal.code)
+            return self._signed_problem(caller, refusal, None)
+        with place:
+            answer = self._answer_file if self._part.file_types else self._answer
+            return await answer(caller, run_route)
+
+    async def _answer_file(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Read the file of a request that the gate let in by its header; use none of it before its digest is good."""
+        settings = self._services.settings
         # What the member signed; it stands for the body in the event of a refusal that needs no body.
         self._digest = caller.signed_digest
         try:
@@ -165,10 +193,14 @@ class Exchange:
             return await self._refuse(caller, refusal)
         with Spool(settings.data) as spool:
             try:
-                await spool.fill(self._request.stream(), limit=settings.max_batch_bytes)
+                async with asyncio.timeout(settings.batch_time_limit_s):
+                    await spool.fill(self._request.stream(), limit=settings.max_batch_bytes)
+                self._unread = False
                 check_digest(caller.signed_digest, spool.digest)
             except Refused as refusal:
                 return self._unsigned(refusal)
+            except TimeoutError:
+                return self._unsigned(Refused("request_timeout", retry_after=1))
             except ClientDisconnect:
                 return self._unsigned(Refused("body_malformed"))  # nobody is there to read it; nothing happened
             self._request.state.spool = spool
@@ -180,24 +212,24 @@ class Exchange:
         except Refused as refusal:
             return await self._refuse(caller, refusal)
         except Unavailable:
-            log.warning("unavailable", action=self._action, request_id=self._request_id)
+            log.warning("unavailable", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
         except IntegrityError:
             # Told to the operator in full, to the member as nothing but a failure.
-            log.exception("integrity", action=self._action, request_id=self._request_id)
+            log.exception("integrity", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("internal_error"), None)
         except Exception:
             # The edge: whatever it was is logged, nothing internal leaves.
-            log.exception("failed", action=self._action, request_id=self._request_id)
+            log.exception("failed", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("internal_error"), None)
 
     async def _authenticated(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
-        if self._policy.data and self._services.log_is_late():
+        if self._part.data and self._services.log_is_late():
             raise Unavailable("the log is behind its promise")
         self._check_body()
         work = Work(caller, self._request_digest(), self._claim(caller))
         self._request.state.work = work
-        if self._policy.own_transaction:
+        if self._part.own_transaction:
             response = await self._routed(run_route)
             if work.committed is not None:
                 return self._signed(caller, response.status_code, bytes(response.body), work.committed, work.headers)
@@ -206,21 +238,21 @@ class Exchange:
             claimed = await self._services.access.claim_request(session, caller)
             work.caller, work.now = claimed.caller, claimed.now
             self._admits.check(work.caller.member)
-            if work.claim is not None and not self._policy.own_transaction:
-                told = await self._services.access.claim_key(session, work.claim, now=work.now)
+            if work.claim is not None and not self._part.own_transaction:
+                told = await self._services.access.claim_key(session, work.claim)
                 if told is not None:
                     return await self._again(work, session, told)
-            response = await self._routed(run_route) if not self._policy.own_transaction else await self._retell(work)
+            response = await self._routed(run_route) if not self._part.own_transaction else await self._retell(work)
             return await self._commit(work, session, response)
 
     async def _commit(self, work: Work, session: WriteSession, response: Response) -> Response:
         body, entry, event = bytes(response.body), work.entry, None
         if entry is not None and work.now is not None:
             event = self._services.audit.compose(
-                entry, actor=_actor(work.caller), exchange=self._digests(work, body), now=work.now
+                entry, actor=work.caller.actor, exchange=self._digests(work, body), now=work.now
             )
             await self._services.audit.append(session, event)
-            if work.claim is not None and not self._policy.own_transaction:
+            if work.claim is not None and not self._part.own_transaction:
                 await self._services.access.keep_answer(
                     session, work.claim, status=response.status_code, body=body, subject=entry.subject
                 )
@@ -229,7 +261,7 @@ class Exchange:
         await session.commit()
         return self._signed(work.caller, response.status_code, body, event.log_entry if event else None, work.headers)
 
-    async def _again(self, work: Work, session: WriteSession, told: Any) -> Response:
+    async def _again(self, work: Work, session: WriteSession, told: Told) -> Response:
         """Tell the stored answer again: a new event, a new signature, the same bytes, nothing done twice."""
         keys = None
         if told.subject_id is not None:
@@ -237,7 +269,7 @@ class Exchange:
         if work.claim is None:
             raise IntegrityError("a stored answer without a claim")
         body = self._services.access.open_answer(work.claim, told, subject=keys)
-        work.record(Recorded(None, Entry(f"{self._action}_again", subject=keys)))
+        work.record(Recorded(None, Entry(self._action + AGAIN, subject=keys)))
         work.claim = None
         work.headers["Idempotent-Replayed"] = "true"
         return await self._commit(work, session, Response(body, told.status, media_type=JSON_TYPE))
@@ -267,11 +299,11 @@ class Exchange:
                     await self._services.access.tally(session, caller, refusal.code, now=self._services.clock.now())
                     await session.commit()
                     return self._signed_problem(caller, refusal, None)
-                status, body, headers = self._problem(refusal)
+                status, body, headers = refusal_of(self._request, refusal)
                 work: Work | None = getattr(self._request.state, "work", None)
                 event = self._services.audit.compose(
                     Entry(self._action, work.purpose if work else ""),
-                    actor=_actor(caller),
+                    actor=caller.actor,
                     exchange=ExchangeDigests(
                         caller.rqh, caller.request_token, self._request_digest(), content_digest(body)
                     ),
@@ -291,7 +323,7 @@ class Exchange:
         return self._digest or content_digest(self._body)
 
     def _check_file_type(self) -> None:
-        if media_type(self._request) not in self._policy.file_types:
+        if media_type(self._request) not in self._part.file_types:
             raise Refused("unsupported_media_type")
 
     def _check_body(self) -> None:
@@ -305,10 +337,11 @@ class Exchange:
             raise Refused("body_malformed") from None
 
     def _claim(self, caller: Caller) -> Claim | None:
-        if self._request.method != "POST" or not self._policy.idempotent:
+        if self._request.method != "POST" or not self._part.idempotent:
             return None
         key = self._request.headers.get("idempotency-key")
-        path = self._request.url.path
+        # Not ``request.url``: that is put together from the Host header, which nobody signs.
+        path = self._request.scope["path"]
         asked = self._body
         if self._digest is not None:
             asked = self._request.scope["query_string"] + b"|" + self._digest.encode()
@@ -331,18 +364,13 @@ class Exchange:
     def _digests(self, work: Work, body: bytes) -> ExchangeDigests:
         return ExchangeDigests(work.caller.rqh, work.caller.request_token, work.request_digest, content_digest(body))
 
-    def _problem(self, refusal: Refused) -> tuple[int, bytes, dict[str, str]]:
-        REFUSALS.labels(code=refusal.code).inc()
-        language = self._request.headers.get("accept-language", "")
-        status, body, headers = problem(refusal, request_id=self._request_id, language=language)
-        return status, body, {**headers, "Content-Type": MEDIA_TYPE}
-
     def _unsigned(self, refusal: Refused) -> Response:
-        status, body, headers = self._problem(refusal)
+        status, body, headers = refusal_of(self._request, refusal)
+        self._unread = self._unread or refusal.code in UNREAD
         return self._finish(Response(body, status, headers=headers))
 
     def _signed_problem(self, caller: Caller, refusal: Refused, entry: LogEntry | None) -> Response:
-        status, body, headers = self._problem(refusal)
+        status, body, headers = refusal_of(self._request, refusal)
         return self._signed(caller, status, body, entry, headers)
 
     def _signed(
@@ -364,11 +392,13 @@ class Exchange:
         return self._finish(response)
 
     def _finish(self, response: Response) -> Response:
-        response.headers["Cache-Control"] = "no-store, no-transform"
-        response.headers["X-Request-Id"] = self._request_id
-        REQUESTS.labels(action=self._action, status=str(response.status_code)).observe(
-            time.perf_counter() - self._began
-        )
+        response.headers.update({**NOT_KEPT, **self._trace.headers})
+        if self._unread:  # the connection ends, so that nobody goes on sending
+            response.headers["Connection"] = "close"
+        if self._standing is not None:
+            rate = self._services.access.limits.members.rate
+            response.headers["RateLimit-Policy"] = f'"burst";q={rate.burst};w={rate.window_s}'
+            response.headers["RateLimit"] = f'"burst";r={self._standing.remaining};t={self._standing.full_in_s}'
         return response
 
 
@@ -384,8 +414,18 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request: Request, *, limit: int) -> bytes:
-    """Read a body of at most ``limit`` bytes; more is refused before it is held in memory."""
+async def read_body(request: Request, *, limit: int, time_limit_s: float) -> bytes:
+    """Read a body of at most ``limit`` bytes in at most this time; more is refused before it is held in memory."""
+    try:
+        async with asyncio.timeout(time_limit_s):
+            return await _read_body(request, limit)
+    except TimeoutError:
+        raise Refused("request_timeout", retry_after=1) from None
+    except ClientDisconnect:  # no fault of ours, and no reason for a stranger's line in the log
+        raise Refused("body_malformed") from None
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     check_length(request, limit=limit)
     parts: list[bytes] = []
     size = 0
@@ -398,22 +438,6 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     # The framework keeps what `body()` once read; giving it the bytes spares it a stream that is used up.
     request._body = body  # noqa: SLF001
     return body
-
-
-def request_id(request: Request) -> str:
-    """Return the caller's request id if it is harmless text, else a new one (alias ``x-fapi-interaction-id``)."""
-    given = request.headers.get("x-request-id") or request.headers.get("x-fapi-interaction-id") or ""
-    harmless = given.isascii() and given.replace("-", "").replace("_", "").isalnum()
-    return given if harmless and len(given) <= REQUEST_ID_LENGTH else b64url_encode(secrets.token_bytes(12))
-
-
-def framework_code(status: int) -> str:
-    """Return our code for a refusal of the framework itself."""
-    return {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}.get(status, "body_malformed")
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(spell("mem", caller.member_id), caller.sub, caller.kid, caller.request_id)
 
 
 def _raw(value: str | None) -> bytes | None:

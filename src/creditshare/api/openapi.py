@@ -1,9 +1,9 @@
 """The OpenAPI 3.1 document: what the framework derives from the routes, completed by what it cannot know.
 
-Signature, idempotency and the caller's role come from the route itself (``SignedRoute``, ``policy``, ``callers``), tags
-from the docstrings of the routes' modules. Two tables stand here because no signature holds them: ``REFUSALS``, the
-codes of the domain that an operation may answer, and ``VOCABULARIES``, the lists behind plain text fields. The tests
-hold every answer they get against this document, so a row that is missing is noticed.
+Signature, idempotency and the caller's role come from the route itself (``SignedRoute``, ``takes_part``, ``callers``),
+tags from the docstrings of the routes' modules. Two tables stand here because no signature holds them: ``REFUSALS``,
+the codes of the domain that an operation may answer, and ``VOCABULARIES``, the lists behind plain text fields. The
+tests hold every answer they get against this document, so a row that is missing is noticed.
 """
 
 import re
@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 
 from creditshare import __version__
 from creditshare.api.codelists import CODE_LISTS
-from creditshare.api.exchange import Policy, SignedRoute, admitted
+from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
@@ -65,8 +65,14 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "show_consistency_proof": ("not_found", "not_integrated_yet", "unavailable"),
     "show_log_health": ("unavailable",),
     "advance_clock": ("state_conflict",),
-    "add_key": ("enrolment_code_invalid", "proof_invalid", "key_exists", "key_limit", "state_conflict"),
-    "list_members": ("not_found",),
+    "add_key": (
+        "enrolment_code_invalid",
+        "proof_invalid",
+        "role_forbidden",
+        "key_exists",
+        "key_limit",
+        "state_conflict",
+    ),
     "propose_member": ("state_conflict",),
     "approve_member": ("state_conflict",),
     "propose_change": ("state_conflict",),
@@ -75,12 +81,19 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "revoke_key": ("state_conflict",),
     "retire_key": ("state_conflict",),
     "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted"),
-    "grant_consent": _SUBJECT,
+    "grant_consent": (*_SUBJECT, "quota_exhausted"),
     "show_consent": ("erased",),
     "revoke_consent": _CHANGED,
     "pause_consent": _CHANGED,
     "resume_consent": _CHANGED,
-    "submit_record": (*_SUBJECT, *_CONSENT, "jurisdiction_not_admitted", "notice_required", "state_conflict"),
+    "submit_record": (
+        *_SUBJECT,
+        *_CONSENT,
+        "jurisdiction_not_admitted",
+        "notice_required",
+        "state_conflict",
+        "quota_exhausted",
+    ),
     "show_record": ("erased",),
     "advance_record": _CHANGED,
     "correct_record": (*_CHANGED, "notice_required"),
@@ -137,7 +150,9 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     "show_metrics": "text/plain",
     "show_job_errors": "application/x-ndjson",
 }
+ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
+PAGED: Final = frozenset({"list_members", "review_key"})
 IDS: Final[dict[str, str]] = {
     "member_id": "mem_ and a UUID",
     "consent_id": "cns_ and a UUID",
@@ -198,6 +213,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "values are replaced. Alias: `x-fapi-interaction-id`.",
         "schema": {"type": "string", "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"},
     },
+    "traceparent": {
+        "description": "W3C Trace Context, version 00: your trace's place. Told back, and kept in the log's event; "
+        "other forms are left out.",
+        "schema": {"type": "string"},
+    },
     "Accept-Language": {
         "description": "`zh` gives problem titles and details in Chinese, anything else in English.",
         "schema": _TEXT,
@@ -210,6 +230,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": _TEXT,
     },
     "X-Request-Id": {"description": "The number under which this request is known.", "schema": _TEXT},
+    "traceparent": {"description": "As it was sent; left out where it was not, or not in its form.", "schema": _TEXT},
     "Idempotent-Replayed": {
         "description": "Sent where this answer was given before under the same Idempotency-Key.",
         "schema": {"type": "string", "const": "true"},
@@ -218,15 +239,43 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Sent where the answer once told no longer holds, and says why.",
         "schema": {"type": "string", "x-extensible-enum": ["corrected", "disputed", "withdrawn"]},
     },
+    "Link": {"description": "Where the next page is (RFC 8288, rel=next), if there is one.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    "RateLimit-Policy": {
+        "description": 'The allowance: `"burst";q=400;w=2` is 400 requests at once, full again after 2 s. It counts in '
+        "the process that answered; a service of several processes grants more.",
+        "schema": _TEXT,
+    },
+    "RateLimit": {
+        "description": 'What is left of it: `"burst";r=399;t=1` is 399 requests, full again after 1 s.',
+        "schema": _TEXT,
+    },
     "Content-Language": {"description": "Language of title and detail.", "schema": {"enum": ["en", "zh"]}},
     "WWW-Authenticate": {"description": "RFC 6750.", "schema": _TEXT},
 }
 
 _UNAUTHENTICATED: Final = tuple(code for code, status in STATUS.items() if status == 401)  # noqa: PLR2004  RFC 9110
 # What a signed route may answer whatever it does; the statuses in which it says no more than this are shared.
-_EDGE: Final = (*_UNAUTHENTICATED, "content_too_large", "unsupported_media_type", "internal_error", "unavailable")
-_WAITING: Final = frozenset({"not_integrated_yet", "idempotency_in_progress", "quota_exhausted", "unavailable"})
+_EDGE: Final = (
+    *_UNAUTHENTICATED,
+    "request_timeout",
+    "content_too_large",
+    "unsupported_media_type",
+    "rate_limited",
+    "internal_error",
+    "unavailable",
+)
+_WAITING: Final = frozenset(
+    {
+        "not_integrated_yet",
+        "idempotency_in_progress",
+        "request_timeout",
+        "rate_limited",
+        "quota_exhausted",
+        "unavailable",
+    }
+)
+_PACED: Final = ("RateLimit-Policy", "RateLimit")
 _MEMBER_ERRORS: Final = 400
 
 Json = dict[str, Any]
@@ -239,7 +288,7 @@ class Facts:
     module: str
     signed: bool
     unsigned_too: bool
-    policy: Policy
+    part: Part
     admits: Admits | None
 
     @property
@@ -300,7 +349,7 @@ def _facts(route: APIRoute) -> Facts:
         module=route.endpoint.__module__,
         signed=signed,
         unsigned_too=False,
-        policy=getattr(route.endpoint, "exchange_policy", Policy()),
+        part=getattr(route.endpoint, "exchange_part", Part()),
         admits=admitted(route.dependant) if signed else None,
     )
 
@@ -376,11 +425,13 @@ def _complete_body(body: Json) -> None:
 
 def _complete_answer(operation_id: str, response: Json, method: str, facts: Facts) -> None:
     response["description"] = "Done." if method == "post" else "Found."
-    names = ["X-Request-Id", "CS-Signature"] if facts.signed else []
-    if facts.signed and method == "post" and facts.policy.idempotent:
+    names = ["X-Request-Id", "traceparent", "CS-Signature", *_PACED] if facts.signed else []
+    if facts.signed and method == "post" and facts.part.idempotent:
         names.append("Idempotent-Replayed")
     if operation_id in SUPERSEDED:
         names.append("CS-Superseded")
+    if operation_id in PAGED:
+        names.append("Link")
     if names:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     if operation_id in MEDIA_TYPES:
@@ -398,12 +449,14 @@ def _security(facts: Facts) -> list[Json]:
 def _parameters(method: str, facts: Facts) -> list[str]:
     if not facts.signed:
         return ["Accept-Language"]
-    needs_key = method == "post" and facts.policy.idempotent
-    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "Accept-Language"]
+    needs_key = method == "post" and facts.part.idempotent
+    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "traceparent", "Accept-Language"]
 
 
 def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
     codes = {"internal_error", *REFUSALS.get(operation["operationId"], ())}
+    if operation["operationId"] not in ALWAYS_ANSWERED:
+        codes.add("unavailable")
     body, parameters = "requestBody" in operation, operation.get("parameters", [])
     if any(set(p["schema"]) - {"type", "title", "description"} for p in parameters):
         codes.add("validation_failed")
@@ -416,7 +469,7 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
         codes.add("not_found")
     if body:
         codes.update(("body_malformed", "validation_failed"))
-    if method == "post" and facts.policy.idempotent:
+    if method == "post" and facts.part.idempotent:
         codes.update(
             (
                 "idempotency_key_missing",
@@ -438,7 +491,7 @@ def _by_status(codes: Iterable[str]) -> dict[int, tuple[str, ...]]:
 
 
 def _problem(status: int, codes: Sequence[str]) -> Json:
-    names = ["Content-Language", "X-Request-Id", "CS-Signature"]
+    names = ["Content-Language", "X-Request-Id", "traceparent", "CS-Signature", *_PACED]
     if _WAITING.intersection(codes):
         names.append("Retry-After")
     if status == STATUS["token_missing"]:

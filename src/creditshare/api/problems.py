@@ -4,8 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from fastapi import Request, Response
 from pydantic_core import ErrorDetails
 
+from creditshare.api.tracing import trace_of
 from creditshare.errors import FieldError, Refused
 from creditshare.wire.reasons import REASONS
 
@@ -56,6 +58,7 @@ STATUS: Final[dict[str, int]] = {
     **dict.fromkeys(("not_found", "not_integrated_yet"), 404),
     "method_not_allowed": 405,
     "not_acceptable": 406,
+    "request_timeout": 408,
     **dict.fromkeys(("idempotency_in_progress", "state_conflict", "key_exists", "key_limit"), 409),
     "erased": 410,
     "precondition_failed": 412,
@@ -80,6 +83,9 @@ STATUS: Final[dict[str, int]] = {
 
 FREE_OBJECTS: Final = frozenset({"contacts", "jwk"})
 MEDIA_TYPE: Final = "application/problem+json"
+NOT_KEPT: Final = {"Cache-Control": "no-store, no-transform"}
+"""Answers belong to their caller alone, and a byte changed on the way would break the signature."""
+UNAVAILABLE_RETRY_S: Final = 2
 _EXPECTED: Final[dict[str, str]] = {
     "missing": "this field is required",
     "extra_forbidden": "this field is not known here",
@@ -131,6 +137,25 @@ def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, b
     if status == 401:  # noqa: PLR2004  RFC 6750 §3
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
     return status, json.dumps(document, ensure_ascii=False).encode(), headers
+
+
+def refusal_of(request: Request, refusal: Refused) -> tuple[int, bytes, dict[str, str]]:
+    """Return status, body and headers of a refusal as its reader wants it, and leave its code for the request log."""
+    request.state.code = refusal.code
+    language = request.headers.get("accept-language", "")
+    status, body, headers = problem(refusal, request_id=trace_of(request).request_id, language=language)
+    return status, body, {**headers, "Content-Type": MEDIA_TYPE}
+
+
+def refused(request: Request, refusal: Refused) -> Response:
+    """Return the unsigned answer of a refusal whose caller is not known."""
+    status, body, headers = refusal_of(request, refusal)
+    return Response(body, status, headers={**headers, **NOT_KEPT, **trace_of(request).headers})
+
+
+def framework_code(status: int) -> str:
+    """Return our code for a refusal of the framework itself."""
+    return {404: "not_found", 405: "method_not_allowed", 415: "unsupported_media_type"}.get(status, "body_malformed")
 
 
 def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:

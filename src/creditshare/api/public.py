@@ -47,9 +47,15 @@ class LogAddress(Open):
 
 
 class Limits(Open):
-    """What is refused before it is read."""
+    """What is refused before it is read, and how much a member may ask; times are in seconds."""
 
+    header_bytes: int
     body_bytes: int
+    body_time_s: float
+    request_time_s: float
+    requests_per_s: int
+    burst_requests: int
+    requests_at_once: int
     token_bytes: int
     evaluations_per_call: int
     evaluations_per_day: int

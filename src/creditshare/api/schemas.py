@@ -716,10 +716,19 @@ class MemberOut(BaseModel):
 
 
 class ApprovalIn(Strict):
-    """Which open proposal the second person approves."""
+    """Which open proposal the second person approves.
+
+    The terms are repeated: the budget, or the thumbprint of the key that may enrol (of an admission in production).
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
     action: Literal["admission", "quotas", "lift_suspension", "recovery"] = "admission"
+    evaluations_per_day: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    key_thumbprint: Thumbprint | None = None
+
+    def terms(self) -> dict[str, Any]:
+        """Return what is approved, in the form in which it was proposed."""
+        return self.model_dump(exclude={"action"}, exclude_none=True)
 
 
 class ApprovalOut(MemberOut):
@@ -833,13 +842,13 @@ class SignedActsOut(BaseModel):
 
     data: list[SignedActOut]
     has_more: bool
-    next_cursor: int | None
+    next_cursor: str | None
 
     @classmethod
-    def of(cls, acts: list[SignedAct], more: int | None) -> "SignedActsOut":
-        """Present acts, and the leaf at which to go on."""
+    def of(cls, acts: list[SignedAct], *, next_cursor: str | None) -> "SignedActsOut":
+        """Present acts, and where to go on."""
         data = [SignedActOut(**{**asdict(act), "event_id": spell("evt", act.event_id)}) for act in acts]
-        return cls(data=data, has_more=more is not None, next_cursor=more)
+        return cls(data=data, has_more=next_cursor is not None, next_cursor=next_cursor)
 
 
 class RevocationIn(Strict):

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 from sqlalchemy import delete, func, select
 
-from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_opening, audit_pending
+from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_opening
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.sealing import Box, Place
 from creditshare.ids import spell, uuid4
@@ -54,6 +54,7 @@ class Actor:
     sub: str = ""
     kid: str = ""
     request_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Audit:
             "purpose": entry.purpose,
             "request_id": actor.request_id,
             "sub": actor.sub,
+            "traceparent": actor.traceparent,
         }
         subj = (
             {**entry.references, "subject": str(entry.subject.subject_id)} if entry.subject else dict(entry.references)
@@ -241,8 +243,3 @@ class Audit:
     def _meta(self, event_id: uuid.UUID, sealed: bytes) -> dict[str, object]:
         content = decode_object(self._opening_box.open(Place("audit_opening", "meta", event_id.bytes), sealed))
         return decode_object(str(content["payload"]).encode())
-
-    async def oldest_pending_s(self, session: ReadSession) -> float:
-        """Return the age, in seconds, of the oldest event that has no index yet; 0 if there is none."""
-        oldest = select(func.extract("epoch", func.clock_timestamp() - func.min(audit_pending.c.queued_at)))
-        return float((await session.execute(oldest)).scalar() or 0.0)

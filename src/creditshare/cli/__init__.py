@@ -14,9 +14,11 @@ import typer
 from rich.console import Console
 
 from creditshare.cli import erase, imports, keys, lender, members, profiles, proofs, restore, sandbox, service, vectors
+from creditshare.cli.backup import backup
 from creditshare.cli.call import call
 from creditshare.cli.demo.run import demo
-from creditshare.cli.options import PROFILE_VARIABLE
+from creditshare.cli.doctor import doctor
+from creditshare.cli.options import PROFILE_VARIABLE, printable
 from creditshare.client.bank import Problem
 from creditshare.errors import CreditshareError, IntegrityError, Refused, Unavailable, VerificationFailed
 
@@ -30,6 +32,8 @@ app = typer.Typer(
 app.command("serve")(service.serve)
 app.command("worker")(service.worker)
 app.command("demo")(demo)
+app.command("doctor")(doctor)
+app.command("backup")(backup)
 app.add_typer(service.db, name="db")
 app.add_typer(service.openapi, name="openapi")
 app.add_typer(vectors.vectors, name="vectors")
@@ -86,5 +90,5 @@ def _fail(sentence: str, *, code: str, status: int) -> None:
     if "--json" in sys.argv:
         sys.stderr.write(json.dumps({"error": code, "detail": sentence, "status": status}) + "\n")
     else:
-        Console(stderr=True).print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(printable(sentence), style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(status)

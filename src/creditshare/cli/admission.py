@@ -1,8 +1,8 @@
 """Admitting an institution through the public API, as two operators and the institution itself do it."""
 
-import json
 from pathlib import Path
 
+from creditshare.cli.options import write_private
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
@@ -25,11 +25,9 @@ def admit(
     if evaluations_per_day is not None:
         body = {"evaluations_per_day": evaluations_per_day}
         operators[0].call("POST", f"/v1/members/{member_id}/quotas", data=body)
-        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas"})
+        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas", **body})
     identity = Identity(member_id, SigningKey.generate(), "demo")
     with Client(operators[0].issuer, identity) as client:
         client.enrol(str(approved["enrolment_code"]))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**identity.key.private_jwk(), "creditshare_member_id": member_id}))
-    file.chmod(0o600)
+    write_private(file, identity.stored())
     return identity

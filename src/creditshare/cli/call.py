@@ -1,13 +1,14 @@
 """``creditshare call``: any signed request, with every claim and every check explained."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, parse_json, read_text
+from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, parse_json, printable, read_text
 from creditshare.client.bank import Client
 from creditshare.client.core import ERROR_STATUS, SignedRequest
 from creditshare.client.explain import Line, explain_answer, explain_request
@@ -42,7 +43,7 @@ def call(
         lines = _explained(service, request, got) if explain else []
         if not as_json:
             for line in lines:
-                typer.echo(str(line), err=True)
+                typer.echo(printable(str(line)), err=True)
         service.session.check(request, got)
     _print(got, lines, as_json=as_json)
     if got.status >= ERROR_STATUS:
@@ -65,7 +66,7 @@ def _explained(service: Client, request: SignedRequest, got: Received) -> list[L
 def _print(got: Received, lines: list[Line], *, as_json: bool) -> None:
     text = got.body.decode(errors="replace")
     if not as_json:
-        typer.echo(text)
+        typer.echo(printable(text) if sys.stdout.isatty() else text)
         return
     try:
         body: Any = json.loads(text)

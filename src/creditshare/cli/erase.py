@@ -1,16 +1,15 @@
 """Erasure, by the operator on the service's own machine. What is erased cannot be brought back."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from creditshare.app import build_services, database_url, embedded_postgres
-from creditshare.cli.options import AsJson, DataFolder, show
-from creditshare.cli.service import prepare
+from creditshare.app import build_services, database_url
+from creditshare.cli.options import AsJson, DataFolder, settings_of, show
+from creditshare.cli.service import prepared
 from creditshare.ids import parse
 from creditshare.keys.tombstones import Tombstones
 from creditshare.records.erasure import Erasure, Named
@@ -48,15 +47,10 @@ def _erase(data: Path, named: Named, text: str, *, whole_borrower: bool, yes: bo
     if not yes:
         typer.echo(f"this erases {what}{text} for ever; repeat with --yes", err=True)
         raise typer.Exit(1)
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     object_id = parse("cns" if named == "consent" else "rec", text)
-    started = prepare(settings)
-    try:
+    with prepared(settings):
         asyncio.run(_run(settings, named, object_id, whole_borrower=whole_borrower))
-    finally:
-        if started:
-            embedded_postgres(settings).stop()
     show({"erased": text, "whole_borrower": whole_borrower}, as_json=as_json, line=f"erased {what}{text}")
 
 
@@ -66,13 +60,14 @@ async def _run(settings: Settings, named: Named, object_id: UUID, *, whole_borro
     erasure = Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers)
     tombstones = Tombstones(settings.tombstones_path)
     try:
+        now = services.clock.now()
         async with database.writing() as session:
             if whole_borrower:
-                subject_id = await erasure.erase_borrower(session, named, object_id, sub="erase borrower")
-                tombstones.add("borrower", [subject_id], now=services.clock.now())
+                subject_id = await erasure.erase_borrower(session, named, object_id, sub="erase borrower", now=now)
+                tombstones.add("borrower", [subject_id], now=now)
             else:
-                await erasure.erase_record(session, object_id, sub="erase record")
-                tombstones.add("record", [object_id], now=services.clock.now())
+                await erasure.erase_record(session, object_id, sub="erase record", now=now)
+                tombstones.add("record", [object_id], now=now)
             # The tombstone is on disk: from here on the erasure is certain, whatever happens to the commit.
             await session.commit()
     finally:

@@ -20,6 +20,7 @@ from creditshare.api.problems import MEDIA_TYPE, problem
 from creditshare.api.schemas import ConsentIn, ConsentOut, EvaluateIn, EvaluateOut, KeyIn, KeyOut, QueryIn, RecordIn
 from creditshare.api.schemas import RecordOut as RecordAnswer
 from creditshare.api.schemas import consent_id as parse_consent_id
+from creditshare.api.tracing import Trace
 from creditshare.app import log_signer
 from creditshare.audit.service import Actor, Audit, ComposedEvent, Entry, ExchangeDigests
 from creditshare.client.identifiers import borrower_input
@@ -61,6 +62,7 @@ MERGE_DELAY_S: Final = 60
 KEY_VERSION: Final = 1
 IDENTIFIERS: Final = ("91999999DEM000014G", "91999999DEM000006M")
 """Two made-up codes with valid check digits: no firm has them."""
+TRACED: Final = {"traceparent": "00-7d3c1f0a9b5e48d2a6f4c0e8b1d29753-5a1e9c7b3d2f4806-01"}
 
 POLICY: Final = Policy(
     Rule(scope, name, value, "for these vectors", date(2013, 3, 15), None)
@@ -241,6 +243,11 @@ class Request:
     proved: Authenticated
     request_id: str
 
+    @property
+    def traceparent(self) -> str:
+        """Its place in the caller's own trace, if it has one."""
+        return self.sent.headers.get("traceparent", "")
+
 
 def send(
     story: Story,
@@ -294,7 +301,7 @@ def answer(story: Story, request: Request, made: Outcome, *, title: str) -> Exch
     proved = request.proved
     event = story.record(
         made.entry,
-        actor=Actor(request.who.name, proved.claims.sub, proved.kid, request.request_id),
+        actor=Actor(request.who.name, proved.claims.sub, proved.kid, request.request_id, request.traceparent),
         exchange=ExchangeDigests(
             proved.rqh,
             proved.token_bytes.decode(),
@@ -304,7 +311,7 @@ def answer(story: Story, request: Request, made: Outcome, *, title: str) -> Exch
         outcome=made.outcome,
     )
     token = story.signed(request.who, proved.rqh, made, event, request_body=request.sent.body)
-    headers = {**made.headers, "X-Request-Id": request.request_id}
+    headers = {**made.headers, **Trace(request.request_id, request.traceparent).headers}
     document = {
         "title": title,
         "request": _request_document(request),
@@ -697,7 +704,7 @@ def questions(story: Story, subject: Document, agreed: Consent, history: History
 
 
 def _ask(story: Story, body: Document, agreed: Consent, history: History, *, key: str, title: str) -> Exchanged:
-    request = send(story, story.asker, "POST", "/v1/queries", data=body, extra={"Idempotency-Key": key})
+    request = send(story, story.asker, "POST", "/v1/queries", data=body, extra={"Idempotency-Key": key, **TRACED})
     asked = QueryIn.model_validate_json(request.sent.body)
     question = Question(asked.purpose, parse_consent_id(asked.consent_id), tuple(asked.scopes), asked.as_of)
     decision = decide(question, agreed, member_id=story.asker.member_id, member_status="active", now=story.now)

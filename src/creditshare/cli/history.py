@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from creditshare.errors import ConfigurationError
+from creditshare.wire.instants import spell_instant
 
 FILE_VARIABLE: Final = "CREDITSHARE_HISTORY"
 
@@ -30,7 +31,7 @@ def remember(
     """Append a question. It was answered already, so a file that cannot be written is only said."""
     entry = {
         "query_id": query_id,
-        "at": now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "at": spell_instant(now),
         "purpose": purpose,
         "consent_id": consent_id,
         "scopes": scopes,

@@ -37,7 +37,7 @@ from rich.progress import (
 from rich.prompt import Confirm, Prompt
 
 from creditshare.cli.import_files import ErrorFile, SourceFile, State, read_layout
-from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, out
+from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, out, printable
 from creditshare.client.bank import Client, Problem
 from creditshare.client.importing import Comparison, Digests, Layout, Tally, compare
 from creditshare.client.record_form import CodeLists, Row, pointer, read_record
@@ -470,7 +470,7 @@ class Sending:
             return
         console.print(f"row {job.row.number} differs from its record:", highlight=False)
         for one in found.differences:
-            console.print(f"  {one.name}: {one.ours} → {one.theirs}", markup=False, highlight=False)
+            console.print(printable(f"  {one.name}: {one.ours} → {one.theirs}"), markup=False, highlight=False)
 
     def _halt(self, error: Exception) -> None:
         self.halted_by = self.halted_by or str(error)

@@ -12,14 +12,13 @@ from typing import Annotated, Final
 import typer
 
 from creditshare.cli import service_keys
-from creditshare.cli.options import PROFILE_VARIABLE, AsJson, KeyFile, ServiceUrl, show, write_private
+from creditshare.cli.options import PROFILE_VARIABLE, AsJson, KeyFile, ServiceUrl, settings_of, show, write_private
 from creditshare.cli.options import client as open_client
 from creditshare.cli.profiles import new_profile
 from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
-from creditshare.settings import Settings
 
 MEMBER: Final = "A member's signing key"
 SERVICE: Final = "The service's key-encryption key"
@@ -152,8 +151,7 @@ def _rotate_member(file: Path, out: Path, url: str, *, as_json: bool) -> None:
 
 
 def _rotate_service(data: Path, *, as_json: bool) -> None:
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    version, rewrapped = service_keys.rotate_wrapping_key(Settings())
+    version, rewrapped = service_keys.rotate_wrapping_key(settings_of(data))
     show(
         {"kek": version, "rewrapped": rewrapped},
         as_json=as_json,

@@ -2,17 +2,19 @@
 
 import asyncio
 import json
-import os
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from creditshare.app import database_url, embedded_postgres, keyring_file, public_address
+from creditshare.app import database_url, keyring_file, public_address
 from creditshare.audit.service import Audit, Entry
-from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, show, write_private
-from creditshare.cli.service import prepare
+from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, settings_of, show, write_private
+from creditshare.cli.service import prepared
+from creditshare.client.bank import Client
+from creditshare.client.core import Identity
+from creditshare.clock import SystemClock
 from creditshare.crypto.jws import SigningKey
 from creditshare.ids import spell
 from creditshare.members.service import bootstrap_operators
@@ -26,19 +28,14 @@ member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve,
 @operator.command("bootstrap")
 def bootstrap(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Make the first two operators, once. Give one key file to each of two different people."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
-    started = prepare(settings)
-    try:
-        keys = [SigningKey.generate(), SigningKey.generate()]
+    settings = settings_of(data)
+    keys = [SigningKey.generate(), SigningKey.generate()]
+    with prepared(settings):
         made = asyncio.run(_bootstrap(settings, keys))
-    finally:
-        if started:
-            embedded_postgres(settings).stop()
     operators = []
     for number, (key, member_id) in enumerate(zip(keys, made, strict=True), start=1):
         file = data / f"operator-{number}.jwk.json"
-        write_private(file, {**key.private_jwk(), "creditshare_member_id": member_id}, replace=True)
+        write_private(file, Identity(member_id, key).stored(), replace=True)
         operators.append({"member_id": member_id, "key_file": str(file), "kid": key.kid})
     issuer = public_address(settings)
     lines = "\n".join(f"operator {o['member_id']}: key {o['key_file']}" for o in operators)
@@ -50,7 +47,7 @@ async def _bootstrap(settings: Settings, keys: list[SigningKey]) -> list[str]:
     audit = Audit(opening_box=keyring_file(settings).load().box("log_opening"), merge_delay_s=settings.merge_delay_s)
     try:
         async with database.writing() as session:
-            now = datetime.now(UTC)
+            now = SystemClock().now()
             made = await bootstrap_operators(
                 session,
                 [key.verifying_key for key in keys],
@@ -96,11 +93,15 @@ def approve(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     action: Annotated[str, typer.Option(help="admission, quotas, lift_suspension or recovery.")] = "admission",
+    evaluations_per_day: Annotated[int | None, typer.Option(help="The budget that you approve.")] = None,
+    key_thumbprint: Annotated[str | None, typer.Option(help="The kid that you approve: it alone may enrol.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve what another operator proposed."""
+    """Approve what another operator proposed, repeating its terms: a budget, or the key that may enrol."""
+    terms = {"evaluations_per_day": evaluations_per_day, "key_thumbprint": key_thumbprint}
+    body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/approvals", data={"action": action}).data
+        done = service.call("POST", f"/v1/members/{member_id}/approvals", data=body).data
     code = done.get("enrolment_code")
     line = f"{member_id} is {done['status']}" + (f"; enrolment code (72 h, once): {code}" if code else "")
     show(done, as_json=as_json, line=line)
@@ -115,7 +116,7 @@ def quotas(
     evaluations_per_day: Annotated[int, typer.Option(help="Blind evaluations a day.")],
     as_json: AsJson = False,
 ) -> None:
-    """Propose another budget; another operator approves it with `member approve --action quotas`."""
+    """Propose another budget; another operator approves it with `member approve --action quotas`, naming it again."""
     body = {"evaluations_per_day": evaluations_per_day}
     with client(url, key_file) as service:
         done = service.call("POST", f"/v1/members/{member_id}/quotas", data=body).data
@@ -145,11 +146,15 @@ def propose(
     ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
+    key_thumbprint: Annotated[
+        str | None, typer.Option(help="With recovery: the kid that alone may enrol; production needs it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose what takes two people; another operator approves it with `member approve --action ACTION`."""
+    body = {"action": action} | ({"key_thumbprint": key_thumbprint} if key_thumbprint else {})
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/proposals", data={"action": action}).data
+        done = service.call("POST", f"/v1/members/{member_id}/proposals", data=body).data
     show(done, as_json=as_json, line=f"{action} of {member_id} proposed until {done['expires_at']}")
 
 
@@ -165,6 +170,17 @@ def show_member(member_id: str, key_file: KeyFile = None, url: ServiceUrl = None
 def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """List institutions."""
     with client(url, key_file) as service:
-        page = service.call("GET", "/v1/members", query="limit=500").data
-    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in page["data"])
-    show(page, as_json=as_json, line=lines)
+        members = list(_pages(service, "/v1/members", "limit=500"))
+    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in members)
+    show({"data": members}, as_json=as_json, line=lines)
+
+
+def _pages(service: Client, path: str, query: str) -> Iterator[dict[str, Any]]:
+    """Yield everything of a list, page by page."""
+    cursor = None
+    while True:
+        page = service.call("GET", path, query=query if cursor is None else f"{query}&cursor={cursor}").data
+        yield from page["data"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return

@@ -2,6 +2,8 @@
 
 import json
 import os
+import secrets
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,6 +15,7 @@ from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.client.profile import Profile
 from creditshare.errors import ConfigurationError
+from creditshare.settings import Settings
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of keyring and embedded database.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
@@ -32,7 +35,20 @@ def show(result: dict[str, Any], *, as_json: bool, line: str) -> None:
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        out.print(line, markup=False, highlight=False)
+        out.print(printable(line), markup=False, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal, without control and direction characters but line feed and tab.
+
+    Much of what is printed comes from the other side, or from a machine between, and shall not steer the terminal.
+    """
+    return "".join(c if c in "\n\t" or not _steers(c) else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _steers(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category.startswith("C") or category in {"Zl", "Zp"}
 
 
 def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Client:
@@ -45,6 +61,12 @@ def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Clien
     profile = Profile.load(name)
     profile = replace(profile, url=url or profile.url, key_file=key_file or profile.key_file)
     return Client(profile.url, profile.identity(), pins=profile.pins, on_first_use=profile.remember)
+
+
+def settings_of(data: Path) -> Settings:
+    """Read the settings for a data folder; processes that this one starts read the same."""
+    os.environ["CREDITSHARE_DATA"] = str(data)
+    return Settings()
 
 
 def read_json(path: Path) -> Any:
@@ -69,12 +91,19 @@ def read_text(path: Path) -> str:
 
 
 def write_private(path: Path, content: dict[str, Any], *, replace: bool = False) -> None:
-    """Write a private file, mode 0600; an existing one is never overwritten unless asked."""
+    """Write a private file, mode 0600; an existing one is never overwritten unless asked.
+
+    Replacing writes beside and renames: no crash loses the only key, no link is followed, and no mode is inherited.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replace else os.O_EXCL)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if replace else path
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigurationError(f"{path} exists already and is not overwritten; name another file") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if replace:
+        draft.replace(path)

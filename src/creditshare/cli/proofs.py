@@ -1,14 +1,17 @@
 """Checking offline: no server, no database, only files and public keys."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from creditshare.cli.options import AsJson, read_json, read_text, show
+from creditshare.cli.options import PROFILE_VARIABLE, AsJson, read_json, read_text, show
 from creditshare.client.bank import Client
+from creditshare.client.core import parse_jwks
 from creditshare.client.evidence import Evidence, bare_receipt
 from creditshare.client.growth import check_growth, check_order
+from creditshare.client.profile import Profile
 from creditshare.errors import ConfigurationError
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
@@ -103,8 +106,19 @@ def _bytes(file: Path | None) -> bytes:
 
 
 def verify_evidence(
-    file: Annotated[Path, typer.Argument(help="An evidence package.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(help="An evidence package.")],
+    jwks: Annotated[Path | None, typer.Option(help="The service's keys as you know them (JSON Web Key Set).")] = None,
+    vkey: Annotated[str | None, typer.Option(help="The log's verifier key as you know it.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Check an evidence package offline: both signatures, both bodies, the leaf, the inclusion proof."""
-    shown = Evidence.load(file).verify()
+    """Check an evidence package offline: both signatures, both bodies, the leaf, the inclusion proof.
+
+    Give the keys as you know them, by --jwks and --vkey or in a profile: whoever forges a package can forge the keys
+    that lie in it.
+    """
+    name = os.environ.get(PROFILE_VARIABLE)
+    pins = None if name is None else Profile.load(name).pins
+    kids = list(parse_jwks(read_json(jwks))) if jwks is not None else pins.service_keys if pins is not None else None
+    known = vkey or (pins.log_vkey if pins is not None else None)
+    shown = Evidence.load(file).verify(service_kids=kids, log_vkey=known)
     show({"holds": True, "shown": shown}, as_json=as_json, line="\n".join(shown))

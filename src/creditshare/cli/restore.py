@@ -1,15 +1,16 @@
 """After a restore of the database: find what was erased or revoked since the backup, and bury it again."""
 
 import asyncio
-import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from creditshare.app import build_services, database_url, embedded_postgres
-from creditshare.cli.options import AsJson, DataFolder, show
-from creditshare.cli.service import prepare
+from creditshare.cli.options import AsJson, DataFolder, settings_of, show
+from creditshare.cli.service import prepared
 from creditshare.keys.tombstones import Tombstones
+from creditshare.operations.restoring import bring_keys, check_backup, load
 from creditshare.records.erasure import Erasure
 from creditshare.restore import Returned, returned
 from creditshare.restore import apply as bury_again
@@ -19,8 +20,8 @@ from creditshare.storage.engine import Database
 
 restore = typer.Typer(
     no_args_is_help=True,
-    help="After a restore: what was erased or revoked since the backup must not live again. The service refuses to"
-    " start until `restore apply` has run.",
+    help="Bringing a backup back. What was erased or revoked since must not live again: the service refuses to start"
+    " until `restore load`, or `restore apply` after a restore by other means, has buried it.",
 )
 
 
@@ -41,15 +42,48 @@ def apply(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) 
     show({"buried": found.counts}, as_json=as_json, line=f"erased or revoked again: {found}")
 
 
-def _with_database(data: Path, *, apply: bool) -> Returned:
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
-    started = prepare(settings)
+@restore.command("load")
+def load_backup(
+    folder: Annotated[Path, typer.Argument(help="A folder that `creditshare backup` wrote.")],
+    data: DataFolder = Path("creditshare-data"),
+    keys_from: Annotated[
+        Path | None, typer.Option(help="Folder of the backed-up key file, tombstones and address.", show_default=False)
+    ] = None,
+    known_checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint of this log that somebody else holds; may be repeated.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load a backup into an empty database, prove its log, and bury again what was erased and revoked since.
+
+    Refused where the log would become shorter or different than a known checkpoint says. Status 0 means that the
+    service may be started.
+    """
+    settings = settings_of(data)
+    check_backup(folder)
+    if keys_from is not None:
+        bring_keys(settings, keys_from)
+    started = embedded_postgres(settings).start() if settings.embedded else False
     try:
-        return asyncio.run(_run(settings, apply=apply))
+        loaded = load(settings, folder, known=known_checkpoint or ())
+        buried = _with_database(data, apply=True)
     finally:
         if started:
             embedded_postgres(settings).stop()
+    manifest = loaded.manifest
+    show(
+        {"made_at": manifest.made_at, "leaves": loaded.leaves, "pending": manifest.pending, "buried": buried.counts},
+        as_json=as_json,
+        line=f"loaded the backup of {manifest.made_at}: the log's {loaded.leaves} leaves are those of its checkpoint;"
+        f" buried again: {buried}. The service may be started",
+    )
+
+
+def _with_database(data: Path, *, apply: bool) -> Returned:
+    settings = settings_of(data)
+    with prepared(settings):
+        return asyncio.run(_run(settings, apply=apply))
 
 
 async def _run(settings: Settings, *, apply: bool) -> Returned:

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import json
+import math
 import os
 import signal
-import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +17,7 @@ import typer
 import uvicorn
 
 from creditshare.api.codelists import CODE_LISTS
+from creditshare.api.connection import BoundedProtocol
 from creditshare.api.openapi_diff import diff
 from creditshare.app import (
     build_services,
@@ -26,7 +30,8 @@ from creditshare.app import (
     sequencer,
     write_json,
 )
-from creditshare.cli.options import AsJson, DataFolder, out, show
+from creditshare.cli.companion import Companion
+from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
 from creditshare.errors import ConfigurationError
 from creditshare.jobs.worker import Worker
 from creditshare.registry import metadata
@@ -34,7 +39,7 @@ from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
-from creditshare.telemetry import configure_logging
+from creditshare.telemetry import MULTIPROCESS_VARIABLE, configure_logging
 
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
@@ -59,6 +64,17 @@ def prepare(settings: Settings) -> bool:
     return started
 
 
+@contextlib.contextmanager
+def prepared(settings: Settings) -> Iterator[None]:
+    """Have everything of ``prepare`` until the block ends; the database is stopped if this started it."""
+    started = prepare(settings)
+    try:
+        yield
+    finally:
+        if started:
+            embedded_postgres(settings).stop()
+
+
 def serve(
     data: DataFolder = Path("creditshare-data"),
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
@@ -68,20 +84,26 @@ def serve(
     with_worker: Annotated[bool, typer.Option("--with-worker", help="Also run the log's worker.")] = False,
 ) -> None:
     """Serve the API. Without CREDITSHARE_DATABASE_URL a PostgreSQL runs inside the data folder."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
     if public_url:
         os.environ["CREDITSHARE_PUBLIC_URL"] = public_url
-    settings = Settings()
+    settings = settings_of(data)
+    configure_logging()
     address = settings.public_url or f"http://{host}:{port}"
     require(check_settings(settings, address=address))
     public_address(settings, write=address)
     # The server hands a signal on when it has stopped; without a handler that would end the process before `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    started, helper = prepare(settings), None
+    started = prepare(settings)
+    helper: Companion | None = None
+    shared = tempfile.TemporaryDirectory(prefix="creditshare-metrics-") if workers > 1 else None
+    if shared is not None:  # read by each worker process when it starts
+        os.environ[MULTIPROCESS_VARIABLE] = shared.name
     try:
         asyncio.run(require_database(settings))
         if with_worker:
-            helper = subprocess.Popen([sys.executable, "-m", "creditshare", "worker", "--data", str(data)])  # noqa: S603  our own command
+            command = [sys.executable, "-m", "creditshare", "worker", "--data", str(data), "--until-input-ends"]
+            helper = Companion(command)
+            helper.start()
         uvicorn.run(
             "creditshare.app:create_app",
             factory=True,
@@ -89,34 +111,45 @@ def serve(
             port=port,
             workers=workers,
             loop="uvloop",
-            http="httptools",
+            http=functools.partial(  # type: ignore[arg-type]  # uvicorn calls it like the class it asks for
+                BoundedProtocol,
+                header_time_limit_s=settings.header_time_limit_s,
+                max_header_bytes=settings.max_header_bytes,
+            ),
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            log_config=None,
             log_level="warning",
-            timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=65_536,
+            timeout_keep_alive=settings.idle_connection_s,
+            limit_concurrency=settings.max_connections,
+            timeout_graceful_shutdown=math.ceil(settings.request_time_limit_s) + 1,
         )
     finally:
         if helper is not None:
-            helper.terminate()
-            helper.wait(timeout=15)
+            helper.stop()
         if started:
             embedded_postgres(settings).stop()
+        if shared is not None:
+            shared.cleanup()
 
 
-def worker(data: DataFolder = Path("creditshare-data")) -> None:
+def worker(
+    data: DataFolder = Path("creditshare-data"),
+    until_input_ends: Annotated[
+        bool, typer.Option("--until-input-ends", help="End with the process at the other end of standard input.")
+    ] = False,
+) -> None:
     """Run the log's sequencer, the batches and the chores. Several may run; one leads the log."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     configure_logging()
     require(check_settings(settings))
     if settings.embedded:
         embedded_postgres(settings).start()
-    asyncio.run(_work(settings))
+    asyncio.run(_work(settings, until_input_ends=until_input_ends))
 
 
-async def _work(settings: Settings) -> None:
+async def _work(settings: Settings, *, until_input_ends: bool) -> None:
     database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
     # Batches write what single reports write, so they do it under the same role.
     services = await build_services(settings)
@@ -130,28 +163,30 @@ async def _work(settings: Settings) -> None:
     task = asyncio.create_task(runner.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    if until_input_ends:
+        # Nothing is ever written to it: it becomes readable when its other end is closed.
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), task.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await database.close()
     await services.database.close()
+    await services.watching.close()
 
 
 @db.command("upgrade")
-def upgrade(data: DataFolder = Path("creditshare-data")) -> None:
+def upgrade(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Bring the database to this version's schema."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     if settings.embedded:
         embedded_postgres(settings).start()
     schema.upgrade(database_url(settings, "owner"))
-    out.print(f"the schema is at {schema.head()}")
+    show({"schema": schema.head()}, as_json=as_json, line=f"the schema is at {schema.head()}")
 
 
 @db.command("check")
 def check(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Say whether the database's schema fits this version."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     url = database_url(settings, "owner")
     current, head, drift = schema.current(url), schema.head(), schema.drift(url, metadata)
     show(

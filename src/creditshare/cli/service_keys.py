@@ -1,17 +1,16 @@
 """The service's own keys, on the operator's machine: what wraps what, rotating, retiring, sealing the file."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 import typer
 
-from creditshare.app import build_services, embedded_postgres, keyring_file
+from creditshare.app import build_services, keyring_file
 from creditshare.audit.service import Entry
-from creditshare.cli.options import AsJson, DataFolder, show
-from creditshare.cli.service import prepare
+from creditshare.cli.options import AsJson, DataFolder, settings_of, show
+from creditshare.cli.service import prepared
 from creditshare.errors import ConfigurationError, Refused
 from creditshare.keys.keyring import SETS, key_id
 from creditshare.services import Services
@@ -24,8 +23,7 @@ KEK: Final = "kek"
 
 def status(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Show the versions of the service's own keys, and how many borrower keys each wrapping key still wraps."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     keyring = keyring_file(settings).load()
     versions = {name: {"current": keyring.current(name), "kept": keyring.versions(name)} for name in SETS}
     wrapped = _with_services(settings, _wrapped)
@@ -46,8 +44,7 @@ def retire(
     Refused for the current version and while any borrower's key is still wrapped by it (`keys rotate` rewraps
     them). Backups of the database from before the rotation cannot be opened afterwards: that ends their life.
     """
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     if name != KEK:
         raise ConfigurationError("only kek versions are retired: kek VERSION")
     keyring_file(settings).load().without_version(KEK, version)  # refuses what can be refused without the database
@@ -61,8 +58,7 @@ def retire(
 
 def seal(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
     """Seal the key file by the passphrase of CREDITSHARE_KEYRING_PASSPHRASE_FILE, as production needs it."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
-    settings = Settings()
+    settings = settings_of(data)
     if settings.keyring_passphrase_file is None:
         raise ConfigurationError("set CREDITSHARE_KEYRING_PASSPHRASE_FILE to a file with a passphrase")
     file = keyring_file(settings)
@@ -132,9 +128,5 @@ def _with_services(settings: Settings, act: Callable[[Services], Awaitable[T]]) 
         finally:
             await services.database.close()
 
-    started = prepare(settings)
-    try:
+    with prepared(settings):
         return asyncio.run(run())
-    finally:
-        if started:
-            embedded_postgres(settings).stop()

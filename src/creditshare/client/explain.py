@@ -16,6 +16,7 @@ from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import ES256, Compact, VerifyingKey, split
 from creditshare.errors import Malformed
 from creditshare.wire.answers import MAX_PAYLOAD, MAX_TOKEN, TYP
+from creditshare.wire.instants import spell_instant
 from creditshare.wire.leaf import LogEntry, body_payload, commit, leaf_hash, parse_leaf
 from creditshare.wire.reasons import REASONS
 from creditshare.wire.strict_json import decode_object
@@ -177,7 +178,7 @@ def _refusal(got: Received, *, now: int) -> list[Line]:
         return [Line("note", "refused", f"status {got.status} without a known code: perhaps by a machine between")]
     again = "a newly signed request may succeed" if reason.retry else "the same request will be refused again"
     lines = [
-        Line("note", "refused", f"{reason.code} ({got.status}): {reason.when}"),
+        Line("note", "refused", f"{reason.code} ({got.status}): {reason.when.en}"),
         Line("note", "what to do", reason.detail.en),
         Line("note", "retry", again),
     ]
@@ -219,4 +220,4 @@ def _shown(name: str, value: object) -> str:
 
 
 def _instant(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    return spell_instant(datetime.fromtimestamp(seconds, UTC))

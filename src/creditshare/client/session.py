@@ -35,6 +35,7 @@ from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.crypto.jws import SigningKey, VerifyingKey
 from creditshare.errors import Malformed, Unavailable, VerificationFailed
+from creditshare.wire.instants import spell_instant
 from creditshare.wire.registration import make_proof
 
 RETRIES: Final = 4
@@ -258,12 +259,12 @@ class Session:
             "subject": dict(subject),
             "purposes": list(purposes),
             "scopes": list(scopes),
-            "valid_from": _instant(now - SKEW),
-            "valid_until": _instant(now + timedelta(days=valid_days)),
+            "valid_from": spell_instant(now - SKEW),
+            "valid_until": spell_instant(now + timedelta(days=valid_days)),
             "evidence": {
                 "digest": content_digest((salt or secrets.token_bytes(SALT_BYTES)) + document),
                 "channel": channel,
-                "signed_at": _instant(now - SKEW),
+                "signed_at": spell_instant(now - SKEW),
             },
         }
         if max_uses is not None:
@@ -374,7 +375,3 @@ def _insist(step: Send) -> Flow[Received]:
 
 def _needs_key(method: str, path: str) -> bool:
     return method == "POST" and path != EVALUATE
-
-
-def _instant(value: datetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")

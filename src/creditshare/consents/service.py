@@ -141,9 +141,9 @@ class Consents:
 
     async def change(self, session: WriteSession, member_id: UUID, consent_id: UUID, change: Change) -> Recorded[Held]:
         """Revoke, pause or resume. Takes effect with the very next question, whoever is asking already."""
-        subject_id = await subject_of_consent(session, consent_id)
+        subject_id = (await self._own_row(session, member_id, consent_id))["subject_id"]
         state = await self._subjects.lock(session, subject_id)
-        keys, row = await self._own(session, member_id, consent_id)
+        keys, row = await self._own(session, member_id, consent_id)  # once more, as it is under the lock
         allowed, target = _NEXT[change]
         if row["state"] not in allowed:
             raise Refused("state_conflict")
@@ -185,6 +185,13 @@ class Consents:
             raise Refused("validation_failed", fields=wrong)
 
     async def _own(self, session: ReadSession, member_id: UUID, consent_id: UUID) -> tuple[SubjectKeys, dict[str, Any]]:
+        row = await self._own_row(session, member_id, consent_id)
+        state = await self._subjects.read(session, row["subject_id"])
+        return state.keys, row
+
+    @staticmethod
+    async def _own_row(session: ReadSession, member_id: UUID, consent_id: UUID) -> dict[str, Any]:
+        """Return a member's own consent, sealed. Another's is not found, even where it is erased."""
         subject_id = await subject_of_consent(session, consent_id)
         row = (
             (
@@ -197,8 +204,7 @@ class Consents:
         )
         if row is None or row["member_id"] != member_id:
             raise Refused("not_found")
-        state = await self._subjects.read(session, subject_id)
-        return state.keys, dict(row)
+        return dict(row)
 
     @staticmethod
     def _entry(action: str, keys: SubjectKeys, consent_id: UUID, **details: str) -> Entry:

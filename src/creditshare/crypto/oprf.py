@@ -32,7 +32,6 @@ ELEMENT_BYTES: Final = p256.ELEMENT_BYTES
 PROOF_BYTES: Final = 2 * p256.SCALAR_BYTES
 MAX_BATCH: Final = 256
 """How many elements one call and one proof may cover."""
-MODE_OPRF: Final = 0x00
 MODE_VOPRF: Final = 0x01
 
 _MAX_INPUT: Final = 2**16 - 1  # RFC 9497 §5.1

@@ -1,7 +1,7 @@
 """The worker: runs the sequencer and the batches without pause, and every few seconds the chores. Several may run."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -10,6 +10,7 @@ from creditshare.access.service import forget_expired, take_tallies
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
 from creditshare.batches.service import Batches, forget_jobs
+from creditshare.clock import Clock, SystemClock
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
 from creditshare.storage.engine import Database, WriteSession
@@ -18,19 +19,29 @@ log = structlog.get_logger()
 
 CHORES_EVERY_S: Final = 5.0
 PAUSE_AFTER_FAILURE_S: Final = 1.0
+TALLIES_REST: Final = timedelta(seconds=70)
+"""A minute's refusals are complete by then: processes hand over what they counted in memory every second."""
 
 
 class Worker:
     """Sequences and cleans up until cancelled. A failure pauses it; it never ends by itself."""
 
     def __init__(
-        self, *, database: Database, sequencer: Sequencer, audit: Audit, batches: Batches, poll_s: float
+        self,
+        *,
+        database: Database,
+        sequencer: Sequencer,
+        audit: Audit,
+        batches: Batches,
+        poll_s: float,
+        clock: Clock | None = None,
     ) -> None:
         self._database = database
         self._batches = batches
         self._sequencer = sequencer
         self._audit = audit
         self._poll_s = poll_s
+        self._clock = clock or SystemClock()
 
     async def run(self) -> None:
         """Run all loops for ever."""
@@ -48,6 +59,11 @@ class Worker:
                 log.warning("sequencer waits for the database")
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
                 continue
+            except Exception:
+                # Nobody above could mend it, and a worker that ended would stop the log for good.
+                log.exception("sequencer failed")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
             if not done.full:
                 await asyncio.sleep(self._poll_s)
 
@@ -59,6 +75,10 @@ class Worker:
                 log.warning("batches wait for the database")
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
                 continue
+            except Exception:
+                log.exception("batches failed")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
             if not busy:
                 await asyncio.sleep(self._poll_s)
 
@@ -66,25 +86,27 @@ class Worker:
         while True:
             try:
                 async with self._database.writing() as session:
-                    await flush_tallies(session, self._audit, before=datetime.now(UTC) - timedelta(minutes=1))
+                    await flush_tallies(session, self._audit, now=self._clock.now())
                     await forget_expired(session)
                     await forget_jobs(session)
                     await session.commit()
             except Unavailable:
                 log.warning("chores wait for the database")
+            except Exception:
+                log.exception("chores failed")
             await asyncio.sleep(CHORES_EVERY_S)
 
 
-async def flush_tallies(session: WriteSession, audit: Audit, *, before: datetime) -> int:
+async def flush_tallies(session: WriteSession, audit: Audit, *, now: datetime) -> int:
     """Turn the counted refusals of past minutes into one event each; return how many."""
-    tallies = await take_tallies(session, before=before)
+    tallies = await take_tallies(session, before=now - TALLIES_REST)
     for tally in tallies:
         entry = Entry("refusals", details={"count": tally.count, "minute": int(tally.minute.timestamp())})
         event = audit.compose(
             entry,
             actor=Actor(spell("mem", tally.member_id)),
             exchange=ExchangeDigests(),
-            now=datetime.now(UTC),
+            now=now,
             outcome=tally.code,
         )
         await audit.append(session, event)

@@ -14,7 +14,6 @@ Kind = Literal["element", "consent", "answer", "opening", "idempotency"]
 
 _MAC_INFO: Final = b"creditshare/mac"
 _RECORD_INFO: Final = b"creditshare/record"
-MAC_BYTES: Final = 32
 SALT_BYTES: Final = 32
 
 

@@ -202,7 +202,10 @@ class KeyringFile:
             content = {"salt": _encode(salt), "sealed": _encode(sealed)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_suffix(".new")
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        beside.unlink(
+            missing_ok=True
+        )  # a left-over, or another's trap: neither its mode nor where it leads is taken over
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(content, file)
             file.flush()

@@ -1,15 +1,20 @@
-"""Pure decisions about keys: which may be revoked by which, and when one that has a successor ends."""
+"""Pure decisions about keys and second persons.
 
-from collections.abc import Sequence
+Which keys may be revoked by which, when one that has a successor ends, and which proposal an approval is for.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal, TypeVar
+from uuid import UUID
 
-from creditshare.errors import Refused
+from creditshare.errors import FieldError, Refused
 
 OVERLAP: Final = timedelta(days=7)
 """How long a key and its successor are both good, so that every system of a member can change over."""
 
+Proposed = TypeVar("Proposed", bound=Mapping[Any, Any])
 RevocationReason = Literal["rotation", "compromise", "retired", "other"]
 
 
@@ -58,6 +63,22 @@ def retirement(keys: Sequence[KeyFacts], kid: str, *, now: datetime) -> datetime
     if not key.lives(now) or not successors:
         raise Refused("state_conflict", extra={"hint": "register the key that follows first"})
     return min(max(min(successors) + OVERLAP, now), key.expires_at)
+
+
+def approved(proposals: Sequence[Proposed], terms: Mapping[str, Any], *, by: UUID, repeated: bool) -> Proposed:
+    """Return which of the open proposals of one kind, newest first, a second person approves by stating its terms.
+
+    Unless the terms must be ``repeated``, an approval that states none is for the newest proposal.
+    """
+    others = [proposal for proposal in proposals if proposal["proposed_by"] != by]
+    if not others:
+        raise Refused("role_forbidden", extra={"hint": "another operator must approve"})
+    for proposal in others:
+        if terms == proposal["terms"] or not (terms or repeated):
+            return proposal
+    names = sorted({name for proposal in others for name in proposal["terms"]} | set(terms))
+    detail = "what was proposed, repeated by who approves it"
+    raise Refused("validation_failed", fields=[FieldError(f"/{name}", "not_as_proposed", detail) for name in names])
 
 
 def _named(keys: Sequence[KeyFacts], kid: str) -> KeyFacts:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Audit, Entry, Recorded
@@ -37,7 +37,6 @@ CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
 CODE_TRIES_PER_HOUR: Final = 10
 BOOTSTRAP_LIFE: Final = timedelta(hours=72)
 PROPOSAL_LIFE: Final = timedelta(days=14)
-PROOF_SKEW_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +210,8 @@ class Members:
                 evaluations_per_day=self._evaluations_per_day,
             )
         )
-        await self._propose(session, member_id, "admission", {}, by=by, now=now)
+        terms = {"key_thumbprint": application.key_thumbprint} if application.key_thumbprint else {}
+        await self._propose(session, member_id, "admission", terms, by=by, now=now)
         return Recorded(await self.get(session, member_id), _entry("propose_member", member_id))
 
     async def propose(
@@ -237,32 +237,42 @@ class Members:
         return Recorded(proposal, _entry(operation, member_id, proposal=action))
 
     async def approve(
-        self, session: WriteSession, member_id: UUID, *, action: ProposalAction, by: UUID, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        *,
+        action: ProposalAction,
+        terms: Mapping[str, Any],
+        by: UUID,
+        now: datetime,
     ) -> Recorded[Approval]:
-        """Decide the open proposal of this kind as the second person, and carry it out."""
+        """Decide an open proposal of this kind as the second person, and carry it out; others of the kind end.
+
+        The approval repeats the terms: it names what was agreed, and cannot be won for one thing and used for another.
+        """
         found = await session.execute(
             select(member_proposal)
             .where(
-                member_proposal.c.member_id == member_id,
-                member_proposal.c.action == action,
-                member_proposal.c.decided_by.is_(None),
-                member_proposal.c.expires_at > now,
+                _open(member_id, action, now),
+                # What a person proposed who was suspended since is nobody's proposal any more.
+                select(member.c.member_id)
+                .where(member.c.member_id == member_proposal.c.proposed_by, member.c.status == "active")
+                .exists(),
             )
             .order_by(member_proposal.c.proposed_at.desc())
-            .limit(1)
             .with_for_update()
         )
-        row = found.mappings().one_or_none()
-        if row is None:
+        rows = found.mappings().all()
+        if not rows:
             await self.get(session, member_id)
             raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {action}"})
-        if row["proposed_by"] == by:
-            raise Refused("role_forbidden", extra={"hint": "another operator must approve"})
+        row = rules.approved(rows, terms, by=by, repeated=self._production or action != "admission")
         await session.execute(
             update(member_proposal)
             .where(member_proposal.c.proposal_id == row["proposal_id"])
             .values(decided_by=by, decided_at=now)
         )
+        await self._end_proposals(session, member_id, action, now=now)
         code = await self._carry_out(session, member_id, action, row["terms"], now=now)
         entry = _entry("approve_member", member_id, proposal=action)
         return Recorded(Approval(await self.get(session, member_id), code), entry)
@@ -282,6 +292,11 @@ class Members:
         if action == "lift_suspension":
             await session.execute(change.values(status="active"))
         return None
+
+    @staticmethod
+    async def _end_proposals(session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime) -> None:
+        """End what is still open of a kind, so that no left-over is approved when things stand otherwise."""
+        await session.execute(update(member_proposal).where(_open(member_id, action, now)).values(expires_at=now))
 
     def _require_thumbprint(self, key_thumbprint: str | None) -> None:
         """In production knowing the enrolment code is not enough: two people approve the key that may enrol."""
@@ -323,7 +338,7 @@ class Members:
 
     # One person, because it must be quick
 
-    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID) -> Recorded[Member]:
+    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID, now: datetime) -> Recorded[Member]:
         """Suspend a member at once: it may still correct and answer disputes, not ask."""
         if member_id == by:
             raise Refused("state_conflict")
@@ -336,6 +351,7 @@ class Members:
         if changed.first() is None:
             await self.get(session, member_id)
             raise Refused("state_conflict")
+        await self._end_proposals(session, member_id, "lift_suspension", now=now)
         return Recorded(await self.get(session, member_id), _entry("suspend_member", member_id))
 
     # Keys
@@ -404,10 +420,18 @@ class Members:
         jwk: Mapping[str, Any],
         proof: str,
         by_kid: str,
+        bootstrap_key: bool,
         issuer: str,
         now: datetime,
     ) -> Recorded[Key]:
-        """Register a further key: proof of possession of the new one, the request signed by a live one."""
+        """Register a further key: proof of possession of the new one, the request signed by a live one.
+
+        Not by a bootstrap key: what it registered would outlive it, and serve for more than admitting operators.
+        """
+        if bootstrap_key:
+            raise Refused(
+                "role_forbidden", extra={"hint": "bootstrap keys only admit operators; admit one for yourself"}
+            )
         key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
         added = await self._add_key(session, member_id, key, registered_by=by_kid, now=now)
         return Recorded(added, _entry("add_key", member_id, kid=key.kid))
@@ -467,6 +491,8 @@ class Members:
     async def _add_key(
         self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
     ) -> Key:
+        # Keys that are registered at the same time wait for each other, or all of them would find room.
+        await session.execute(select(member.c.member_id).where(member.c.member_id == member_id).with_for_update())
         live = select(func.count()).where(
             member_key.c.member_id == member_id, member_key.c.state != "revoked", member_key.c.expires_at > now
         )
@@ -624,12 +650,58 @@ async def not_revoked(session: ReadSession, kids: Sequence[str]) -> tuple[str, .
     return tuple(found.scalars())
 
 
+async def sandbox_operators(session: ReadSession) -> int:
+    """Return how many live keys no second person ever agreed to: those that bootstrap made while in a sandbox.
+
+    In production bootstrap marks its keys, and every other member got a code that two people issued.
+    """
+    unmarked = select(func.count()).where(
+        ~member_key.c.bootstrap,
+        member_key.c.state != "revoked",
+        member_key.c.expires_at > func.clock_timestamp(),
+        ~select(enrolment.c.member_id).where(enrolment.c.member_id == member_key.c.member_id).exists(),
+    )
+    return int((await session.execute(unmarked)).scalar_one())
+
+
+@dataclass(frozen=True, slots=True)
+class LastKey:
+    """When the last key that a member can sign with ends."""
+
+    member_id: UUID
+    role: str
+    ends: datetime
+
+
+async def last_keys(session: ReadSession, *, before: datetime) -> list[LastKey]:
+    """Return the active members whose last key ends before an instant, soonest first; bootstrap keys are to end."""
+    ends = func.max(member_key.c.expires_at)
+    found = await session.execute(
+        select(member.c.member_id, member.c.role, ends.label("ends"))
+        .join(member_key, member_key.c.member_id == member.c.member_id)
+        .where(member.c.status == "active", member_key.c.state != "revoked", member_key.c.bootstrap.is_(False))
+        .group_by(member.c.member_id, member.c.role)
+        .having(ends < before)
+        .order_by(ends)
+    )
+    return [LastKey(row.member_id, row.role, row.ends) for row in found]
+
+
 def checked_jwk(jwk: Mapping[str, Any]) -> VerifyingKey:
     """Return the key of an inline JWK that may be registered, or refuse naming the field."""
     try:
         return VerifyingKey.from_jwk(jwk, require_use=True)
     except Malformed as error:
         raise Refused("validation_failed", fields=[FieldError("/jwk", "key_unusable", str(error))]) from None
+
+
+def _open(member_id: UUID, action: ProposalAction, now: datetime) -> ColumnElement[bool]:
+    return and_(
+        member_proposal.c.member_id == member_id,
+        member_proposal.c.action == action,
+        member_proposal.c.decided_by.is_(None),
+        member_proposal.c.expires_at > now,
+    )
 
 
 def _too_many_tries(row: RowMapping, now: datetime) -> bool:

@@ -8,7 +8,7 @@ Runs under a database role of its own; nothing of the request path can do this.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -38,7 +38,7 @@ class Erasure:
         self._audit = audit
         self._empty_answers = empty_answers
 
-    async def erase_record(self, session: WriteSession, record_id: UUID, *, sub: str) -> UUID:
+    async def erase_record(self, session: WriteSession, record_id: UUID, *, sub: str, now: datetime) -> UUID:
         """Erase one record; ``not_found`` for an unknown one, ``erased`` for one that is gone already."""
         subject_id = await subject_of_record(session, record_id)
         state = await self._subjects.lock(session, subject_id)
@@ -59,10 +59,12 @@ class Erasure:
         await session.execute(record_event.insert().values(subject_id=subject_id, **asdict(event)))
         await self._subjects.advance(session, state, event_macs=[event.mac])
         entry = Entry("erase_record", subject=state.keys, references={"record_id": spell("rec", record_id)})
-        await self._audit.record_own_act(session, entry, sub=sub, now=datetime.now(UTC))
+        await self._audit.record_own_act(session, entry, sub=sub, now=now)
         return subject_id
 
-    async def erase_borrower(self, session: WriteSession, named: Named, object_id: UUID, *, sub: str) -> UUID:
+    async def erase_borrower(
+        self, session: WriteSession, named: Named, object_id: UUID, *, sub: str, now: datetime
+    ) -> UUID:
         """Erase the borrower that a record or consent belongs to, or that is named by its own random id."""
         subject_id = await self._subject_of(session, named, object_id)
         await self._subjects.lock(session, subject_id)
@@ -77,7 +79,7 @@ class Erasure:
         await self._subjects.destroy(session, subject_id)
         # The event names how much was erased, never whom: the borrower's own key no longer exists.
         entry = Entry("erase_borrower", details={"events": events})
-        await self._audit.record_own_act(session, entry, sub=sub, now=datetime.now(UTC))
+        await self._audit.record_own_act(session, entry, sub=sub, now=now)
         return subject_id
 
     async def _empty_what_was_told(self, session: WriteSession, subject_id: UUID) -> None:

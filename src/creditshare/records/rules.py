@@ -130,7 +130,6 @@ class RecordState:
 
     report: Report
     status: str
-    first_recorded_at: datetime
     last_recorded_at: datetime
     ended_on: date | None
     corrected: bool
@@ -194,7 +193,7 @@ def fold(events: Sequence[Happened], *, until: datetime | None = None) -> Record
 
 def _reported(report: Report, at: datetime) -> RecordState:
     status = "written_off" if report.written_off_on else "default"
-    return RecordState(report, status, at, at, None, corrected=False)
+    return RecordState(report, status, at, None, corrected=False)
 
 
 def _corrected(state: RecordState, report: Report, at: datetime) -> RecordState:
@@ -333,6 +332,11 @@ def _basis_errors(report: Report) -> list[FieldError]:
 def _date_errors(report: Report, today: date) -> list[FieldError]:
     given = {name: getattr(report, name) for name in DATES}
     return contradictions({name: day for name, day in given.items() if day is not None}, today)
+
+
+def follows(earlier: RecordState, report: Report) -> bool:
+    """Whether a report is of a new default of a loan whose earlier one had ended before it began."""
+    return earlier.ended_on is not None and earlier.status != "sold" and report.default_on > earlier.ended_on
 
 
 def check_step(state: RecordState, kind: LifeEvent, on: date) -> None:

@@ -2,15 +2,14 @@
 
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Uuid, any_, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, LargeBinary, Uuid, and_, any_, literal, select, update
 
 from creditshare.audit.service import Entry, Recorded
 from creditshare.consents import rules as consent_rules
@@ -31,12 +30,13 @@ from creditshare.records.rules import (
     check,
     check_correction,
     check_step,
+    follows,
     jurisdiction,
 )
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, advanced, next_event_time
 
-"""Where a correction's fields stand in its body."""
+_AccountPlace = tuple[UUID, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,11 @@ class _Due:
     report: Report
     subject_id: UUID
     row: CurrentRow
+
+    @property
+    def place(self) -> _AccountPlace:
+        """Which account of which borrower it is about."""
+        return self.subject_id, self.row.account_index
 
 
 class Records:
@@ -151,15 +156,28 @@ class Records:
         self, session: WriteSession, due: Mapping[int, _Due], states: dict[UUID, SubjectState], *, now: datetime
     ) -> dict[int, Recorded[Held] | Refused]:
         """Write those whose account is new, each as the next event of its borrower, and seal the borrowers once."""
-        new = await self._insert_current(session, due.values())
-        reported = await self._reported_already(session, [one for one in due.values() if one.row.record_id not in new])
         outcomes: dict[int, Recorded[Held] | Refused] = {}
-        salts, events = list[dict[str, Any]](), list[dict[str, Any]]()
+        taken = await self._reported_already(session, due.values())
+        new, listed = dict[int, _Due](), set[UUID]()
         for number, one in due.items():
-            record_id = one.row.record_id
-            if record_id not in new:
-                outcomes[number] = _already(reported[one.subject_id, one.row.account_index])
+            earlier = taken.get(one.place)
+            # What stands in this very list is not written yet, and is no default that ended.
+            if earlier is not None and (
+                earlier in listed or not await self._make_way(session, states[one.subject_id], one, earlier)
+            ):
+                outcomes[number] = _already(earlier)
                 continue
+            taken[one.place], new[number] = one.row.record_id, one
+            listed.add(one.row.record_id)
+        if not new:
+            return outcomes
+        # Nobody else takes a place meanwhile: the borrowers are locked.
+        await session.execute(
+            record_current.insert(), [{"subject_id": one.subject_id, **asdict(one.row)} for one in new.values()]
+        )
+        salts, events = list[dict[str, Any]](), list[dict[str, Any]]()
+        for number, one in new.items():
+            record_id = one.row.record_id
             state, salt = states[one.subject_id], secrets.token_bytes(SALT_BYTES)
             at = next_event_time(state, now)
             # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
@@ -172,27 +190,18 @@ class Records:
             events.append({"subject_id": one.subject_id, **asdict(row)})
             history = History(record_id, one.row.member_id, one.row.visible_from, ((state.version, event),))
             outcomes[number] = Recorded(_held(history, now), self._entry("submit_record", state, record_id))
-        if events:
-            await session.execute(record_secret.insert(), salts)
-            await session.execute(
-                record_lookup.insert(), [{name: row[name] for name in ("subject_id", "record_id")} for row in salts]
-            )
-            await session.execute(record_event.insert(), events)
-            changed = sorted({row["subject_id"] for row in events})
-            await self._subjects.save(session, [states[subject_id] for subject_id in changed])
-        return outcomes
-
-    async def _insert_current(self, session: WriteSession, due: Iterable[_Due]) -> set[UUID]:
-        """Insert the clear columns of those whose account was not reported yet; return their record ids."""
-        inserted = await session.execute(
-            insert(record_current).on_conflict_do_nothing().returning(record_current.c.record_id),
-            [{"subject_id": one.subject_id, **asdict(one.row)} for one in due],
+        await session.execute(record_secret.insert(), salts)
+        await session.execute(
+            record_lookup.insert(), [{name: row[name] for name in ("subject_id", "record_id")} for row in salts]
         )
-        return set(inserted.scalars())
+        await session.execute(record_event.insert(), events)
+        changed = sorted({row["subject_id"] for row in events})
+        await self._subjects.save(session, [states[subject_id] for subject_id in changed])
+        return outcomes
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
         """Return a member's own record."""
-        state = await self._subjects.read(session, await subject_of_record(session, record_id))
+        state = await self._subjects.read(session, await _subject_of_own(session, member_id, record_id))
         history, _ = await self._own(session, state, member_id, record_id)
         return Recorded(_held(history, now), self._entry("show_record", state, record_id))
 
@@ -261,7 +270,7 @@ class Records:
     async def _change(  # type: ignore[no-untyped-def]
         self, session: WriteSession, member_id: UUID, record_id: UUID, make_event, *, action: str, now: datetime
     ) -> Recorded[Held]:
-        state = await self._subjects.lock(session, await subject_of_record(session, record_id))
+        state = await self._subjects.lock(session, await _subject_of_own(session, member_id, record_id))
         history, salt = await self._own(session, state, member_id, record_id)
         event = make_event(history, next_event_time(state, now))
         state = await self._append(session, state, salt, record_id, event)
@@ -321,20 +330,32 @@ class Records:
         if reason is not None:
             raise Refused(reason)
 
-    async def _reported_already(
-        self, session: ReadSession, again: Sequence[_Due]
-    ) -> dict[tuple[UUID, bytes | None], UUID]:
-        """Return the records under which accounts were reported before, by borrower and account."""
-        if not again:
-            return {}
+    async def _reported_already(self, session: ReadSession, due: Collection[_Due]) -> dict[_AccountPlace, UUID]:
+        """Return under which records these accounts have been reported, by borrower and account."""
         found = await session.execute(
             select(record_current.c.subject_id, record_current.c.account_index, record_current.c.record_id).where(
-                record_current.c.subject_id == any_(literal([one.subject_id for one in again], ARRAY(Uuid))),
+                record_current.c.subject_id == any_(literal([one.subject_id for one in due], ARRAY(Uuid))),
                 record_current.c.account_index
-                == any_(literal([one.row.account_index for one in again], ARRAY(LargeBinary))),
+                == any_(literal([one.row.account_index for one in due], ARRAY(LargeBinary))),
             )
         )
         return {(row.subject_id, bytes(row.account_index)): row.record_id for row in found}
+
+    async def _make_way(self, session: WriteSession, state: SubjectState, one: _Due, earlier: UUID) -> bool:
+        """Let an ended default of this account give its place to a later one; False where it does not.
+
+        It is this member's own: the index says so. A loan that was cured may default again; that is a new record with
+        its own notice, and what ended before stays as it was.
+        """
+        history, _ = await self._own(session, state, one.row.member_id, earlier)
+        if not follows(_known(history), one.report):
+            return False
+        await session.execute(
+            update(record_current)
+            .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == earlier)
+            .values(account_index=None)
+        )
+        return True
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
@@ -347,12 +368,7 @@ class Records:
         for history in histories:
             if history.record_id == record_id and history.member_id == member_id:
                 return history, salts[record_id]
-        current = select(record_current.c.lifecycle).where(
-            record_current.c.subject_id == state.subject_id,
-            record_current.c.record_id == record_id,
-            record_current.c.member_id == member_id,
-        )
-        raise Refused("erased" if (await session.execute(current)).first() is not None else "not_found")
+        raise Refused("erased")
 
     async def _all(self, session: ReadSession, state: SubjectState) -> tuple[list[History], dict[UUID, bytes]]:
         mine = state.subject_id
@@ -380,6 +396,25 @@ class Records:
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
     """Return the borrower that a record belongs to; ``not_found`` for an unknown one."""
     found = await session.execute(select(record_lookup.c.subject_id).where(record_lookup.c.record_id == record_id))
+    subject_id = found.scalar_one_or_none()
+    if subject_id is None:
+        raise Refused("not_found")
+    return UUID(str(subject_id))
+
+
+async def _subject_of_own(session: ReadSession, member_id: UUID, record_id: UUID) -> UUID:
+    """Return the borrower of a member's own record. Another's is not found, even where it is erased."""
+    found = await session.execute(
+        select(record_lookup.c.subject_id)
+        .join(
+            record_current,
+            and_(
+                record_current.c.subject_id == record_lookup.c.subject_id,
+                record_current.c.record_id == record_lookup.c.record_id,
+            ),
+        )
+        .where(record_lookup.c.record_id == record_id, record_current.c.member_id == member_id)
+    )
     subject_id = found.scalar_one_or_none()
     if subject_id is None:
         raise Refused("not_found")

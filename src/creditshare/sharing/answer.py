@@ -17,6 +17,7 @@ from creditshare.records.grid import SEVERITY, Bucket
 from creditshare.records.history import History
 from creditshare.records.rules import RecordState, Report, shown
 from creditshare.sharing.rules import Grant, Question
+from creditshare.wire.instants import spell_instant
 from creditshare.wire.strict_json import canonical
 
 AMOUNT_BANDS: Final[tuple[tuple[int, str], ...]] = (
@@ -54,7 +55,7 @@ class Asking:
 
 def instant(value: datetime) -> str:
     """Spell an instant in UTC with ``Z`` and milliseconds."""
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return spell_instant(value, timespec="milliseconds")
 
 
 def band(amount: Decimal) -> str:

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Final
 
 from creditshare.access.service import Caller, Claim
-from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.crypto.digests import content_digest
 from creditshare.errors import Refused
-from creditshare.ids import spell
 from creditshare.sharing.rules import Question
 from creditshare.sharing.service import Answer, Retried, Sharing
 from creditshare.storage.engine import WriteSession
 from creditshare.subjects.service import BorrowerToken
+from creditshare.wire.actions import AGAIN
 from creditshare.wire.leaf import LogEntry
 
 CONCERN_ALL: Final = frozenset({"key_revoked", "key_expired", "replay_detected", "idempotency_mismatch"})
@@ -76,7 +76,6 @@ async def tell_many(
     now: datetime,
 ) -> Recorded[list[Outcome]]:
     """Return what came of each question; refusals and what is told again become events here, answers are already."""
-    actor = Actor(spell("mem", caller.member_id), caller.sub, caller.kid, caller.request_id)
     told, events = list[Outcome](), []
     for one, outcome in zip(asked, outcomes, strict=True):
         if isinstance(outcome, Answer):
@@ -86,13 +85,13 @@ async def tell_many(
         if isinstance(outcome, Retried):
             try:
                 found = await sharing.told(session, caller.member_id, outcome.query_id)
-                body, entry = found.value.body, replace(found.entry, action="run_query_again")
+                body, entry = found.value.body, replace(found.entry, action="run_query" + AGAIN)
             except Refused as refusal:
                 code = refusal.code
         else:
             code = outcome.code
         digests = ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body or b""))
-        event = audit.compose(entry, actor=actor, exchange=digests, now=now, outcome=code or "ok")
+        event = audit.compose(entry, actor=caller.actor, exchange=digests, now=now, outcome=code or "ok")
         events.append(event)
         told.append(Outcome(body, code, event.log_entry, again=body is not None))
     await audit.append_many(session, events)

@@ -18,7 +18,7 @@ READ: Final = """
 SELECT creditshare_now() AS now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
        m.status AS member_status,
        i.fingerprint, i.query_id AS told_query_id,
-       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.event_count, s.chain, s.last_event_at, s.mac,
+       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac,
        c.consent_id, c.member_id, c.kind, c.state AS consent_state, c.valid_from, c.valid_until, c.max_uses, c.uses,
        c.window_uses, c.window_per, c.window_start, c.window_used, c.version AS consent_version,
        c.sealed AS consent_sealed, c.mac AS consent_mac,
@@ -62,7 +62,8 @@ first_time AS (
     ON CONFLICT DO NOTHING RETURNING iss),
 first_try AS (
     INSERT INTO idempotency (member_id, route, key_hash, fingerprint, status, subject_id, query_id, expires_at)
-    SELECT iss, %(route)s, %(key_hash)s, %(fingerprint)s, 200, %(subject_id)s, %(query_id)s, %(idempotent_until)s
+    SELECT iss, %(route)s, %(key_hash)s, %(fingerprint)s, 200, %(subject_id)s, %(query_id)s,
+           now() + %(idempotent_for)s
     FROM first_time ON CONFLICT DO NOTHING RETURNING member_id),
 used AS (
     UPDATE consent SET uses = uses + 1, window_start = GREATEST(window_start, %(window_start)s),

@@ -21,7 +21,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select, update
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
-from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.consents.rules import Consent
 from creditshare.consents.service import open_consent
 from creditshare.crypto.digests import content_digest
@@ -36,7 +36,7 @@ from creditshare.sharing.models import query_answer, query_lookup
 from creditshare.sharing.repository import Changed, Questions
 from creditshare.sharing.rules import Question, Refusal, decide, grant
 from creditshare.storage.engine import ReadSession, WriteSession
-from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, check_token
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.strict_json import canonical, decode
 
@@ -105,7 +105,7 @@ class Sharing:
                 return Retried(seen["told_query_id"])
             now = seen["now"].astimezone(UTC)
             _require_past(question, now)
-            state, consent = self._open(seen)
+            state, consent = self._open(seen, token)
             decision = decide(  # 2
                 question, consent, member_id=caller.member_id, member_status=seen["member_status"], now=now
             )
@@ -115,7 +115,7 @@ class Sharing:
             body = compose(asking, _histories(state, seen), handle_key=self._handle_key)  # 3
             event = self._audit.compose(
                 _entry("run_query", state.keys, asking),
-                actor=_actor(caller),
+                actor=caller.actor,
                 exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
                 now=now,
             )
@@ -136,9 +136,10 @@ class Sharing:
 
     async def told(self, session: ReadSession, member_id: UUID, query_id: UUID) -> Recorded[Told]:
         """Return the exact bytes once told to this member, and whether what they say was corrected since."""
-        row, state = await self._stored(session, query_id)
-        if row["member_id"] != member_id:
+        row = await self._stored(session, query_id)
+        if row["member_id"] != member_id:  # before anything else can be told of it, that it is erased included
             raise Refused("not_found")
+        state = await self._subjects.read(session, row["subject_id"])
         stored = _open_stored(state.keys, row)
         asking = _asking_again(row, stored)
         superseded = _superseded(await self._records.histories(session, state), asking)
@@ -147,15 +148,17 @@ class Sharing:
 
     async def rebuild(self, session: ReadSession, query_id: UUID) -> tuple[bytes, bytes]:
         """Return the stored bytes and the same answer composed anew from the borrower's version. They must be equal."""
-        row, state = await self._stored(session, query_id)
+        row = await self._stored(session, query_id)
+        state = await self._subjects.read(session, row["subject_id"])
         stored = _open_stored(state.keys, row)
         histories = await self._records.histories(session, state)
         return str(stored["body"]).encode(), compose(_asking_again(row, stored), histories, handle_key=self._handle_key)
 
-    def _open(self, seen: Mapping[str, Any]) -> tuple[SubjectState | None, Consent | None]:
+    def _open(self, seen: Mapping[str, Any], token: BorrowerToken) -> tuple[SubjectState | None, Consent | None]:
         if seen["subject_id"] is None or seen["dek"] is None:
             return None, None
         state = self._subjects.opened(seen)
+        check_token(state, seen["element"], token)
         if seen["consent_id"] is None:
             return state, None
         row = {
@@ -167,7 +170,8 @@ class Sharing:
         }
         return state, open_consent(state.keys, row, version=state.version)
 
-    async def _stored(self, session: ReadSession, query_id: UUID) -> tuple[RowMapping, SubjectState]:
+    @staticmethod
+    async def _stored(session: ReadSession, query_id: UUID) -> RowMapping:
         found = await session.execute(
             select(query_answer)
             .join(query_lookup, query_lookup.c.subject_id == query_answer.c.subject_id)
@@ -176,7 +180,7 @@ class Sharing:
         row = found.mappings().one_or_none()
         if row is None:
             raise Refused("not_found")
-        return row, await self._subjects.read(session, row["subject_id"])
+        return row
 
 
 async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
@@ -221,6 +225,8 @@ def _write_parameters(
         {
             "as_of": instant(asking.question.as_of) if asking.question.as_of else "",
             "body": body.decode(),
+            "consent_id": str(asking.question.consent_id),
+            "member_id": str(asking.member_id),
             "policy_version": asking.policy_version,
             "purpose": asking.question.purpose,
             "scopes": list(asking.question.scopes),
@@ -237,7 +243,7 @@ def _write_parameters(
         "route": claim.route,
         "key_hash": claim.key_hash,
         "fingerprint": claim.fingerprint,
-        "idempotent_until": asking.now + IDEMPOTENCY_LIFE,
+        "idempotent_for": IDEMPOTENCY_LIFE,
         "query_id": asking.query_id,
         "consent_id": asking.question.consent_id,
         "window_start": frequency.window(asking.now) if frequency else None,
@@ -276,6 +282,8 @@ def _open_stored(keys: SubjectKeys, row: RowMapping) -> dict[str, Any]:
     stored = decode(keys.box("answer").open(seal_place("query_answer", "sealed", row["query_id"]), row["sealed"]))
     if not isinstance(stored, dict):
         raise IntegrityError("a stored answer is not an object")
+    if any(stored.get(name) != str(row[name]) for name in ("consent_id", "member_id")):
+        raise IntegrityError("a stored answer was given to another member or under another consent")
     return stored
 
 
@@ -297,10 +305,6 @@ def _superseded(histories: list[History], asking: Asking) -> str | None:
         if version > asking.version
     }
     return next((kind for kind in ("withdrawn", "corrected") if kind in since), None)
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(spell("mem", caller.member_id), caller.sub, caller.kid, caller.request_id)
 
 
 def _entry(action: str, keys: SubjectKeys, asking: Asking) -> Entry:

@@ -615,6 +615,14 @@ def _package() -> Path:
     )
 
 
+def installed_programs() -> Path | None:
+    """Return the folder of the wheel's programs, None without the wheel."""
+    try:
+        return _package() / _INSTALL / "bin"
+    except ConfigurationError:
+        return None
+
+
 def _copy_programs(package: Path, target: Path) -> None:
     """Copy what the server needs, readable by all, with the libraries where the programs look for them."""
     workplace = Path(tempfile.mkdtemp(prefix="programs-new-", dir=target.parent))

@@ -5,6 +5,8 @@ that the service never acts as the owner of its tables. Nobody below the edge co
 session that is left without ``commit`` rolls back.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -19,12 +21,22 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from creditshare.errors import ConfigurationError, Unavailable
+from creditshare.telemetry import DATABASE_FAILURES, DATABASE_WAIT
 
 Role = Literal["creditshare_app", "creditshare_worker", "creditshare_eraser", "creditshare_owner"]
 
 CONNECT_TIMEOUT_S = 5
+POOL_WAIT_S = 5.0
+RECONNECT_S = 2.0  # the pool tries anew at the next request instead of waiting ever longer by itself
+KEEPALIVE: Mapping[str, int] = {  # a peer that vanished without a word is noticed after about ten seconds
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 LOCK_TIMEOUT_S = 2  # a twin of an idempotent request waits this long, then 409
 STATEMENT_TIMEOUT_S = 10
+IDLE_IN_TRANSACTION_TIMEOUT_S = 10  # a process that hangs within a transaction must not hold its locks for ever
 
 
 class ReadSession:
@@ -75,15 +87,16 @@ def driver_url(url: str | URL) -> URL:
 def connection_options(role: Role) -> str:
     """Return libpq's ``options`` for a session of this role."""
     return (
-        f"-c role={role} -c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_S}s"
+        f"-c role={role} -c application_name={role} -c timezone=UTC -c lock_timeout={LOCK_TIMEOUT_S}s"
         f" -c statement_timeout={STATEMENT_TIMEOUT_S}s -c search_path=public"
+        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_S}s"
     )
 
 
 class Database:
     """Pools of one role on one address."""
 
-    def __init__(self, url: str | URL, *, role: Role, pool_size: int = 8) -> None:
+    def __init__(self, url: str | URL, *, role: Role, pool_size: int = 8, pool_wait_s: float = POOL_WAIT_S) -> None:
         self.url = driver_url(url)
         self.role = role
         options = connection_options(role)
@@ -91,18 +104,25 @@ class Database:
             self.url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=CONNECT_TIMEOUT_S,
+            pool_timeout=pool_wait_s,
             hide_parameters=True,
-            connect_args={"options": options, "connect_timeout": CONNECT_TIMEOUT_S, "prepare_threshold": 1},
+            connect_args={
+                "options": options,
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "prepare_threshold": 1,
+                **KEEPALIVE,
+            },
         )
         self._pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]](
             conninfo=self.conninfo,
             min_size=1,
             max_size=pool_size,
-            timeout=CONNECT_TIMEOUT_S,
-            kwargs={"options": options, "prepare_threshold": 0, "connect_timeout": CONNECT_TIMEOUT_S},
+            timeout=pool_wait_s,
+            reconnect_timeout=RECONNECT_S,
+            kwargs={"options": options, "prepare_threshold": 0, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE},
             open=False,
         )
+        self._renewal: asyncio.Task[None] | None = None
 
     @property
     def conninfo(self) -> str:
@@ -115,6 +135,9 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
         await self._pool.close()
         await self._engine.dispose()
 
@@ -132,15 +155,19 @@ class Database:
 
     @asynccontextmanager
     async def _session(self, *, readonly: bool) -> AsyncIterator[AsyncConnection]:
+        asked = time.perf_counter()
         try:
             async with self._engine.connect() as connection:
+                DATABASE_WAIT.observe(time.perf_counter() - asked)
                 if readonly:
                     await connection.execution_options(postgresql_readonly=True)
                 yield connection
         except (OperationalError, PoolExhausted) as error:
+            DATABASE_FAILURES.inc()
             raise Unavailable("the database does not answer") from error
         except DBAPIError as error:
             if error.connection_invalidated:
+                DATABASE_FAILURES.inc()
                 raise Unavailable("the database closed the connection") from error
             raise
 
@@ -150,8 +177,20 @@ class Database:
 
         Leaving the block commits, an exception rolls back; the pool sends no reset statement.
         """
+        asked = time.perf_counter()
         try:
             async with self._pool.connection() as connection:
+                DATABASE_WAIT.observe(time.perf_counter() - asked)
                 yield connection
-        except (psycopg.OperationalError, PoolTimeout) as error:
+        except PoolTimeout as error:
+            DATABASE_FAILURES.inc()
+            raise Unavailable("no connection became free in time") from error
+        except psycopg.OperationalError as error:
+            DATABASE_FAILURES.inc()
+            self._renew()
             raise Unavailable("the database does not answer") from error
+
+    def _renew(self) -> None:
+        """Let the pool look at its idle connections, so that after a restart of the database only one request fails."""
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._pool.check())

@@ -61,6 +61,13 @@ def head() -> str:
     return ScriptDirectory.from_config(config).get_current_head() or ""
 
 
+def knows(revision: str) -> bool:
+    """Whether this code has a revision, so that it can bring a database from there to the head."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    return revision in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+
+
 def current(url: str | URL) -> str | None:
     """Return the revision that the database is at, or None for an empty one."""
     engine = create_engine(driver_url(url))

@@ -102,7 +102,7 @@ class Subjects:
         if not wanted:
             return [index for index in indexes if isinstance(index, Refused)]
         named = await self._find_or_make(session, dict(sorted(wanted.items())), now=now)
-        states = await self._lock_all(session, sorted(named.values()))
+        states = await self._lock_all(session, {index: (named[index], token) for index, token in wanted.items()})
         live = [subject_id for subject_id, state in states.items() if isinstance(state, SubjectState)]
         if live:
             introduced = await session.execute(
@@ -166,31 +166,58 @@ class Subjects:
             "mac": row_mac(keys, version=1, event_count=0, chain=EMPTY_CHAIN, last_event_at=now),
         }
 
-    async def _lock_all(self, session: WriteSession, subject_ids: Sequence[UUID]) -> dict[UUID, SubjectState | Refused]:
+    async def _lock_all(
+        self, session: WriteSession, named: Mapping[bytes, tuple[UUID, BorrowerToken]]
+    ) -> dict[UUID, SubjectState | Refused]:
+        """Lock rows in the order of their ids. Each token is compared with its row's, as in ``lock``."""
+        subject_ids = sorted({subject_id for subject_id, _ in named.values()})
         rows = await session.execute(
             select(subject)
-            .where(subject.c.subject_id == any_(literal(list(subject_ids), ARRAY(Uuid))))
+            .where(subject.c.subject_id == any_(literal(subject_ids, ARRAY(Uuid))))
             .order_by(subject.c.subject_id)
             .with_for_update()
         )
         states: dict[UUID, SubjectState | Refused] = dict.fromkeys(subject_ids, Refused("not_found"))
+        elements: dict[UUID, object] = {}
         for row in rows.mappings():
+            elements[row["subject_id"]] = row["element"]
             try:
                 states[row["subject_id"]] = self.opened(row)
             except Refused as refusal:
                 states[row["subject_id"]] = refusal
+        # By token and not by row: two indexes may have been bent to one row.
+        for subject_id, token in named.values():
+            state = states[subject_id]
+            if isinstance(state, SubjectState):
+                check_token(state, elements[subject_id], token)
         return states
 
-    async def lock(self, session: WriteSession, subject_id: UUID) -> SubjectState:
-        """Lock a borrower's row for writing and return it; ``erased`` if its key was destroyed."""
+    async def lock(
+        self, session: WriteSession, subject_id: UUID, *, token: BorrowerToken | None = None
+    ) -> SubjectState:
+        """Lock a borrower's row for writing and return it; ``erased`` if its key was destroyed.
+
+        Who came by a token names it, so that a row to which the index was bent is noticed.
+        """
         row = (
             await session.execute(select(subject).where(subject.c.subject_id == subject_id).with_for_update())
         ).one_or_none()
-        return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
+        found = None if row is None else row._mapping  # noqa: SLF001  SQLAlchemy's documented row mapping
+        state = self.opened(found)
+        if token is not None and found is not None:
+            check_token(state, found["element"], token)
+        return state
 
     async def read(self, session: ReadSession, subject_id: UUID) -> SubjectState:
-        """Return a borrower's row without locking it."""
-        row = (await session.execute(select(subject).where(subject.c.subject_id == subject_id))).one_or_none()
+        """Return a borrower's row.
+
+        In a writing session nobody changes it before the session ends: what is read after it must fit the seal in it,
+        and a report in between would look like tampering.
+        """
+        found = select(subject).where(subject.c.subject_id == subject_id)
+        if isinstance(session, WriteSession):
+            found = found.with_for_update(read=True)
+        row = (await session.execute(found)).one_or_none()
         return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
 
     def opened(self, row: Mapping[str, object] | RowMapping | None) -> SubjectState:
@@ -335,6 +362,19 @@ def advanced(state: SubjectState, *, event_macs: Sequence[bytes] = (), at: datet
         at or state.last_event_at,
         state.keys,
     )
+
+
+def check_token(state: SubjectState, sealed: object, token: BorrowerToken) -> None:
+    """Raise ``IntegrityError`` unless a borrower's row holds this very token.
+
+    The index from token to borrower is not sealed: whoever exchanges two of its rows would give one firm the
+    records of another. The element inside the row, sealed under the borrower's own key, cannot be exchanged.
+    """
+    if not isinstance(sealed, bytes):
+        raise IntegrityError("a borrower's row lacks its token")
+    kept = state.keys.box("element").open(seal_place("subject", "element", state.subject_id), sealed)
+    if not hmac.compare_digest(kept, element_bytes(token.element)):
+        raise IntegrityError("the index leads from a token to another borrower")
 
 
 def next_event_time(state: SubjectState, now: datetime) -> datetime:

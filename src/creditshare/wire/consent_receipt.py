@@ -5,10 +5,11 @@ never knows the person can fill; purposes also as terms of the W3C Data Privacy 
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from creditshare.crypto.jws import SigningKey
+from creditshare.wire.instants import spell_instant
 from creditshare.wire.strict_json import canonical
 
 TYP: Final = "cs-consent+jwt"
@@ -48,11 +49,7 @@ def make_receipt(
         "recipient": member_id,
         "schema": SCHEMA,
         "scopes": list(scopes),
-        "valid_from": _instant(valid_from),
-        "valid_until": _instant(valid_until),
+        "valid_from": spell_instant(valid_from),
+        "valid_until": spell_instant(valid_until),
     }
     return key.sign({"kid": key.kid, "typ": TYP}, canonical(payload))
-
-
-def _instant(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

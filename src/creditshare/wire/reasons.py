@@ -89,6 +89,16 @@ _FORM: Final = (
         ),
     ),
     _reason(
+        "request_timeout",
+        ("The body did not arrive within the time limit.", "请求体未在时限内到达。"),
+        retry=True,
+        title=("Request came too slowly", "请求到达过慢"),
+        detail=(
+            "Nothing was read or done. Send the whole body without pauses; the time is published under limits.",
+            "未读取也未执行任何内容。请不间断地发送完整请求体；时限见服务发现文档中的 limits。",
+        ),
+    ),
+    _reason(
         "unsupported_media_type",
         (
             "Content-Type is not one of the resource's, or Content-Encoding is other than identity.",

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import CorrectingLenderWork, LenderWork
-from creditshare.api.exchange import SignedRoute, policy
+from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.record_rows import CSV_EXAMPLE, FIELDS, NDJSON_EXAMPLE
 from creditshare.api.schemas import JobOut
 from creditshare.api.wiring import Wired, opened
@@ -15,6 +15,7 @@ from creditshare.batches.rows import CSV, NDJSON, Form
 
 router = APIRouter(route_class=SignedRoute, tags=["batches"])
 
+FILE_PATH: Final = "/v1/record-batches"
 FILE: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -28,8 +29,8 @@ FILE: Final[dict[str, Any]] = {
 }
 
 
-@router.post("/v1/record-batches", status_code=202, openapi_extra=FILE)
-@policy(file_types=(NDJSON, CSV))
+@router.post(FILE_PATH, status_code=202, openapi_extra=FILE)
+@takes_part(file_types=(NDJSON, CSV))
 async def submit_record_batch(
     work: LenderWork,
     services: Wired,

@@ -1,8 +1,7 @@
 """What anyone may know before the first signed request: who we are, our keys, our lists, our health."""
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from sqlalchemy import text
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.public import Discovery, Health, ServiceKeys
@@ -10,10 +9,11 @@ from creditshare.api.wiring import Wired
 from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import ALGORITHMS
-from creditshare.errors import Refused, Unavailable
+from creditshare.errors import Refused
 from creditshare.sandbox.service import business_time
 from creditshare.services import Services
 from creditshare.sharing.answer import instant
+from creditshare.telemetry import metrics
 
 router = APIRouter(tags=["discovery"])
 
@@ -53,8 +53,15 @@ async def discover(services: Wired) -> dict[str, object]:
             "base": services.issuer + "/log/v1",
         },
         "limits": {
+            "header_bytes": settings.max_header_bytes,
             "body_bytes": settings.max_body_bytes,
             "batch_bytes": settings.max_batch_bytes,
+            "batch_time_s": settings.batch_time_limit_s,
+            "body_time_s": settings.body_time_limit_s,
+            "request_time_s": settings.request_time_limit_s,
+            "requests_per_s": settings.member_requests_per_s,
+            "burst_requests": settings.member_burst_requests,
+            "requests_at_once": settings.member_in_flight,
             "token_bytes": 8192,
             "evaluations_per_call": oprf.MAX_BATCH,
             "evaluations_per_day": settings.evaluations_per_day,
@@ -92,12 +99,9 @@ async def is_alive() -> dict[str, str]:
 
 @router.get("/readyz", response_model=Health)
 async def is_ready(services: Wired) -> dict[str, str]:
-    """Say whether requests can be served, and if not, which part is not ready."""
-    try:
-        async with services.database.reading() as session:
-            await session.execute(text("SELECT 1"))
-    except Unavailable:
-        raise Refused("unavailable", retry_after=1, extra={"part": "database"}) from None
+    """Say whether requests can be served, and if not, which part is not ready; at once, from what was last seen."""
+    if not services.log_health.seen:
+        raise Refused("unavailable", retry_after=1, extra={"part": "database"})
     if not services.key_table.fresh:
         raise Refused("unavailable", retry_after=1, extra={"part": "key table"})
     if services.log_is_late():
@@ -108,4 +112,4 @@ async def is_ready(services: Wired) -> dict[str, str]:
 @router.get("/metrics", response_class=Response)
 async def show_metrics() -> Response:
     """Return Prometheus metrics; none carries borrower data."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics(), media_type=CONTENT_TYPE_LATEST)

@@ -8,6 +8,7 @@ from creditshare.access.service import public_id
 from creditshare.api.public import Inclusion, LogKeys, LogState
 from creditshare.api.wiring import Wired
 from creditshare.audit.proofs import latest_checkpoint, prove_consistency, prove_inclusion
+from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import FieldError, Malformed, Refused
 
@@ -62,12 +63,12 @@ async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
 async def show_log_health(services: Wired) -> dict[str, int | float]:
     """Return the log's size and how long its oldest event has been waiting for an index."""
     async with services.database.reading() as session:
-        oldest = await services.audit.oldest_pending_s(session)
-        try:
-            size, _ = await latest_checkpoint(session)
-        except Refused:
-            size = 0
-    return {"size": size, "oldest_pending_s": round(oldest, 3), "mmd_s": services.audit.merge_delay_s}
+        state = await log_state(session)
+    return {
+        "size": state.size,
+        "oldest_pending_s": round(state.oldest_pending_s, 3),
+        "mmd_s": services.audit.merge_delay_s,
+    }
 
 
 def _hash(text: str) -> bytes:

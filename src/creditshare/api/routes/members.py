@@ -1,13 +1,15 @@
 """Institutions and their keys. What cannot be undone takes two operators."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
-from creditshare.api.exchange import SignedRoute, policy
+from creditshare.api.exchange import SignedRoute, takes_part
+from creditshare.api.pages import Paged
 from creditshare.api.schemas import (
     ApprovalIn,
     ApprovalOut,
@@ -39,7 +41,7 @@ MemberId = Annotated[str, Path(description="mem_ and a UUID")]
 
 
 @router.get("/v1/me")
-@policy(data=False)
+@takes_part(data=False)
 async def show_me(work: MemberWork) -> MeOut:
     """Show whom the service takes the caller for."""
     own = MemberOut.of(work.caller.member)
@@ -64,19 +66,18 @@ async def propose_member(body: MemberIn, work: OperatorWork, services: Wired) ->
 async def list_members(
     work: OperatorWork,
     services: Wired,
+    paging: Paged,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Page:
     """List institutions in order of their ids."""
     session, _ = opened(work)
-    after = public_id("mem", cursor) if cursor else None
-    found = await services.members.list_all(session, after=after, limit=limit + 1)
-    page = found[:limit]
-    more = len(found) > limit
+    start = paging.start(work)
+    found = await services.members.list_all(session, after=UUID(start) if start else None, limit=limit + 1)
+    page, more = found[:limit], len(found) > limit
     return Page(
         data=[MemberOut.of(member) for member in page],
         has_more=more,
-        next_cursor=spell("mem", page[-1].member_id) if more else None,
+        next_cursor=paging.next(work, str(page[-1].member_id) if more else None),
     )
 
 
@@ -98,6 +99,7 @@ async def approve_member(
             session,
             public_id("mem", member_id),
             action=body.action if body else "admission",
+            terms=body.terms() if body else {},
             by=work.caller.member_id,
             now=now,
         )
@@ -137,8 +139,8 @@ async def suspend_member(
     services: Wired,
 ) -> MemberOut:
     """Suspend a member at once. Lifting it takes two operators."""
-    session, _ = opened(work)
-    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id)
+    session, now = opened(work)
+    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
     return MemberOut.of(work.record(suspended))
 
 
@@ -163,8 +165,16 @@ async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: 
     if owner != work.caller.member_id:
         raise Refused("not_found")
     checked_jwk(body.jwk)
+    caller = work.caller
     done = await services.members.add_key(
-        session, owner, jwk=body.jwk, proof=body.proof, by_kid=work.caller.kid, issuer=services.issuer, now=now
+        session,
+        owner,
+        jwk=body.jwk,
+        proof=body.proof,
+        by_kid=caller.kid,
+        bootstrap_key=caller.bootstrap,
+        issuer=services.issuer,
+        now=now,
     )
     return KeyOut.of(work.record(done), now=now)
 
@@ -220,7 +230,8 @@ async def retire_key(
 ) -> KeyOut:
     """Let a key end seven days after its successor was registered; the answer says when."""
     del body
-    session, now = opened(work)
+    session, _ = opened(work)
+    now = services.clock.now()
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
@@ -233,8 +244,8 @@ async def review_key(
     kid: Annotated[str, Path(max_length=64)],
     work: MemberWork,
     services: Wired,
+    paging: Paged,
     since: Annotated[str, Query(max_length=32, description="An instant in UTC, YYYY-MM-DDThh:mm:ssZ")],
-    cursor: Annotated[int | None, Query(ge=0, le=2**53)] = None,
 ) -> SignedActsOut:
     """List for review what a key signed since an instant, a stretch of the log at a time; a page may be empty."""
     session, _ = opened(work)
@@ -243,10 +254,15 @@ async def review_key(
     allowed = work.caller.member.role == "operator" or owner == work.caller.member_id
     if not allowed or kid not in {key.kid for key in keys}:
         raise Refused("not_found")
+    start = paging.start(work)
     acts, more = await services.audit.signed_by(
-        session, kid, since=instant_in_query("since", since), start=cursor, limit=REVIEW_PAGE
+        session,
+        kid,
+        since=instant_in_query("since", since),
+        start=None if start is None else int(start),
+        limit=REVIEW_PAGE,
     )
     work.record(
         Recorded(None, Entry("review_key", references={"member_id": spell("mem", owner)}, details={"kid": kid}))
     )
-    return SignedActsOut.of(acts, more)
+    return SignedActsOut.of(acts, next_cursor=paging.next(work, None if more is None else str(more)))

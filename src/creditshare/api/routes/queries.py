@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
-from creditshare.api.exchange import JSON_TYPE, SignedRoute, policy
+from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.problems import STATUS
 from creditshare.api.schemas import QueryBatchIn, QueryBatchOut, QueryIn, QueryOut, consent_id, unknown_codes
 from creditshare.api.wiring import Wired, opened
@@ -19,13 +19,14 @@ from creditshare.errors import FieldError, Refused
 from creditshare.sharing.many import Asked, Outcome, ask_many, tell_many
 from creditshare.sharing.rules import Question
 from creditshare.sharing.service import Retried, Told
+from creditshare.wire.actions import AGAIN
 from creditshare.wire.strict_json import canonical
 
 router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 
 @router.post("/v1/queries", response_model=QueryOut)
-@policy(own_transaction=True)
+@takes_part(own_transaction=True)
 async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: Request) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose
@@ -41,7 +42,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
             session, _ = opened(again)
             again.headers["Idempotent-Replayed"] = "true"
             found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
-            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query_again"))))
+            return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query" + AGAIN))))
 
         request.state.retell = retell
         return Response()
@@ -50,7 +51,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
 
 
 @router.post("/v1/query-batches", response_model=QueryBatchOut)
-@policy(own_transaction=True)
+@takes_part(own_transaction=True)
 async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired, request: Request) -> Response:
     """Ask up to 1,000 questions at once, each under its own consent; a refused one stops no other.
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from creditshare.api.callers import LenderWork, MemberWork
-from creditshare.api.exchange import SignedRoute, policy
+from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.schemas import EvaluateIn, EvaluateOut, QuotaOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.crypto.encoding import b64url_encode
@@ -13,7 +13,7 @@ router = APIRouter(route_class=SignedRoute, tags=["tokens"])
 
 
 @router.post("/v1/tokens/evaluate")
-@policy(idempotent=False)
+@takes_part(idempotent=False)
 async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -> EvaluateOut:
     """Evaluate up to 256 blinded elements; the service learns only how many there were."""
     session, now = opened(work)
@@ -37,7 +37,7 @@ async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -
 
 
 @router.get("/v1/me/quota")
-async def show_quota(work: MemberWork, services: Wired) -> QuotaOut:  # noqa: ARG001  every route is wired alike
+async def show_quota(work: MemberWork) -> QuotaOut:
     """Show today's evaluation budget and what is used of it."""
     session, now = opened(work)
     return QuotaOut(

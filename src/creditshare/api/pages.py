@@ -1,0 +1,48 @@
+"""Lists in pages: from the cursor of a request to the place where its list goes on, and from there to the next page."""
+
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from fastapi import Depends, Query, Request
+
+from creditshare.api.wiring import Wired
+from creditshare.api.work import Work
+
+CURSOR: Final = "cursor"
+
+
+class Paging:
+    """One request for a page of a list."""
+
+    def __init__(self, request: Request, services: Wired, cursor: str | None) -> None:
+        self._request = request
+        self._cursors = services.cursors
+        self._cursor = cursor
+
+    @property
+    def _path(self) -> str:
+        return str(self._request.scope["path"])
+
+    def start(self, work: Work) -> str | None:
+        """Return the place at which the page begins, None for the first one; a cursor not ours is refused."""
+        return None if self._cursor is None else self._cursors.read(work.caller.member_id, self._path, self._cursor)
+
+    def next(self, work: Work, place: str | None) -> str | None:
+        """Return the cursor of the page that follows, if one does, and link to it (RFC 8288)."""
+        if place is None:
+            return None
+        cursor = self._cursors.make(work.caller.member_id, self._path, place)
+        kept = [(name, value) for name, value in self._request.query_params.multi_items() if name != CURSOR]
+        work.headers["Link"] = f'<{self._path}?{urlencode([*kept, (CURSOR, cursor)])}>; rel="next"'
+        return cursor
+
+
+async def _paging(
+    request: Request,
+    services: Wired,
+    cursor: Annotated[str | None, Query(max_length=256, description="The next_cursor of the page before.")] = None,
+) -> Paging:
+    return Paging(request, services, cursor)
+
+
+Paged = Annotated[Paging, Depends(_paging)]

@@ -1,0 +1,155 @@
+"""T12, whoever rewrites the log: superuser of the database, perhaps together with the worker that signs checkpoints.
+
+It must not get: an event that somebody holds a receipt for edited, removed or moved without the receipt's holder
+noticing; a shorter or other log that passes for a continuation of the one that was seen.
+
+The attacker here switches off what ``promises/test_recorded.py`` shows in place (triggers, grants). What remains is
+arithmetic: receipts and checkpoints that are out of reach. Witnesses and mirrors, which notice for everybody, are not
+built yet.
+"""
+
+from typing import Any
+
+import httpx
+import pytest
+from tests.fixtures.attack import attempt
+from tests.fixtures.service import RunningService, wait_for
+
+from creditshare.client.bank import Client
+from creditshare.client.growth import check_growth
+from creditshare.errors import VerificationFailed
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
+from creditshare.tlog.proof import InclusionProof
+
+NOTHING = "/v1/records/rec_01900000-0000-7000-8000-000000000000"
+LOG_TABLES = ("audit_event", "audit_leaf", "audit_tile", "audit_checkpoint")
+
+
+def act(client: Client) -> Any:
+    """Do something that is an event, and return its receipt's log entry."""
+    entry = client.send(client.sign("GET", NOTHING)).log_entry
+    assert entry is not None
+    return entry
+
+
+class Log:
+    """A log of some events, a checkpoint of it that a regulator kept, and a lender's receipts."""
+
+    def __init__(self, service: RunningService) -> None:
+        self.service = service
+        self.lender = service.admit("Lender", region="US")
+        self.receipts = [act(self.lender) for _ in range(6)]
+        self.settle()
+        self.kept = self.checkpoint()
+        for receipt in self.receipts:
+            self.prove(receipt)
+
+    def settle(self) -> None:
+        wait_for(lambda: httpx.get(self.service.url + "/audit/v1/health").json()["oldest_pending_s"] == 0)
+
+    def checkpoint(self) -> Checkpoint:
+        return open_checkpoint(
+            httpx.get(self.service.url + "/log/v1/checkpoint").text, [self.service.services.log_verifier]
+        )
+
+    def prove(self, receipt: Any) -> None:
+        """Check, as the receipt's holder would, that its leaf is in the log."""
+        got = httpx.get(self.service.url + "/audit/v1/proof/inclusion", params={"event_id": receipt.event_id})
+        if got.status_code != 200:
+            raise VerificationFailed("the log does not know what it promised")
+        proof = InclusionProof.from_dict(got.json())
+        if proof.leaf_hash != receipt.leaf_hash:
+            raise VerificationFailed("the proof is of another leaf")
+        proof.verify([self.service.services.log_verifier])
+
+    def rewrite(self, *statements: str) -> None:
+        with self.service.superuser() as database:
+            for table in LOG_TABLES:
+                database.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+            for statement in statements:
+                database.execute(statement, {"event": self.receipts[2].event_id[4:]})
+            for table in LOG_TABLES:
+                database.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
+
+    def grow(self) -> None:
+        for _ in range(8):
+            act(self.lender)
+        self.settle()
+
+    def check_growth(self) -> None:
+        """Check, as the checkpoint's keeper would, that the log only grew."""
+        now = self.checkpoint()
+        got = httpx.get(
+            self.service.url + "/audit/v1/proof/consistency", params={"from": self.kept.size, "to": now.size}
+        )
+        if got.status_code != 200:
+            raise VerificationFailed("the log is shorter than it was")
+        check_growth(self.kept, now, got.json())
+
+
+@pytest.fixture
+def log(service: RunningService) -> Log:
+    return Log(service)
+
+
+REWRITINGS = {
+    "edited": (
+        "ALTER TABLE audit_event DROP CONSTRAINT ck_audit_event_leaf_hash",
+        "UPDATE audit_event SET leaf = '\\x00', leaf_hash = sha256('\\x0000') WHERE event_id = %(event)s",
+        "UPDATE audit_leaf SET leaf_hash = sha256('\\x0000') WHERE event_id = %(event)s",
+    ),
+    "removed": (
+        "DELETE FROM audit_leaf WHERE event_id = %(event)s",
+        "DELETE FROM audit_event WHERE event_id = %(event)s",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["edited", "removed"])
+def test_the_holder_of_a_receipt_notices(log: Log, how: str) -> None:
+    log.rewrite(*REWRITINGS[how])
+    with pytest.raises(VerificationFailed):
+        log.prove(log.receipts[2])
+
+
+def test_two_leaves_that_changed_places_are_noticed(log: Log) -> None:
+    first, second = (receipt.event_id[4:] for receipt in log.receipts[2:4])
+    log.rewrite(
+        "ALTER TABLE audit_leaf DROP CONSTRAINT ck_audit_leaf_idx",
+        "CREATE TEMP TABLE places AS SELECT event_id, idx FROM audit_leaf",
+        f"UPDATE audit_leaf SET idx = -1 WHERE event_id = '{first}'",  # noqa: S608
+        f"UPDATE audit_leaf SET idx = (SELECT idx FROM places WHERE event_id = '{first}') WHERE event_id = '{second}'",  # noqa: S608
+        f"UPDATE audit_leaf SET idx = (SELECT idx FROM places WHERE event_id = '{second}') WHERE event_id = '{first}'",  # noqa: S608
+    )
+    for receipt in log.receipts[2:4]:
+        with pytest.raises(VerificationFailed):
+            log.prove(receipt)
+
+
+@pytest.mark.parametrize("how", ["edited", "truncated", "begun anew"])
+def test_a_log_that_the_service_itself_signs_anew_is_no_continuation(log: Log, how: str) -> None:
+    """The worker signs what it finds: the signature is good, and the arithmetic betrays it."""
+    keep = {"truncated": log.kept.size - 4, "begun anew": 0}.get(how)
+    cut = (
+        ()
+        if keep is None
+        else (
+            f"DELETE FROM audit_leaf WHERE idx >= {keep}",  # noqa: S608
+            f"DELETE FROM audit_checkpoint WHERE size > {keep}",  # noqa: S608
+            "DELETE FROM audit_tile",
+        )
+    )
+    log.rewrite(*(cut or (*REWRITINGS["edited"], "DELETE FROM audit_checkpoint")))
+    log.grow()
+    if log.checkpoint().size < log.kept.size:
+        log.grow()
+    with pytest.raises(VerificationFailed):
+        log.check_growth()
+
+
+def test_an_honest_log_is_a_continuation(log: Log) -> None:
+    log.grow()
+    log.check_growth()
+    for receipt in log.receipts:
+        log.prove(receipt)
+    assert attempt(log.lender, "GET", "/v1/me") == "done"

@@ -1,0 +1,582 @@
+"""The cells of the fault matrix: each one a fault on a loaded world, healed, then checked.
+
+``F12`` (failover to a standby) and ``F17`` (Citus) need a second server and are not here; ``F18`` is a soak.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.faults.bank import Signed, default_body, transmit
+from tests.faults.checker import Before, Check, Verdict, before, read_journal, rows_of
+from tests.faults.proxy import Proxy, Trigger
+from tests.faults.world import First, World, end, open_folder, resident_bytes, wait_for
+
+from creditshare.storage import schema
+
+FIRED_S = 120.0
+DEADLINE_S = 12.0
+STORM_S = 60.0  # a storm waits for every answer, also on a busy machine
+STORM = 100
+SLOW_SOCKETS = 300
+MALFORMED = 2_000
+PAGE = 8192
+MEMORY_BYTES = 50_000_000
+
+
+class NotHere(Exception):
+    """The machine lacks what a cell needs."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A named fault."""
+
+    name: str
+    what: str
+    run: Callable[[First, int], Verdict]
+
+
+CELLS: dict[str, Cell] = {}
+
+
+def cell(name: str, what: str) -> Callable[[Callable[[First, int], Verdict]], Callable[[First, int], Verdict]]:
+    """Register a cell."""
+
+    def register(run: Callable[[First, int], Verdict]) -> Callable[[First, int], Verdict]:
+        CELLS[name] = Cell(name, what, run)
+        return run
+
+    return register
+
+
+@contextlib.contextmanager
+def under_load(world: World, *, lead: int = 60, tail: int = 40, pause_s: float = 0.04) -> Iterator[Before]:
+    """Let lenders work before, during and after the block: so many acknowledged before it, so many after."""
+    first = before(world)
+    load = world.load(pause_s=pause_s)
+    load.start()
+    try:
+        load.wait_for_more(lead)
+        yield first
+        world.wait_ready()
+        load.wait_for_more(tail)
+    finally:
+        load.stop()
+
+
+def judged(world: World, first: Before, *, dead: int = 0, **choices: Any) -> Verdict:
+    """Check everything, and that no process died except those we killed."""
+    verdict = Check(world, first, **choices).run()
+    gone = sum(worker.poll() is not None for worker in world.workers)
+    if gone != dead:
+        verdict.notes.append(f"{gone} workers ended, {dead} were killed")
+        verdict.unexplained += 1
+    if not verdict.acknowledged:
+        verdict.notes.append("nothing was acknowledged, so nothing was shown")
+        verdict.unexplained += 1
+    if verdict.failures_500:
+        verdict.notes += [line[:3000] for line in world.log().splitlines() if '"level": "error"' in line][:3]
+    return verdict
+
+
+def arm(wire: Proxy, trigger: Trigger) -> None:
+    """Set a trap on a wire and wait until it has sprung."""
+    wire.triggers.append(trigger)
+    if not trigger.fired.wait(FIRED_S):
+        raise AssertionError(f"no statement with {trigger.text!r} within {FIRED_S} s")
+    wire.triggers.remove(trigger)
+
+
+@cell("F1", "kill -9 PostgreSQL under load, twice, at a random moment")
+def killed_postgres(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            for _ in range(2):
+                time.sleep(world.random.random())
+                world.kill_postgres()
+                time.sleep(0.2)
+                world.postgres.start()
+                world.wait_ready()
+        return judged(world, first)
+
+
+@cell("F2", "kill -9 an API process just before and just after its COMMIT")
+def killed_api(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            for moment in ("before", "after"):
+                alive = world.api_processes()
+                arm(world.database_wire, Trigger("COMMIT", moment, killing_api(world), skip=world.random.randrange(15)))
+                wait_for(lambda old=alive: missing(world, old), seconds=FIRED_S, what="an API process was killed")  # type: ignore[misc]  # binds this round's list
+                wait_for(lambda: len(world.api_processes()) == 2, seconds=FIRED_S, what="another API process")
+        return judged(world, first)
+
+
+@cell("F3", "kill -9 the log's worker at five points of its transaction")
+def killed_worker(first_world: First, seed: int) -> Verdict:
+    points: list[tuple[str, Any]] = [
+        ("SELECT audit_pending.seq", "after"),
+        ("INSERT INTO audit_leaf", "after"),
+        ("INSERT INTO audit_checkpoint", "before"),
+        ("COMMIT", "before"),
+        ("COMMIT", "after"),
+    ]
+    with first_world.copy(seed, serving=False) as world:
+        wire = world.new_wire()
+        worker = world.start_worker(wire)
+        world.start_service()
+        with under_load(world) as first:
+            for text, moment in points:
+                dying = worker
+                arm(wire, Trigger(text, moment, killing(dying), skip=world.random.randrange(4)))
+                dying.wait(FIRED_S)
+                worker = world.start_worker(wire)
+                time.sleep(0.5)
+        return judged(world, first, dead=len(points))
+
+
+@cell("F4", "two workers; the leader is stopped for 20 s within its transaction and goes on afterwards")
+def paused_leader(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed, serving=False) as world:
+        wire = world.new_wire()
+        leader = world.start_worker(wire)
+        world.start_service()
+        with under_load(world) as first:
+            stop = Trigger("INSERT INTO audit_leaf", "before", lambda _: leader.send_signal(signal.SIGSTOP), lose=False)
+            arm(wire, stop)
+            stopped, size = time.monotonic(), log_size(world)
+            world.start_worker()
+            wait_for(lambda: log_size(world) > size, seconds=40, what="the second worker took over")
+            takeover = time.monotonic() - stopped
+            time.sleep(max(2.0, 20 - takeover))
+            leader.send_signal(signal.SIGCONT)
+            time.sleep(2)
+        verdict = judged(world, first)
+        verdict.notes.append(f"takeover after {takeover:.1f} s")
+        return verdict
+
+
+@cell("F5", "the database's volume is full for three seconds (tmpfs)")
+def full_disk(first_world: First, seed: int) -> Verdict:
+    with tmpfs(220) as volume, first_world.copy(seed, volume=volume) as world:
+        with under_load(world) as first:
+            ballast = volume / "ballast"
+            free = shutil.disk_usage(volume).free
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                for _ in range(free // 65_536 + 2):
+                    file.write(bytes(65_536))
+            time.sleep(3)
+            ballast.unlink()
+            time.sleep(0.5)
+            world.postgres.start()
+        return judged(world, first)
+
+
+@cell("F6", "network: late, silent, reset, cut; answers of COMMIT lost; on both wires")
+def bad_network(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            for wire in (world.database_wire, world.client_wire):
+                wire.delay_s = 0.2
+                time.sleep(1.5)
+                wire.heal()
+                wire.reset_share = 0.05
+                time.sleep(1.5)
+                wire.heal()
+                wire.silent = True
+                time.sleep(2)
+                wire.heal()
+                wire.cut()
+                time.sleep(0.5)
+            for moment in ("before", "after"):
+                for _ in range(3):
+                    trap = Trigger("COMMIT", moment, skip=world.random.randrange(10))
+                    arm(world.database_wire, trap)
+        return judged(world, first)
+
+
+@cell("F7", "the API's clock jumps: 5 s, 90 s, an hour, forwards and backwards (libfaketime)")
+def jumping_clock(first_world: First, seed: int) -> Verdict:
+    library = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+    if library is None:
+        raise NotHere("libfaketime is not installed (Debian: faketime)")
+    with first_world.copy(seed, serving=False) as world:
+        hand = world.folder / "clock"
+        hand.write_text("+0s")
+        world.start_worker()
+        world.start_service(
+            LD_PRELOAD=str(library),
+            FAKETIME_TIMESTAMP_FILE=str(hand),
+            FAKETIME_NO_CACHE="1",
+            FAKETIME_DONT_FAKE_MONOTONIC="1",
+            DONT_FAKE_MONOTONIC="1",
+        )
+        windows: list[tuple[str, float, float]] = []
+        with under_load(world) as first:
+            for offset in ("+5s", "+90s", "-5s", "-90s", "+3600s", "+0s"):
+                hand.write_text(offset)
+                time.sleep(0.5)
+                began = time.monotonic()
+                time.sleep(1.5)
+                windows.append((offset, began, time.monotonic()))
+        verdict = judged(world, first)
+        attempts, _ = read_journal(world, float("inf"))
+        for offset, began, ended in windows:
+            answered = [a for a in attempts if a.answer and began < a.invoke["at"] and a.answer["at"] < ended]
+            accepted = sum(a.ok for a in answered)
+            if not answered or bool(accepted) != (offset in {"+5s", "-5s", "+0s"}):
+                verdict.unexplained += 1
+                verdict.notes.append(f"clock {offset}: {accepted} of {len(answered)} accepted")
+        return verdict
+
+
+@cell("F8", "a lock on the hottest table for five seconds, 100 more clients than connections")
+def exhausted_pool(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first, world.superuser() as database:
+            with concurrent.futures.ThreadPoolExecutor(STORM) as pool, database.transaction():
+                database.execute("LOCK TABLE replay_guard IN ACCESS EXCLUSIVE MODE")
+                asked = [pool.submit(ask_me, world, number) for number in range(STORM)]
+                health = [health_time(world) for _ in range(20)]
+                time.sleep(3)
+            answers = [one.result() for one in asked]
+        verdict = judged(world, first)
+        late = max(took for _, took in answers)
+        statuses = {status for status, _ in answers}
+        verdict.notes.append(f"100 clients: {sorted(statuses)}, slowest {late:.1f} s, health {max(health):.2f} s")
+        if late > DEADLINE_S or not statuses <= {200, 503} or max(health) > 1:
+            verdict.unexplained += 1
+        return verdict
+
+
+@cell("F9", f"{SLOW_SOCKETS} clients that send a byte a second")
+def slow_clients(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world, contextlib.ExitStack() as stack:
+        with under_load(world) as first:
+            quiet = [health_time(world) for _ in range(30)]
+            request = b"POST /v1/queries HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n"
+            slow = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", world.http_port)))
+                for _ in range(SLOW_SOCKETS)
+            ]
+            for second in range(4):
+                for one in slow:
+                    one.sendall(request[second : second + 1])
+                time.sleep(0.8)
+            busy = [health_time(world) for _ in range(30)]
+        verdict = judged(world, first)
+        verdict.notes.append(f"health at most {max(quiet):.3f} s before, {max(busy):.3f} s during")
+        if max(busy) > max(2 * max(quiet), 0.5):
+            verdict.unexplained += 1
+        return verdict
+
+
+@cell("F10", f"{MALFORMED} malformed requests")
+def malformed(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            memory = sum(map(resident_bytes, world.api_processes()))
+            with concurrent.futures.ThreadPoolExecutor(4) as pool:
+                shares = pool.map(lambda part: send_garbage(world, f"{seed}-{part}", MALFORMED // 4), range(4))
+                failures = sum(shares)
+            grown = sum(map(resident_bytes, world.api_processes())) - memory
+        # Many of them are refusals of a known member, so each may have a leaf of its own.
+        verdict = judged(world, replace(first, leaves=first.leaves + MALFORMED))
+        verdict.failures_500 += failures
+        verdict.notes.append(f"memory grew by {grown / 1e6:.1f} MB")
+        if grown > MEMORY_BYTES or "forged-line" in "".join(x for x in world.log().splitlines() if x[:1] != "{"):
+            verdict.unexplained += 1
+        return verdict
+
+
+@cell("F11", "kill -9 within a migration at a random statement, of an empty and of a full database")
+def killed_migration(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world, tail=0) as first:
+            snapshot = rows_of(world)
+        world.stop_service()
+        world.postgres.create_database("fresh")
+        fresh = {
+            "CREDITSHARE_OWNER_DATABASE_URL": world.address("owner", world.database_wire).rpartition("/")[0] + "/fresh"
+        }
+        kill_upgrade(world, statements=90, settings=fresh)
+        schema.downgrade(world.postgres.url("owner"))
+        kill_upgrade(world, statements=8)
+        world.start_service()
+        with under_load(world, lead=0):
+            pass
+        return judged(world, first, snapshot=snapshot)
+
+
+@cell("F13", f"one signed request {STORM} times at once, and again after a restart")
+def replay_storm(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            sent = [storm_request(world, "replays")] * STORM
+            got = send_all(world, sent)
+            world.stop_service()
+            world.start_service()
+            got += send_all(world, sent[:10])
+        return stormed(world, first, [got])
+
+
+@cell("F14", f"one idempotency key {STORM} times at once in {STORM} requests, and with another body")
+def idempotency_storm(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            got = send_all(world, [storm_request(world, "twins") for _ in range(STORM)])
+            (other,) = send_all(world, [storm_request(world, "twins", owed="78000.00")])
+        verdict = stormed(world, first, [got])
+        if (other.status_code, other.json()["code"]) != (422, "idempotency_mismatch"):
+            verdict.unexplained += 1
+            verdict.notes.append(f"another body: {other.status_code}")
+        return verdict
+
+
+def short(first_world: First, seed: int) -> Verdict:
+    """Run the faults that matter most on one world, for every run of the tests."""
+    with first_world.copy(seed) as world:
+        with under_load(world, lead=20, tail=10, pause_s=0.2) as first:
+            storms = [
+                send_all(world, [storm_request(world, "replays")] * 30),
+                send_all(world, [storm_request(world, "twins") for _ in range(30)]),
+            ]
+            arm(world.database_wire, Trigger("COMMIT", "after", killing_api(world), skip=world.random.randrange(9)))
+            world.kill_postgres()
+            world.postgres.start()
+            world.wait_ready()
+            leader = world.workers[0]
+            arm(world.database_wire, Trigger("INSERT INTO audit_leaf", "after", killing(leader)))
+            leader.wait(FIRED_S)
+            world.start_worker()
+        return stormed(world, first, storms, dead=1)
+
+
+@cell("F15", "a base backup under load is restored")
+def restored_backup(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            snapshot, began = rows_of(world), time.monotonic()
+            backup = world.folder / "backup"
+            world.base_backup(backup)
+        world.stop_service()
+        for worker in world.workers:
+            end(worker)
+        dead = len(world.workers)
+        world.postgres.stop()
+        cluster = world.postgres.folder / "data"
+        shutil.rmtree(cluster)
+        backup.rename(cluster)
+        world.postgres.start()
+        world.start_worker()
+        world.start_service()
+        return judged(world, first, dead=dead, snapshot=snapshot, until=began)
+
+
+@cell("F16", "a byte flipped in every page of the records and of the log's leaves, later flipped back")
+def flipped_bytes(first_world: First, seed: int) -> Verdict:
+    with first_world.copy(seed) as world:
+        with under_load(world) as first:
+            with world.superuser() as database:
+                files = [
+                    world.postgres.folder
+                    / "data"
+                    / str((database.execute("SELECT pg_relation_filepath(%s)", [table]).fetchone() or ("",))[0])
+                    for table in ("record_event", "audit_leaf")
+                ]
+            world.postgres.stop()
+            places = places_of(files)
+            flip(places)
+            world.postgres.start()
+            time.sleep(0.5)
+            broken, began = time.monotonic(), set(acknowledged_questions(world))
+            time.sleep(2)
+            served = len(set(acknowledged_questions(world)) - began)
+            world.postgres.stop()
+            flip(places)
+            world.postgres.start()
+        verdict = judged(world, first, failures_expected=True)
+        verdict.notes.append(f"{served} questions answered within {time.monotonic() - broken:.0f} s of broken pages")
+        verdict.unexplained += served
+        return verdict
+
+
+# What the cells share
+
+
+def killing(process: "subprocess.Popen[bytes]") -> Callable[[int], None]:
+    """Return what a trap does to a process."""
+    return lambda _port: process.kill()
+
+
+def killing_api(world: World) -> Callable[[int], None]:
+    """Return what a trap does to the API process whose connection it sprang on."""
+
+    def kill(port: int) -> None:
+        if (pid := world.api_process_of(port)) is not None:
+            os.kill(pid, signal.SIGKILL)
+
+    return kill
+
+
+def missing(world: World, old: list[int]) -> bool:
+    """Whether one of the API processes is gone."""
+    return bool(set(old) - set(world.api_processes()))
+
+
+def log_size(world: World) -> int:
+    """Return how many leaves the log has."""
+    with world.superuser() as database:
+        return int((database.execute("SELECT count(*) FROM audit_leaf").fetchone() or (0,))[0])
+
+
+def health_time(world: World) -> float:
+    """Return how long the health answer took."""
+    began = time.monotonic()
+    assert httpx.get(f"http://127.0.0.1:{world.http_port}/healthz", timeout=10).status_code == 200
+    return time.monotonic() - began
+
+
+def ask_me(world: World, number: int) -> tuple[int, float]:
+    """Ask a small signed question; return its status and how long it took."""
+    bank = world.banks[number % len(world.banks)]
+    began = time.monotonic()
+    with httpx.Client(base_url=world.url, timeout=60) as http:
+        status = transmit(http, bank.sign("GET", "/v1/me")).status_code
+    return status, time.monotonic() - began
+
+
+def acknowledged_questions(world: World) -> list[str]:
+    """Return the answers to new questions about borrowers with records, as far as the journal goes."""
+    attempts, _ = read_journal(world, float("inf"))
+    return [a.invoke["rqh"] for a in attempts if a.ok and a.operation == "query" and a.told["match"] == "records"]
+
+
+def storm_request(world: World, key: str, *, owed: str = "77000.00") -> Signed:
+    """Sign a report; each call makes another token for the same key and body."""
+    bank = world.banks[0]
+    return bank.sign("POST", "/v1/records", json.dumps(default_body(bank.tokens[0], key, owed)).encode(), key=key)
+
+
+def send_all(world: World, requests: list[Signed]) -> list[httpx.Response]:
+    """Send requests at once."""
+    with (
+        httpx.Client(base_url=world.url, timeout=STORM_S) as http,
+        concurrent.futures.ThreadPoolExecutor(STORM) as pool,
+    ):
+        return list(pool.map(lambda one: transmit(http, one), requests))
+
+
+def stormed(world: World, first: Before, storms: list[list[httpx.Response]], *, dead: int = 0) -> Verdict:
+    """Judge storms: each has one answer and one record, all else are refusals or that same answer again."""
+    counts = {**first.counts, "record_lookup": first.counts["record_lookup"] + len(storms)}
+    told = sum(map(len, storms)) + len(storms)
+    verdict = judged(world, Before(first.leaves + told, first.rows, counts), dead=dead)
+    for got in storms:
+        answers = {one.content for one in got if one.status_code < 300}
+        statuses = Counter(one.status_code for one in got)
+        verdict.notes.append(f"storm: {dict(statuses)}")
+        if len(answers) != 1 or set(statuses) - {200, 201, 401, 409, 503}:
+            verdict.duplicate += 1
+    return verdict
+
+
+def kill_upgrade(world: World, *, statements: int, settings: Mapping[str, str] | None = None) -> None:
+    """Kill a migration at a random statement, then run it to its end and compare the schema."""
+    number = world.random.randrange(statements)
+    wire = world.database_wire
+    trap = Trigger("", "before", lambda _: upgrade.kill(), skip=number)
+    wire.triggers.append(trap)
+    upgrade = world.run("db", "upgrade", settings=settings)
+    upgrade.wait(120)
+    wire.triggers.remove(trap)
+    for command in ("upgrade", "check"):
+        status = world.run("db", command, settings=settings).wait(120)
+        assert status == 0, f"db {command} after a kill at statement {number}: {world.log()[-2000:]}"
+
+
+def places_of(files: list[Path]) -> list[tuple[Path, int]]:
+    """Return a place in every page as they are now, in the part that holds rows."""
+    return [(file, page * PAGE + PAGE - 42) for file in files for page in range(file.stat().st_size // PAGE)]
+
+
+def flip(places: list[tuple[Path, int]]) -> None:
+    """Flip one bit in each place; a second time puts it right again."""
+    for file, place in places:
+        with file.open("r+b") as pages:
+            pages.seek(place)
+            (byte,) = pages.read(1)
+            pages.seek(place)
+            pages.write(bytes([byte ^ 0x10]))
+
+
+@contextlib.contextmanager
+def tmpfs(megabytes: int) -> Iterator[Path]:
+    """Lend a small volume of its own."""
+    with open_folder() as folder:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0711", "none", str(folder)],
+            capture_output=True,
+            check=False,
+        )
+        if mounted.returncode:
+            raise NotHere("a small tmpfs cannot be mounted (needs root)")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def send_garbage(world: World, seed: str, count: int) -> int:
+    """Send malformed requests over raw sockets; return how many were answered with 5xx."""
+    dice = random.Random(seed)  # noqa: S311  reproducible garbage
+    bank = world.banks[0]
+    failures = 0
+    for _ in range(count):
+        body = dice.choice(
+            [
+                b"{",
+                b'{"a":1,"a":2}',
+                b"\xff\xfe{}",
+                b"[" * 10_000,
+                b'{"subject":"\\u0000"}',
+                b"\x00" * 50,
+                b'{"n":1e999}',
+                dice.randbytes(200),
+                b"x" * 300_000,
+            ]
+        )
+        path = dice.choice(
+            ["/v1/queries", "/v1/records", "/v1/consents", "/v1/tokens/evaluate", "/v1//me", "/%00", "/"]
+        )
+        sent = bank.sign("POST", path, body, key=dice.choice(["k", '"', "a" * 300, None]))
+        headers = dict(sent.headers)
+        kind = dice.randrange(6)
+        if kind == 0:
+            headers["Authorization"] = "Bearer eyJhbGciOiJub25lIn0.e30."
+        elif kind == 1:
+            headers["Authorization"] = "Bearer " + dice.randbytes(60).hex()
+        elif kind == 2:
+            headers["Authorization"] += "x"
+        elif kind == 3:
+            headers["X-Request-Id"] = "forged-line\\n{}"
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", world.http_port), timeout=10) as wire:
+            wire.sendall(head.encode() + body)
+            failures += wire.recv(12)[9:10] == b"5"
+    return failures

@@ -1,0 +1,411 @@
+"""What must be true afterwards, read off the journals, the public API and the database alone.
+
+======  ================================================================================================
+I1      every acknowledged write is there, with the content that was acknowledged (``lost``)
+I2, I3  nothing is there twice or without an attempt; one key, one answer (``duplicate``, ``other_bytes``)
+I4      every acknowledged action is in the log once, proved; no leaf without an action (``unlogged``, ``unexplained``)
+I5      all checkpoints ever seen are heads of one growing tree (``forked``)
+I6      no row of an append-only table was changed or removed (``rewritten``)
+rules   no consent beyond its limit or after its revocation, no replay (``overused`` ``after_revocation`` ``replays``)
+======  ================================================================================================
+"""
+
+import base64
+import hashlib
+import itertools
+import json
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from tests.faults.bank import Bank, receipt, transmit
+from tests.faults.world import World, wait_for
+from tests.fixtures import foreign
+from tests.fixtures.foreign import unb64u
+
+DRAIN_S = 120.0
+APPEND_ONLY = {
+    "audit_event": "event_id",
+    "audit_leaf": "idx",
+    "audit_tile": "level, n",
+    "audit_checkpoint": "size",
+    "record_event": "subject_id, event_no",
+}
+
+
+@dataclass
+class Verdict:
+    """The figures of one cell; all but the first three must be nought."""
+
+    acknowledged: int = 0
+    attempts: int = 0
+    outage_s: float = 0.0
+    lost: int = 0
+    duplicate: int = 0
+    other_bytes: int = 0
+    unlogged: int = 0
+    unexplained: int = 0
+    unsigned: int = 0
+    forked: int = 0
+    rewritten: int = 0
+    overused: int = 0
+    after_revocation: int = 0
+    replays: int = 0
+    failures_500: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def wrong(self) -> dict[str, int]:
+        """Return the figures that should be nought and are not."""
+        measured = {"acknowledged", "attempts", "outage_s", "notes"}
+        return {name: value for name, value in asdict(self).items() if name not in measured and value}
+
+
+@dataclass
+class Attempt:
+    """What the journal says of one attempt."""
+
+    invoke: dict[str, Any]
+    answer: dict[str, Any] | None = None
+    lost: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.answer is not None and self.answer["status"] < 300
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """The key's full name."""
+        return self.invoke["member"], self.invoke["path"], self.invoke["key"]
+
+    @property
+    def told(self) -> Any:
+        assert self.answer is not None
+        return json.loads(base64.b64decode(self.answer["body"]))
+
+    @property
+    def operation(self) -> str:
+        return str(self.invoke["operation"])
+
+
+@dataclass(frozen=True)
+class Before:
+    """What stood in the database before the load."""
+
+    leaves: int
+    rows: dict[str, set[str]]
+    counts: dict[str, int]
+
+
+def rows_of(world: World) -> dict[str, set[str]]:
+    """Return a hash of every row of the append-only tables."""
+    with world.superuser() as database:
+        return {
+            table: {row[0] for row in database.execute(f"SELECT md5(t::text) FROM {table} t").fetchall()}  # noqa: S608  our own names
+            for table in APPEND_ONLY
+        }
+
+
+def counts_of(world: World) -> dict[str, int]:
+    """Return how many things of each kind there are."""
+    with world.superuser() as database:
+        tables = ("record_lookup", "consent_lookup", "query_lookup")
+        return {t: (database.execute(f"SELECT count(*) FROM {t}").fetchone() or (0,))[0] for t in tables}  # noqa: S608  our own names
+
+
+def before(world: World) -> Before:
+    """Look at the database before the load."""
+    drain(world)
+    with world.superuser() as database:
+        leaves = (database.execute("SELECT count(*) FROM audit_leaf").fetchone() or (0,))[0]
+    return Before(leaves, rows_of(world), counts_of(world))
+
+
+def drain(world: World) -> None:
+    """Wait until the log has caught up; it must, within the promised time."""
+
+    def caught_up() -> bool:
+        with world.superuser() as database:
+            waiting: tuple[Any, ...] | None = database.execute(
+                "SELECT count(*) FROM audit_pending p JOIN audit_event USING (event_id)"
+            ).fetchone()
+            return waiting == (0,)
+
+    wait_for(caught_up, seconds=DRAIN_S, what="the log caught up with its queue")
+
+
+def read_journal(world: World, until: float) -> tuple[list[Attempt], list[dict[str, Any]]]:
+    """Return the attempts and the checkpoints seen; what was answered later than ``until`` counts as not answered."""
+    attempts: dict[int, Attempt] = {}
+    checkpoints = []
+    for line in world.journal.file.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["kind"] == "invoke":
+            attempts[entry["attempt"]] = Attempt(entry)
+        elif entry["at"] > until:
+            continue
+        elif entry["kind"] == "answer":
+            attempts[entry["attempt"]].answer = entry
+        elif entry["kind"] == "lost":
+            attempts[entry["attempt"]].lost = True
+        else:
+            checkpoints.append(entry)
+    return list(attempts.values()), checkpoints
+
+
+class Check:
+    """One reading of everything."""
+
+    def __init__(
+        self,
+        world: World,
+        first: Before,
+        *,
+        snapshot: dict[str, set[str]] | None = None,
+        until: float = float("inf"),
+        failures_expected: bool = False,
+    ) -> None:
+        self._world = world
+        self._first = first
+        self._snapshot = snapshot or first.rows
+        self._failures_expected = failures_expected
+        self.attempts, self.checkpoints = read_journal(world, until)
+        self.acknowledged = {a.name: a for a in self.attempts if a.ok and a.operation != "replay"}
+        self.verdict = Verdict(acknowledged=len(self.acknowledged), attempts=len(self.attempts))
+
+    def run(self) -> Verdict:
+        """Check everything and return the verdict."""
+        drain(self._world)
+        with httpx.Client(base_url=f"http://127.0.0.1:{self._world.http_port}", timeout=20) as http:
+            self._log(http)
+            self._counts()
+            self._answers()
+            self._consents()
+            self._contents(http)
+        self.verdict.outage_s = longest_outage(self.attempts)
+        return self.verdict
+
+    def _note(self, figure: str, text: str) -> None:
+        setattr(self.verdict, figure, getattr(self.verdict, figure) + 1)
+        if len(self.verdict.notes) < 20:
+            self.verdict.notes.append(f"{figure}: {text}")
+
+    # The log
+
+    def _log(self, http: httpx.Client) -> None:
+        discovery = http.get("/.well-known/creditshare").json()
+        vkey = discovery["log"]["vkey"]
+        with self._world.superuser() as database:
+            leaves = database.execute("SELECT idx, leaf_hash FROM audit_leaf ORDER BY idx").fetchall()
+            notes = [row[0] for row in database.execute("SELECT note FROM audit_checkpoint ORDER BY size").fetchall()]
+        if [row[0] for row in leaves] != list(range(len(leaves))):
+            self._note("forked", "the indexes of the leaves have holes")
+        hashes = [bytes(row[1]) for row in leaves]
+        tree = Tree(hashes)
+        for note in [*notes, *(seen["note"] for seen in self.checkpoints)]:
+            _, size, root = foreign.open_checkpoint(note, vkey)
+            if size > len(hashes) or tree.root(0, size) != root:
+                self._note("forked", f"the checkpoint of size {size} is no head of this tree")
+        sizes = sorted({foreign.open_checkpoint(seen["note"], vkey)[1] for seen in self.checkpoints})
+        for old, new in list(itertools.pairwise(sizes))[-15:]:
+            got = http.get("/audit/v1/proof/consistency", params={"from": old, "to": new}).json()
+            if [unb64u(h) for h in got["hashes"]] != foreign.consistency_path(old, hashes[:new]):
+                self._note("forked", f"no consistency from {old} to {new}")
+        grown = [foreign.open_checkpoint(seen["note"], vkey)[1] for seen in self.checkpoints]
+        if grown != sorted(grown):
+            self._note("forked", "a later answer told of a smaller tree")
+        self._receipts(http, vkey, Counter(hashes))
+        for table, rows in rows_of(self._world).items():
+            if not self._snapshot[table] <= rows:
+                self._note("rewritten", table)
+
+    def _receipts(self, http: httpx.Client, vkey: str, hashes: Counter[bytes]) -> None:
+        keys = public_keys(http)
+        proved = 0
+        for attempt in self.attempts:
+            answer = attempt.answer
+            if answer is None or (not answer["signature"] and not attempt.ok):
+                continue
+            body = attempt.invoke["body"].encode()
+            wrong, log = receipt(keys, answer, member_id=attempt.invoke["member"], request_body=body)
+            if wrong or (attempt.ok and log is None):
+                self._note("unsigned", f"{attempt.operation} {answer['status']}: {wrong or 'no receipt'}")
+            if log is None:
+                continue
+            digest = unb64u(log["leaf_hash"])
+            if hashes[digest] != 1:
+                self._note("unlogged", f"{attempt.operation} {log['event_id']} is in the log {hashes[digest]} times")
+                continue
+            proof = http.get("/audit/v1/proof/inclusion", params={"event_id": log["event_id"]})
+            try:
+                foreign.check_inclusion(proof.json(), vkey, log["leaf"])
+            except (AssertionError, KeyError) as error:
+                self._note("unlogged", f"{log['event_id']}: no proof ({error!r})")
+            proved += 1
+        uncertain = sum(
+            a.answer is None or not a.answer["signature"] or a.operation == "replay" or self._vague(a)
+            for a in self.attempts
+        )
+        extra = hashes.total() - self._first.leaves - proved
+        if extra > uncertain:
+            self._note("unexplained", f"{extra} leaves without a receipt, {uncertain} attempts of unknown outcome")
+
+    @staticmethod
+    def _vague(attempt: Attempt) -> bool:
+        return attempt.answer is not None and attempt.answer["status"] >= 500
+
+    # The records, consents and answers
+
+    def _counts(self) -> None:
+        """Nothing is there that nobody sent, and nothing twice."""
+        now = counts_of(self._world)
+        unknown = {a.name: a for a in self.attempts if a.lost or a.answer is None or self._vague(a)}
+        for table, operation in (("record_lookup", "record"), ("consent_lookup", "consent"), ("query_lookup", "query")):
+            sure = {a.name for a in self.acknowledged.values() if a.invoke["path"] == f"/v1/{plural(operation)}"}
+            vague = {n for n, a in unknown.items() if a.operation == operation} - sure
+            made = now[table] - self._first.counts[table]
+            if not len(sure) <= made <= len(sure) + len(vague):
+                figure = "lost" if made < len(sure) else "duplicate"
+                self._note(figure, f"{made} rows of {table}, {len(sure)} acknowledged, {len(vague)} unknown")
+
+    def _answers(self) -> None:
+        """One key, one answer; a replay never gets one; no failure but those that were ordered."""
+        bodies: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+        for attempt in self.attempts:
+            if attempt.ok and attempt.operation == "replay":
+                self._note("replays", str(attempt.name))
+            elif attempt.ok and attempt.answer is not None:
+                bodies[attempt.name].add(attempt.answer["body"])
+            elif attempt.answer is not None and attempt.answer["status"] == 500:
+                if self._failures_expected:
+                    continue
+                self._note("failures_500", f"{attempt.operation} {attempt.invoke['path']}: 500")
+            elif attempt.answer is not None and attempt.answer["status"] == 503 and not attempt.answer["retry_after"]:
+                self._note("failures_500", f"{attempt.operation}: 503 without Retry-After")
+        for name, seen in bodies.items():
+            if len(seen) > 1:
+                self._note("other_bytes", str(name))
+
+    def _consents(self) -> None:
+        limits = {a.told["consent_id"]: a.told["max_uses"] for a in self._of("consent")}
+        told: Counter[str] = Counter()
+        for attempt in self._of("query"):
+            told[json.loads(attempt.invoke["body"])["consent_id"]] += 1
+        with self._world.superuser() as database:
+            uses = {
+                f"cns_{row[0]}": row[1:]
+                for row in database.execute(
+                    "SELECT consent_id, uses, (SELECT count(*) FROM query_answer q WHERE q.consent_id = c.consent_id)"
+                    " FROM consent c"
+                ).fetchall()
+            }
+        for consent, limit in limits.items():
+            used, answers = uses.get(consent, (-1, -1))
+            if not told[consent] <= answers == used <= limit:
+                self._note(
+                    "overused", f"{consent}: limit {limit}, counted {used}, stored {answers}, told {told[consent]}"
+                )
+        revoked: dict[str, float] = {}
+        for attempt in self._of("revocation"):
+            assert attempt.answer is not None
+            consent = attempt.invoke["path"].split("/")[3]
+            revoked[consent] = min(attempt.answer["at"], revoked.get(consent, attempt.answer["at"]))
+        for attempt in self.attempts:
+            if attempt.operation == "query" and attempt.ok and attempt.answer and not attempt.answer["replayed"]:
+                consent = json.loads(attempt.invoke["body"])["consent_id"]
+                if attempt.invoke["at"] > revoked.get(consent, float("inf")):
+                    self._note("after_revocation", consent)
+
+    def _of(self, operation: str) -> list[Attempt]:
+        """Return what was acknowledged of one kind, however often it was repeated."""
+        first = {a.name: a for a in reversed(self.attempts) if a.ok and a.operation == operation}
+        return list(first.values())
+
+    def _contents(self, http: httpx.Client) -> None:
+        banks = {bank.member_id: bank for bank in self._world.banks}
+        corrected: dict[str, str] = {}
+        maybe: dict[str, set[str]] = defaultdict(set)
+        for attempt in self.attempts:
+            if attempt.operation == "correction" and attempt.name not in self.acknowledged:
+                changes = json.loads(attempt.invoke["body"])["changes"]
+                maybe[attempt.invoke["path"].split("/")[3]].add(changes["outstanding_principal"])
+        for attempt in sorted(self._of("correction"), key=lambda a: float(a.invoke["at"])):
+            changes = json.loads(attempt.invoke["body"])["changes"]
+            corrected[attempt.told["record_id"]] = changes["outstanding_principal"]
+        for attempt in self._of("record"):
+            told, sent = attempt.told, json.loads(attempt.invoke["body"])
+            shown = self._shown(http, banks, attempt, f"/v1/records/{told['record_id']}")
+            expected = {name: sent[name] for name in ("account_ref", "currency", "original_amount", "opened_on")}
+            owed = {corrected.get(told["record_id"], sent["outstanding_principal"]), *maybe[told["record_id"]]}
+            if (
+                shown is None
+                or any(shown.json().get(name) != value for name, value in expected.items())
+                or shown.json()["outstanding_principal"] not in owed
+            ):
+                self._note("lost", f"record {told['record_id']}")
+        revoked = {attempt.invoke["path"].split("/")[3] for attempt in self._of("revocation")}
+        for attempt in self._of("consent"):
+            consent = attempt.told["consent_id"]
+            shown = self._shown(http, banks, attempt, f"/v1/consents/{consent}")
+            if shown is None or (consent in revoked) > (shown.json().get("status") == "revoked"):
+                self._note("lost", f"consent {consent}")
+        for attempt in self._of("query"):
+            assert attempt.answer is not None
+            shown = self._shown(http, banks, attempt, f"/v1/queries/{attempt.told['query_id']}")
+            if shown is None or shown.content != base64.b64decode(attempt.answer["body"]):
+                self._note("lost", f"answer {attempt.told['query_id']}")
+
+    @staticmethod
+    def _shown(http: httpx.Client, banks: dict[str, Bank], attempt: Attempt, path: str) -> httpx.Response | None:
+        for _ in range(5):
+            got = transmit(http, banks[attempt.invoke["member"]].sign("GET", path))
+            if got.status_code != 503:
+                return got if got.status_code == 200 else None
+            time.sleep(1)
+        return None
+
+
+class Tree:
+    """Roots of stretches of leaves, each whole stretch computed once (RFC 9162 section 2.1.1)."""
+
+    def __init__(self, hashes: list[bytes]) -> None:
+        self._hashes = hashes
+        self._known: dict[tuple[int, int], bytes] = {}
+
+    def root(self, start: int, size: int) -> bytes:
+        """Return the root over ``size`` leaves from ``start``."""
+        if size == 0:
+            return hashlib.sha256(b"").digest()
+        if size == 1:
+            return self._hashes[start]
+        found = self._known.get((start, size))
+        if found is None:
+            k = foreign.split_at(size)
+            found = hashlib.sha256(b"\x01" + self.root(start, k) + self.root(start + k, size - k)).digest()
+            self._known[start, size] = found
+        return found
+
+
+def public_keys(http: httpx.Client) -> dict[str, ec.EllipticCurvePublicKey]:
+    """Return the service's keys by their name."""
+    keys = {}
+    for jwk in http.get("/.well-known/jwks.json").json()["keys"]:
+        x, y = (int.from_bytes(unb64u(jwk[name]), "big") for name in ("x", "y"))
+        keys[jwk["kid"]] = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+    return keys
+
+
+def plural(operation: str) -> str:
+    """Return the path's word."""
+    return "queries" if operation == "query" else f"{operation}s"
+
+
+def longest_outage(attempts: list[Attempt]) -> float:
+    """Return the longest time in which nobody at all was acknowledged, while somebody asked."""
+    moments: list[float] = sorted(a.answer["at"] for a in attempts if a.ok and a.answer)
+    if not moments:
+        return 0.0
+    first: float = min(a.invoke["at"] for a in attempts)
+    return max(later - earlier for earlier, later in zip([first, *moments], moments, strict=False))
