@@ -1,5 +1,6 @@
 """Files of records over real sockets: what is taken in, what is refused, what a kill and a suspension leave."""
 
+import contextlib
 import csv
 import io
 import json
@@ -24,6 +25,9 @@ from creditshare.storage.embedded import EmbeddedPostgres
 NDJSON = "application/x-ndjson"
 SECRET = "walrus-register-7731"
 BATCHES = "/v1/record-batches"
+SEES_OPEN_FILES = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="open files are looked at through /proc"
+)
 
 
 def subjects(client: Client, count: int, seed: str) -> list[dict[str, Any]]:
@@ -269,7 +273,45 @@ def test_a_body_that_grows_beyond_the_limit_is_cut(postgres: EmbeddedPostgres, t
             assert half.answer() == (413, "content_too_large")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are looked at through /proc")
+def test_a_file_that_does_not_come_is_refused_by_its_own_time_limit(postgres: EmbeddedPostgres, template: str) -> None:
+    with running_service(postgres, template, batch_time_limit_s=0.3) as service:
+        request = service.admit("Slow", region="US").sign("POST", BATCHES, data=as_file([{}]))
+        half = HalfSent(service, request, len(request.body))
+        with half.socket:
+            assert half.answer() == (408, "request_timeout")
+            assert half.socket.recv(1) == b""
+
+
+def test_a_file_may_take_longer_than_other_requests(postgres: EmbeddedPostgres, template: str) -> None:
+    with running_service(postgres, template, request_time_limit_s=0.5, batch_time_limit_s=2) as service:
+        request = service.admit("Patient", region="US").sign("POST", BATCHES, data=as_file([{}]))
+        half = HalfSent(service, request, len(request.body))
+        with half.socket:
+            half.socket.settimeout(1)
+            with pytest.raises(TimeoutError):
+                half.socket.recv(1)
+            half.socket.settimeout(10)
+            half.socket.sendall(request.body)
+            assert half.socket.recv(65_536).split(b" ", 2)[1] == b"202"
+
+
+@SEES_OPEN_FILES
+@pytest.mark.parametrize("narrow", [{"member_burst_requests": 1, "member_requests_per_s": 1}, {"member_in_flight": 1}])
+def test_the_bounds_of_a_member_decide_before_the_file_is_read(
+    postgres: EmbeddedPostgres, template: str, narrow: dict[str, Any]
+) -> None:
+    with running_service(postgres, template, **narrow) as service, contextlib.ExitStack() as stack:
+        lender = service.admit("Greedy", region="US")
+        requests = [lender.sign("POST", BATCHES, data=as_file([{}])) for _ in range(6)]
+        stack.enter_context(HalfSent(service, requests[0], len(requests[0].body)).socket)
+        wait_for(lambda: bool(_nameless_files(service.folder)))
+        others = [HalfSent(service, request, len(request.body)) for request in requests[1:]]
+        for other in others:
+            stack.enter_context(other.socket)
+        assert others[-1].answer() == (429, "rate_limited")
+
+
+@SEES_OPEN_FILES
 def test_the_spool_and_the_staged_rows_hold_no_plaintext(postgres: EmbeddedPostgres, template: str) -> None:
     with running_service(postgres, template, with_worker=False) as service:
         lender = service.admit("Blind", region="US", evaluations_per_day=10_000)
