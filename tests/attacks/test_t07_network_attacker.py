@@ -169,7 +169,7 @@ def test_what_comes_behind_the_body_is_no_header(lender: Client) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["x\ty", "a b", "<script>", "\u00e9", "x" * 65, '{"level":"error"}', "-", "../../etc/passwd", "%0d%0aSet-Cookie"],
+    ["x\ty", "a b", "<script>", "\u00e9", "x" * 65, '{"level":"error"}', "../../etc/passwd", "%0d%0aSet-Cookie"],
 )
 def test_a_request_id_is_harmless_or_replaced(lender: Client, given: str) -> None:
     raw = given.encode()
@@ -178,7 +178,7 @@ def test_a_request_id_is_harmless_or_replaced(lender: Client, given: str) -> Non
         shown = got.headers["x-request-id"]
         assert shown.encode() != raw
         assert shown.replace("-", "").replace("_", "").isalnum()
-        assert given == "-" or raw not in got.content
+        assert raw not in got.content
 
 
 @contextmanager

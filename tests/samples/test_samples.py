@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.fixtures.processes import SOURCE, command
 from tests.fixtures.service import RunningService, record_body
 
-from creditshare.client.bank import Client
 from creditshare.crypto.jws import SigningKey
 
 DOCS = SOURCE.parent / "docs"
@@ -96,13 +95,21 @@ def sample(request: pytest.FixtureRequest) -> Sample:
     return found
 
 
+@dataclass
+class Registry:
+    """A service that knows one default, and the token by which the project's own client reported it."""
+
+    service: RunningService
+    subject: dict[str, Any]
+
+
 @pytest.fixture(scope="module")
-def reporter(shared_service: RunningService) -> Client:
-    """A lender that reported the borrower, through the project's own client."""
+def registry(shared_service: RunningService) -> Registry:
+    """One borrower, reported by one lender."""
     bank = shared_service.admit("Reporter", region="US")
     (subject,) = bank.tokenise([BORROWER])
     bank.call("POST", "/v1/records", data=record_body(subject, "A-1"))
-    return bank
+    return Registry(shared_service, subject)
 
 
 @dataclass
@@ -143,15 +150,14 @@ class Bank:
 
 
 @pytest.fixture
-def bank(shared_service: RunningService, reporter: Client, tmp_path: Path) -> Bank:
+def bank(registry: Registry, tmp_path: Path) -> Bank:
     """A lender that is admitted and has its one-time code."""
     tool("openssl")
-    del reporter  # it only has to have reported
-    first, second = (shared_service.client(operator) for operator in shared_service.operators)
+    first, second = (registry.service.client(operator) for operator in registry.service.operators)
     body = {"name": "Foreign Bank", "role": "lender", "region": "US-NY"}
     member_id = first.call("POST", "/v1/members", data=body).data["member_id"]
     code = second.call("POST", f"/v1/members/{member_id}/approvals", data={"action": "admission"}).data
-    return Bank(tmp_path, shared_service.url, member_id, code["enrolment_code"])
+    return Bank(tmp_path, registry.service.url, member_id, code["enrolment_code"])
 
 
 def test_java_starts_from_its_source(java: Sample) -> None:
@@ -172,9 +178,7 @@ def test_it_notices_a_changed_vector(sample: Sample, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "the answer's cdg is another\n")
 
 
-def test_it_enrols_asks_and_keeps_evidence_that_holds(
-    sample: Sample, bank: Bank, shared_service: RunningService, reporter: Client
-) -> None:
+def test_it_enrols_asks_and_keeps_evidence_that_holds(sample: Sample, bank: Bank, registry: Registry) -> None:
     enrolled = bank.enrol(sample)
     assert enrolled.returncode == 0, enrolled.stderr
     assert bank.pins()["discovery"]["log"]["vkey"] in enrolled.stdout
@@ -182,18 +186,18 @@ def test_it_enrols_asks_and_keeps_evidence_that_holds(
     asked = bank.ask(sample, " 91999999dem000014g ")
     assert asked.returncode == 0, asked.stderr
     told = json.loads(asked.stdout)
-    assert told["element"] == reporter.tokenise([BORROWER])[0]["element"]
+    assert told["element"] == registry.subject["element"]
     assert told["answer"]["summary"]["open_defaults"] == 1
     assert 0 <= told["leaf_index"] < told["tree_size"]
 
-    verified = command(shared_service, "verify-evidence", str(bank.file("evidence.json")))
+    verified = command(registry.service, "verify-evidence", str(bank.file("evidence.json")))
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "leaf" in verified.stdout
 
 
-def test_it_says_the_code_of_a_signed_refusal(sample: Sample, bank: Bank, shared_service: RunningService) -> None:
+def test_it_says_the_code_of_a_signed_refusal(sample: Sample, bank: Bank, registry: Registry) -> None:
     assert bank.enrol(sample).returncode == 0
-    shared_service.client(shared_service.operators[0]).call(
+    registry.service.client(registry.service.operators[0]).call(
         "POST", f"/v1/members/{bank.member_id}/suspension", data={"reason": "test"}
     )
     asked = bank.ask(sample)
@@ -240,10 +244,9 @@ class Question:
 
 
 @pytest.fixture
-def question(shared_service: RunningService, reporter: Client, tmp_path: Path) -> Question:
+def question(registry: Registry, tmp_path: Path) -> Question:
     """A lender of the project's own client, with a consent."""
-    del reporter  # it only has to have reported
-    lender = shared_service.admit("Shell Bank", region="US")
+    lender = registry.service.admit("Shell Bank", region="US")
     document, key, jwks = tmp_path / "signed.pdf", tmp_path / "bank.pem", tmp_path / "jwks.json"
     document.write_bytes(os.urandom(64))
     consent = lender.consents.grant(
@@ -255,9 +258,10 @@ def question(shared_service: RunningService, reporter: Client, tmp_path: Path) -
     key.write_bytes(
         ec.derive_private_key(number, ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
-    jwks.write_bytes(httpx.get(f"{shared_service.url}/.well-known/jwks.json").content)
-    (subject,) = lender.tokenise([BORROWER])
-    return Question(shared_service.url, lender.identity.member_id, key, jwks, subject, consent.data["consent_id"])
+    jwks.write_bytes(httpx.get(f"{registry.service.url}/.well-known/jwks.json").content)
+    return Question(
+        registry.service.url, lender.identity.member_id, key, jwks, registry.subject, consent.data["consent_id"]
+    )
 
 
 def test_the_shell_asks_with_a_token_made_before(shell: Sample, question: Question) -> None:

@@ -51,8 +51,8 @@ class Limits(Open):
 
     header_bytes: int
     body_bytes: int
-    body_time_s: float
-    request_time_s: float
+    body_time_s: int
+    request_time_s: int
     requests_per_s: int
     burst_requests: int
     requests_at_once: int

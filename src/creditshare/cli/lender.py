@@ -9,6 +9,7 @@ import typer
 
 from creditshare.cli import history
 from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, read_json, show
+from creditshare.wire.consent_receipt import DPV_PURPOSES
 
 consent = typer.Typer(no_args_is_help=True, help="Consents of borrowers: nothing is asked without one.")
 record = typer.Typer(no_args_is_help=True, help="Default records that you report, and their life.")
@@ -17,6 +18,14 @@ query = typer.Typer(no_args_is_help=True, help="Questions about borrowers, and w
 Uscc = Annotated[
     str,
     typer.Option(help="Unified social credit code; - reads it from standard input, so that no process list has it."),
+]
+Purposes = Annotated[
+    list[str] | None,
+    typer.Option(help=f"One of {', '.join(DPV_PURPOSES)}; may be repeated. Without it: pre_loan.", show_default=False),
+]
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option(help="defaults, amounts, history; may be repeated. Without it: defaults.", show_default=False),
 ]
 Day = Annotated[str, typer.Option(help="A day, YYYY-MM-DD.")]
 
@@ -32,9 +41,9 @@ def grant(
     *,
     uscc: Uscc,
     document: Annotated[Path, typer.Option(help="The signed consent; only a salted digest is sent.", exists=True)],
-    kind: Annotated[str, typer.Option(help="query or provide.")] = "query",
-    purpose: Annotated[list[str] | None, typer.Option(help="Purposes; default pre_loan.")] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="Scopes; default defaults.")] = None,
+    kind: Annotated[str, typer.Option(help="query (to ask) or provide (to report).")] = "query",
+    purpose: Purposes = None,
+    scope: Scopes = None,
     days: Annotated[int, typer.Option(help="Valid for so many days.")] = 30,
     max_uses: Annotated[int | None, typer.Option(help="Good for so many questions.")] = None,
     as_json: AsJson = False,
@@ -177,7 +186,7 @@ def run(
     uscc: Uscc,
     consent_id: Annotated[str, typer.Option("--consent", help="The consent that covers it.")],
     purpose: Annotated[str, typer.Option(help="A purpose of the consent.")] = "pre_loan",
-    scope: Annotated[list[str] | None, typer.Option(help="Scopes; default defaults.")] = None,
+    scope: Scopes = None,
     evidence: Annotated[Path | None, typer.Option(help="Keep the exchange as evidence here.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -21,6 +21,8 @@ from creditshare.members.service import bootstrap_operators
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database
 
+MemberId = Annotated[str, typer.Argument(help="The institution's id, mem_…, as `member list` shows it.")]
+
 operator = typer.Typer(no_args_is_help=True, help="The operator's own people.")
 member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve, suspend, list.")
 
@@ -89,7 +91,7 @@ def add(
 
 @member.command("approve")
 def approve(
-    member_id: str,
+    member_id: MemberId,
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     action: Annotated[str, typer.Option(help="admission, quotas, lift_suspension or recovery.")] = "admission",
@@ -109,7 +111,7 @@ def approve(
 
 @member.command("quotas")
 def quotas(
-    member_id: str,
+    member_id: MemberId,
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     *,
@@ -125,7 +127,7 @@ def quotas(
 
 @member.command("suspend")
 def suspend(
-    member_id: str,
+    member_id: MemberId,
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     *,
@@ -140,7 +142,7 @@ def suspend(
 
 @member.command("propose")
 def propose(
-    member_id: str,
+    member_id: MemberId,
     action: Annotated[
         str, typer.Argument(help="lift_suspension, or recovery (a new enrolment code after a lost key).")
     ],
@@ -159,7 +161,7 @@ def propose(
 
 
 @member.command("show")
-def show_member(member_id: str, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+def show_member(member_id: MemberId, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """Show an institution, for operators."""
     with client(url, key_file) as service:
         found = service.call("GET", f"/v1/members/{member_id}").data

@@ -31,11 +31,11 @@ out = Console()
 
 
 def show(result: dict[str, Any], *, as_json: bool, line: str) -> None:
-    """Print a result as JSON for scripts or as a sentence for people."""
+    """Print a result as JSON for scripts or as a sentence for people, whose ids and codes stay whole when copied."""
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        out.print(printable(line), markup=False, highlight=False)
+        out.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
@@ -86,8 +86,18 @@ def read_text(path: Path) -> str:
     """Read a text file that the user names."""
     try:
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read ({type(error).__name__})") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not text in UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that the user names."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def write_private(path: Path, content: dict[str, Any], *, replace: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from creditshare.cli.options import PROFILE_VARIABLE, AsJson, read_json, read_text, show
+from creditshare.cli.options import PROFILE_VARIABLE, AsJson, read_bytes, read_json, read_text, show
 from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.client.evidence import Evidence, bare_receipt
@@ -27,7 +27,7 @@ def verify_proof(
     as_json: AsJson = False,
 ) -> None:
     """Check that a leaf is in the log, against the signed checkpoint inside the proof."""
-    proof = InclusionProof.from_json(file.read_bytes())
+    proof = InclusionProof.from_json(read_bytes(file))
     checkpoint = proof.verify([Verifier.parse(vkey)])
     show(
         {"index": proof.index, "size": checkpoint.size, "origin": checkpoint.origin, "holds": True},
@@ -60,8 +60,8 @@ def verify_receipt(
         receipt = bare_receipt(
             text,
             request_token=read_text(request).strip(),
-            request_body=_bytes(request_body),
-            answer_body=_bytes(answer_body),
+            request_body=read_bytes(request_body) if request_body else b"",
+            answer_body=read_bytes(answer_body) if answer_body else b"",
             status=status,
             jwks=read_json(jwks),
         )
@@ -96,17 +96,8 @@ def verify_consistency(
     )
 
 
-def _bytes(file: Path | None) -> bytes:
-    if file is None:
-        return b""
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read ({type(error).__name__})") from None
-
-
 def verify_evidence(
-    file: Annotated[Path, typer.Argument(help="An evidence package.")],
+    file: Annotated[Path, typer.Argument(help="An evidence package.", exists=True, dir_okay=False)],
     jwks: Annotated[Path | None, typer.Option(help="The service's keys as you know them (JSON Web Key Set).")] = None,
     vkey: Annotated[str | None, typer.Option(help="The log's verifier key as you know it.")] = None,
     as_json: AsJson = False,

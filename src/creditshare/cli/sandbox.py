@@ -1,5 +1,6 @@
 """A sandbox: moving its business time, seeding it. Every command asks the service first; production is refused."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -51,4 +52,6 @@ def seed_scenarios(
         return
     for line in seeded.lines():
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-    out.print(f"try: {seeded.command(url, 'creditshare')}", markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        f"try: {shlex.join(['creditshare', *seeded.arguments(url)])}", markup=False, highlight=False, soft_wrap=True
+    )

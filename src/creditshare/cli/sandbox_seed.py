@@ -63,11 +63,11 @@ class Seeded:
             said.append(f"{scenario['identifier']}  {scenario['name']}; {under}.{later}")
         return said
 
-    def command(self, url: str, program: str) -> str:
-        """Return one ready command that asks about an identifier which has an answer."""
+    def arguments(self, url: str) -> list[str]:
+        """Return the arguments of one ready command that asks about an identifier which has an answer."""
         chosen = next(s for s in self.scenarios if s["expect"].get("match") == "records")
-        consent = self.consent_of(chosen)
-        return f"{program} query run --uscc {chosen['identifier']} --consent {consent} --as {self.asker} --url {url}"
+        question = ["query", "run", "--uscc", chosen["identifier"], "--consent", str(self.consent_of(chosen))]
+        return [*question, "--as", str(self.asker), "--url", url]
 
 
 def require_sandbox(service: Client) -> None:

@@ -1,5 +1,7 @@
 """What anyone may know before the first signed request: who we are, our keys, our lists, our health."""
 
+import math
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -56,9 +58,9 @@ async def discover(services: Wired) -> dict[str, object]:
             "header_bytes": settings.max_header_bytes,
             "body_bytes": settings.max_body_bytes,
             "batch_bytes": settings.max_batch_bytes,
-            "batch_time_s": settings.batch_time_limit_s,
-            "body_time_s": settings.body_time_limit_s,
-            "request_time_s": settings.request_time_limit_s,
+            "batch_time_s": math.ceil(settings.batch_time_limit_s),
+            "body_time_s": math.ceil(settings.body_time_limit_s),
+            "request_time_s": math.ceil(settings.request_time_limit_s),
             "requests_per_s": settings.member_requests_per_s,
             "burst_requests": settings.member_burst_requests,
             "requests_at_once": settings.member_in_flight,

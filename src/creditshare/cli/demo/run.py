@@ -1,6 +1,7 @@
 """The command ``demo``."""
 
 import contextlib
+import shlex
 import shutil
 import sys
 import time
@@ -43,37 +44,46 @@ def demo(
     with service(data, port, workers=1 if loans is None else WORKERS) as url:
         out.print(f"[bold]creditshare[/bold] serves at {url} after {time.monotonic() - began:.1f} s", highlight=False)
         operators = operator_files(data)
+        tryout = None
         if loans is not None:
             load_loans(url, operators, data, loans, lenders)
         else:
             tell_story(admit_cast(url, operators, data), data)
-            seed_identifiers(url, operators, data)
+            tryout = seed_identifiers(url, operators, data)
             out.print(f"\nthe story took {time.monotonic() - began:.1f} s in all", highlight=False)
         if not once:
-            keep_serving(url, data)
+            keep_serving(url, data, tryout)
 
 
-def seed_identifiers(url: str, operators: tuple[Path, Path], data: Path) -> None:
-    """Seed the fixed identifiers of the sandbox, for trying things out."""
+def seed_identifiers(url: str, operators: tuple[Path, Path], data: Path) -> list[str]:
+    """Seed the fixed identifiers of the sandbox, for trying things out; return a command that asks about one."""
     first, second = (Identity.from_file(file, sub="demo") for file in operators)
     with Client(url, first) as one, Client(url, second) as other:
         seeded = seed((one, other), data / "sandbox")
-    step(f"{len(seeded.scenarios)} fixed identifiers are seeded for trying things out: creditshare sandbox seed --help")
+    step(f"{len(seeded.scenarios)} fixed identifiers are seeded for trying things out; {data / 'sandbox'} lists them")
+    return seeded.arguments(url)
 
 
-def keep_serving(url: str, data: Path) -> None:
+def keep_serving(url: str, data: Path, tryout: list[str] | None) -> None:
     """Print where to go next and serve until interrupted."""
-    out.print(f"\nserving at {url}, its API described at {url}/docs (Ctrl-C stops). One command for each of you:")
-    python = f"{sys.executable} -m creditshare"
+    out.print(
+        f"\nserving at {url} until Ctrl-C; {url}/docs describes the API. To try:", highlight=False, soft_wrap=True
+    )
+    bank, operator, evidence = (
+        data / name for name in ("members/harbour-bank.jwk.json", "operator-1.jwk.json", "evidence.json")
+    )
     commands = {
-        "bank": (data / "members" / "harbour-bank.jwk.json", "call GET /v1/me --explain --as {} --url {}"),
-        "regulator": (data / "members" / "regulator.jwk.json", "call GET /v1/me --as {} --url {}"),
-        "operator": (data / "operator-1.jwk.json", "member list --as {} --url {}"),
-        "anyone": (data / "evidence.json", "verify-evidence {}"),
+        "a bank signs": ["call", "GET", "/v1/me", "--explain", "--as", str(bank), "--url", url]
+        if bank.exists()
+        else None,
+        "a bank asks": tryout,
+        "a regulator": ["verify-evidence", str(evidence)] if evidence.exists() else None,
+        "an operator": ["member", "list", "--as", str(operator), "--url", url],
     }
-    for who, (file, command) in commands.items():
-        if file.exists():
-            out.print(f"  {who:10} {python} {command.format(file, url)}", markup=False, highlight=False, soft_wrap=True)
+    for who, arguments in commands.items():
+        if arguments:
+            line = shlex.join([sys.executable, "-m", "creditshare", *arguments])
+            out.print(f"  {who:13} {line}", markup=False, highlight=False, soft_wrap=True)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

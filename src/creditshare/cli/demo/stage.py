@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from rich.table import Table
+from rich.text import Text
 
 from creditshare.app import embedded_postgres
 from creditshare.cli.options import out
@@ -22,13 +24,14 @@ START_TIMEOUT_S: Final = 60.0
 
 
 @contextlib.contextmanager
-def service(data: Path, port: int, *, workers: int = 1) -> Iterator[str]:
-    """Run the service and its worker as processes of their own until the block ends."""
+def service(data: Path, port: int, *, workers: int = 1, **settings: str) -> Iterator[str]:
+    """Run the service and its worker as processes of their own until the block ends; ``settings`` by their names."""
     require_free(port)
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "creditshare", "serve", "--data", str(data), "--port", str(port), "--with-worker"]
     command += ["--workers", str(workers)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CREDITSHARE_")}
+    environment |= {f"CREDITSHARE_{name.upper()}": value for name, value in settings.items()}
     with (data / "service.log").open("a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)  # noqa: S603  our own command
         try:
@@ -88,5 +91,11 @@ def operator_files(data: Path) -> tuple[Path, Path]:
 
 
 def step(text: str) -> None:
-    """Print one step of the story."""
-    out.print(f"  [green]✓[/green] {text}", highlight=False)
+    """Print one step of the story: indented in a terminal, on one line in a file."""
+    mark, said = Text("✓", style="green"), Text(text)
+    if not out.is_terminal:
+        out.print(Text("  ") + mark + " " + said, soft_wrap=True)
+        return
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(Text(" "), mark, said)
+    out.print(row)
