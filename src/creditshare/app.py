@@ -20,13 +20,15 @@ from creditshare.access.service import Access
 from creditshare.api.bounds import Bounded
 from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import UNAVAILABLE_RETRY_S, field_errors, framework_code, refused
+from creditshare.api.record_rows import read_row
 from creditshare.api.requestlog import RequestLog, action_of
-from creditshare.api.routes import consents, discovery, documentation, members, queries, records, tokens
+from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
 from creditshare.audit.state import log_state
+from creditshare.batches.service import Batches
 from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
@@ -154,6 +156,13 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
     records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
+    members = Members(
+        environment=settings.mode,
+        service_box=keyring.box("service"),
+        default_evaluations_per_day=settings.evaluations_per_day,
+        audit=audit,
+        tombstones=Tombstones(settings.tombstones_path),
+    )
     key_table = KeyTable(watching, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
     return Services(
         settings=settings,
@@ -178,13 +187,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             limits=process_limits(settings),
         ),
         cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
-        members=Members(
-            environment=settings.mode,
-            service_box=keyring.box("service"),
-            default_evaluations_per_day=settings.evaluations_per_day,
-            audit=audit,
-            tombstones=Tombstones(settings.tombstones_path),
-        ),
+        members=members,
         tokeniser=tokeniser,
         subjects=subjects,
         consents=consents,
@@ -197,6 +200,14 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             policy=policy,
             handle_key=keyring.secret("handle"),
             skew_s=settings.skew_s,
+        ),
+        batches=Batches(
+            database=database,
+            records=records,
+            members=members,
+            audit=audit,
+            service_box=keyring.box("service"),
+            read_row=read_row,
         ),
     )
 
@@ -280,12 +291,18 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         tokens.router,
         consents.router,
         records.router,
+        batches.router,
         queries.router,
     ):
         app.include_router(router)
     if chosen.mode == "sandbox":
         app.include_router(sandbox_routes.router)
-    app.add_middleware(Bounded, time_limit_s=chosen.request_time_limit_s, open_reads=chosen.open_reads_in_flight)
+    app.add_middleware(
+        Bounded,
+        time_limit_s=chosen.request_time_limit_s,
+        open_reads=chosen.open_reads_in_flight,
+        longer={batches.FILE_PATH: chosen.batch_time_limit_s + chosen.request_time_limit_s},
+    )
     app.add_middleware(RequestLog)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)

@@ -2,6 +2,7 @@
 
 from creditshare.access import models as access
 from creditshare.audit import models as audit
+from creditshare.batches import models as batches
 from creditshare.consents import models as consents
 from creditshare.members import models as members
 from creditshare.policy import models as policy
@@ -11,4 +12,16 @@ from creditshare.sharing import models as sharing
 from creditshare.storage.metadata import metadata
 from creditshare.subjects import models as subjects
 
-__all__ = ["access", "audit", "consents", "members", "metadata", "policy", "records", "sandbox", "sharing", "subjects"]
+__all__ = [
+    "access",
+    "audit",
+    "batches",
+    "consents",
+    "members",
+    "metadata",
+    "policy",
+    "records",
+    "sandbox",
+    "sharing",
+    "subjects",
+]

@@ -10,6 +10,7 @@ from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
 from creditshare.audit.service import Audit
 from creditshare.audit.state import LogState
+from creditshare.batches.service import Batches
 from creditshare.clock import Clock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import SigningKey
@@ -81,6 +82,7 @@ class Services:
     consents: Consents
     records: Records
     sharing: Sharing
+    batches: Batches
 
     def log_is_late(self) -> bool:
         """Whether an event waits for its index longer than promised."""

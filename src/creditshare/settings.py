@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
     sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
     max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216, description="A larger body is not read.")
+    max_batch_bytes: int = Field(268_435_456, ge=1_024, le=4_294_967_296, description="Size of a file of records.")
+    # Shorter than a used request is remembered after its time (300 s): a file sent twice at once is taken in once.
+    batch_time_limit_s: float = Field(240.0, ge=0.1, le=240, description="A file that takes longer is refused.")
     max_header_bytes: int = Field(32_768, ge=16_384, le=262_144, description="A larger header ends the connection.")
     header_time_limit_s: float = Field(10.0, ge=0.1, le=60, description="A header that takes longer, likewise.")
     body_time_limit_s: float = Field(10.0, ge=0.1, le=60, description="A body that takes longer is refused.")

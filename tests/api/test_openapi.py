@@ -23,6 +23,7 @@ from creditshare.api.openapi import REFUSALS, VOCABULARIES
 from creditshare.app import create_app, openapi_document
 from creditshare.cli.demo.story import synthetic_uscc
 from creditshare.client.bank import Client
+from creditshare.client.core import File
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import SigningKey
 from creditshare.settings import Settings
@@ -33,7 +34,7 @@ ROOT: Final = Path(__file__).parents[2]
 META_SCHEMA: Final = json.loads((Path(__file__).parent / "oas-3.1-schema.json").read_text())
 DOCUMENT: Final[dict[str, Any]] = openapi_document()
 UNKNOWN: Final = "01900000-0000-7000-8000-000000000000"
-PREFIXES: Final = {"member_id": "mem_", "consent_id": "cns_", "record_id": "rec_", "query_id": "qry_"}
+PREFIXES: Final = {"member_id": "mem_", "consent_id": "cns_", "record_id": "rec_", "query_id": "qry_", "job_id": "job_"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Operation:
         body = self.described.get("requestBody")
         if body is None:
             return [None]
+        if "application/json" not in body["content"]:
+            return [File(kind, media["example"].encode()) for kind, media in body["content"].items()]
         name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         examples = list(DOCUMENT["components"]["schemas"][name]["examples"])
         return examples if body["required"] else [*examples, None]
@@ -148,6 +151,11 @@ class Stage:
         self.lender.call("POST", f"/v1/consents/{consent_id}/pause", data={})
         return consent_id
 
+    def job(self) -> str:
+        """Send the document's own example of a file."""
+        (operation,) = (operation for operation in OPERATIONS if operation.name == "submit_record_batch")
+        return str(self.lender.call("POST", operation.path, data=operation.examples()[0]).data["job_id"])
+
     def key_body(self, member_id: str, key: SigningKey) -> dict[str, Any]:
         proof = make_proof(
             key,
@@ -198,6 +206,7 @@ class Stage:
             "consent_id": self.consent,
             "record_id": self.record,
             "query_id": self.query,
+            "job_id": self.job,
         }
         missing = set(operation.parameters) - makers.keys()
         assert not missing, f"teach Stage.place what to put for {missing} in {operation.name}"
@@ -205,6 +214,8 @@ class Stage:
 
     def fill(self, example: Any) -> Any:
         """Replace what an example cannot know: borrower, ids, digests, dates, and what must be new each time."""
+        if isinstance(example, File):
+            return example
         if not isinstance(example, dict):
             return example
         body = deepcopy(example)
@@ -417,7 +428,10 @@ def test_the_example_of_a_later_key_gives_the_documented_success(stage: Stage) -
 def test_without_a_signature(stage: Stage, operation: Operation) -> None:
     body = next((example for example in operation.examples() if example is not None), None)
     headers = {"Idempotency-Key": str(uuid4()), "Accept-Language": "zh-CN"}
-    got = stage.anyone.request(operation.method, path_of(operation), json=body, headers=headers)
+    given: dict[str, Any] = {"json": body}
+    if isinstance(body, File):
+        given, headers = {"content": body.content}, {**headers, "Content-Type": body.media_type}
+    got = stage.anyone.request(operation.method, path_of(operation), **given, headers=headers)
     if operation.signed and not operation.unsigned_too:
         assert (got.status_code, got.json()["code"]) == (401, "token_missing")
         assert got.headers["WWW-Authenticate"].startswith("Bearer")

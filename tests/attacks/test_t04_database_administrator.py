@@ -72,6 +72,18 @@ def test_the_records_of_one_firm_are_not_told_as_anothers(world: World) -> None:
         assert attempt(world.lender, "POST", "/v1/records", record_body(subject, "A-9")) == "internal_error"
 
 
+@pytest.mark.parametrize("bent", ["exchanged", "both to one"])
+def test_a_file_of_records_is_not_taken_in_for_another_firm(world: World, bent: str) -> None:
+    with world.service.superuser() as database:
+        if bent == "exchanged":
+            exchange_index(world, database)
+        else:
+            database.execute("UPDATE subject_index SET subject_id = %s", [world.subject_of(database, "bad")])
+    rows = [record_body(subject, "A-9") for subject in (world.good, world.bad)]
+    job = world.lender.records.submit_batch(rows).job
+    assert (job["status"], job["code"], job["accepted"]) == ("failed", "internal_error", 0)
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["with-its-key", "without"])
 def test_a_record_cannot_be_moved_to_another_firm(world: World, *, whole: bool) -> None:
     with world.service.superuser() as database:

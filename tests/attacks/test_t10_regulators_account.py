@@ -12,6 +12,9 @@ import pytest
 from tests.fixtures.attack import attempt
 from tests.fixtures.service import RunningService
 
+from creditshare.client.core import File
+from creditshare.client.resources import NDJSON_TYPE
+
 OWN = {"show_me", "show_quota", "add_key", "list_keys", "revoke_key", "retire_key", "review_key"}
 """What every member may do with itself."""
 
@@ -26,6 +29,11 @@ def operations(service: RunningService) -> list[tuple[str, str, str, Any]]:
             if not any("CS-Signature" in answer.get("headers", {}) for answer in answers[:1]):
                 continue
             content = service.contract.resolve(operation.get("requestBody", {})).get("content", {})
+            if (lines := content.get(NDJSON_TYPE)) is not None:
+                found.append(
+                    (operation["operationId"], method.upper(), path, File(NDJSON_TYPE, lines["example"].encode()))
+                )
+                continue
             schema = content.get("application/json", {}).get("schema", {})
             schema = service.contract.resolve(schema.get("anyOf", [schema])[0]) if schema else {}
             examples = schema.get("examples") or content.get("application/json", {}).get("examples") or [None]

@@ -49,3 +49,27 @@ def test_nothing_else_makes_way(service: RunningService, ending: str | None, day
     with pytest.raises(Problem) as caught:
         report(lender, subject, days)
     assert caught.value.document["record_id"] == first["record_id"]
+
+
+def test_a_file_is_judged_alike(service: RunningService) -> None:
+    """Two ended accounts, one that still stands, one that is new: all of one borrower, two of them reported twice."""
+    lender = service.admit("Lender", region="US")
+    (subject,) = lender.tokenise(["91999999DEM000014G"])
+    records = {}
+    for account in ("ended-1", "ended-2", "open"):
+        body = {**default(subject, 400), "account_ref": account}
+        records[account] = str(lender.call("POST", "/v1/records", data=body)["record_id"])
+        if account != "open":
+            step = {"kind": "cured", "on": ago(300)}
+            lender.call("POST", f"/v1/records/{records[account]}/events", data=step)
+    accounts = ["ended-1", "open", "new", "ended-2", "ended-1", "new"]
+    batch = lender.records.submit_batch([{**default(subject, 50), "account_ref": account} for account in accounts])
+    assert (batch.job["accepted"], batch.job["refused"]) == (3, 3)
+    named = {row["row"]: row["errors"][0] for row in batch.errors}
+    assert {row: error["code"] for row, error in named.items()} == dict.fromkeys((2, 5, 6), "state_conflict")
+    assert named[2]["record_id"] == records["open"]
+    assert named[5]["record_id"] not in records.values()
+    # What was taken in is whole, and so is what ended before.
+    for row in (5, 6):
+        assert lender.call("GET", f"/v1/records/{named[row]['record_id']}")["record_id"] == named[row]["record_id"]
+    assert lender.call("GET", f"/v1/records/{records['ended-1']}")["status"] == "cured"

@@ -34,6 +34,7 @@ from creditshare.wire.requests import (
     Received,
     RegisteredKey,
     authenticate,
+    check_digest,
     parse,
     sign_request,
 )
@@ -830,6 +831,27 @@ def test_a_lower_case_method_is_refused_even_when_signed() -> None:
     assert code(request(token(claims(htm="post")), method="post")) == "method_mismatch"
 
 
+@pytest.mark.parametrize(
+    ("cdg", "expected"),
+    [
+        (ABSENT, "claim_missing"),
+        ("", "digest_mismatch"),
+        ("x", "digest_mismatch"),
+        (content_digest(BODY) + ",", "digest_mismatch"),
+    ],
+)
+def test_a_body_that_follows_needs_a_digest_of_the_right_form(cdg: object, expected: str) -> None:
+    assert code(request(token(claims(cdg=cdg)), body=b"", body_follows=True)) == expected
+
+
+def test_a_body_that_follows_is_compared_later() -> None:
+    passed = gate(request(body=b"", body_follows=True))
+    check_digest(passed.claims.cdg, content_digest(BODY))
+    with pytest.raises(Refused) as caught:
+        check_digest(passed.claims.cdg, content_digest(BODY + b" "))
+    assert caught.value.code == "digest_mismatch"
+
+
 def test_an_empty_body_with_a_digest_is_refused() -> None:
     assert code(request(token(claims(cdg=content_digest(b""))), body=b"")) == "digest_mismatch"
 
@@ -850,6 +872,7 @@ def test_nothing_else_of_the_request_reaches_the_gate() -> None:
         "idempotency_key",
         "if_match",
         "content_encoding",
+        "body_follows",
     ]
 
 

@@ -48,6 +48,8 @@ class Caller:
     request_token: str
     request_id: str
     traceparent: str = ""
+    signed_digest: str | None = None
+    """The claim ``cdg``. Where the body follows the gate, this is all that is known of it."""
 
     @property
     def member_id(self) -> UUID:
@@ -152,6 +154,7 @@ class Access:
             request_token=proved.token_bytes.decode("ascii"),
             request_id=request_id,
             traceparent=traceparent,
+            signed_digest=proved.claims.cdg,
         )
 
     async def _find(self, kid: str, peer: str | None) -> KnownKey | None:

@@ -8,6 +8,7 @@ Health answers always: it has neither a place to wait for nor a connection to bo
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -26,11 +27,17 @@ LATE: Final = "This took too long and was given up. It may still have been done:
 
 
 class Bounded:
-    """An application with a time limit for each request and a bound on open reads."""
+    """An application with a time limit for each request and a bound on open reads.
 
-    def __init__(self, app: ASGIApp, *, time_limit_s: float, open_reads: int) -> None:
+    ``longer`` names the paths to which files are sent, and their own time limits.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, time_limit_s: float, open_reads: int, longer: Mapping[str, float] | None = None
+    ) -> None:
         self._app = app
         self._time_limit_s = time_limit_s
+        self._longer = dict(longer or {})
         self._open_reads = Places(total=open_reads, each=open_reads)
         self._unwinding: set[asyncio.Task[None]] = set()
 
@@ -51,7 +58,7 @@ class Bounded:
         sending = _Sending(send)
         task = asyncio.ensure_future(self._app(scope, receive, sending))
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._time_limit_s)
+            done, _ = await asyncio.wait({task}, timeout=self._longer.get(scope["path"], self._time_limit_s))
         except asyncio.CancelledError:
             task.cancel()
             raise

@@ -15,7 +15,7 @@ dependencies, and nothing of a stranger's body shall be parsed.
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
 import structlog
@@ -30,6 +30,7 @@ from starlette.requests import ClientDisconnect
 from creditshare.access.limits import Standing
 from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, framework_code, refusal_of
+from creditshare.api.spool import Spool
 from creditshare.api.tracing import trace_of
 from creditshare.api.work import Admits, Work
 from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
@@ -46,7 +47,7 @@ from creditshare.subjects.service import Subjects
 from creditshare.wire.actions import AGAIN
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.leaf import LogEntry
-from creditshare.wire.requests import Received
+from creditshare.wire.requests import Received, check_digest
 from creditshare.wire.strict_json import decode
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ log = structlog.get_logger()
 MAX_DEPTH: Final = 16
 JSON_TYPE: Final = "application/json"
 UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
-"""Refusals that leave a body unread: the connection ends with them, so that nobody goes on sending it."""
+"""Refusals that leave a body unread."""
 
 
 class EdgeServices(Protocol):
@@ -85,9 +86,11 @@ class Part:
     idempotent: bool = True
     own_transaction: bool = False
     data: bool = True
+    file_types: tuple[str, ...] = ()
+    """Media types of a file that is the body: it is read after the gate and spooled, never held whole."""
 
 
-def takes_part(**choices: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def takes_part(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Set a route's part in the exchange where it differs from the default."""
 
     def mark(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -131,17 +134,15 @@ class Exchange:
         self._admits = admits
         self._trace = trace_of(request)
         self._body = b""
+        self._digest: str | None = None
+        self._unread = bool(part.file_types)
         self._standing: Standing | None = None
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
         try:
-            settings = self._services.settings
-            self._body = await read_body(
-                self._request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s
-            )
             caller = await self._services.access.authenticate(
-                self._received(),
+                await self._received_first(),
                 request_id=self._trace.request_id,
                 traceparent=self._trace.traceparent,
                 peer=self._request.client.host if self._request.client else None,
@@ -152,6 +153,17 @@ class Exchange:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
         self._request.state.member_id = spell("mem", caller.member_id)
         return await self._admit(caller, run_route)
+
+    async def _received_first(self) -> Received:
+        """Return what the gate decides by: all of a request, or of one with a file the header alone."""
+        settings = self._services.settings
+        if self._part.file_types:
+            check_length(self._request, limit=settings.max_batch_bytes)
+            return replace(self._received(), body_follows=True)
+        self._body = await read_body(
+            self._request, limit=settings.max_body_bytes, time_limit_s=settings.body_time_limit_s
+        )
+        return self._received()
 
     async def _admit(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer within the member's pace and this process's places; beyond them nothing is written or used up."""
@@ -166,6 +178,32 @@ class Exchange:
                 access.tally_later(caller, refusal.code)
             return self._signed_problem(caller, refusal, None)
         with place:
+            answer = self._answer_file if self._part.file_types else self._answer
+            return await answer(caller, run_route)
+
+    async def _answer_file(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Read the file of a request that the gate let in by its header; use none of it before its digest is good."""
+        settings = self._services.settings
+        # What the member signed; it stands for the body in the event of a refusal that needs no body.
+        self._digest = caller.signed_digest
+        try:
+            self._check_file_type()
+            self._admits.check(caller.member)
+        except Refused as refusal:
+            return await self._refuse(caller, refusal)
+        with Spool(settings.data) as spool:
+            try:
+                async with asyncio.timeout(settings.batch_time_limit_s):
+                    await spool.fill(self._request.stream(), limit=settings.max_batch_bytes)
+                self._unread = False
+                check_digest(caller.signed_digest, spool.digest)
+            except Refused as refusal:
+                return self._unsigned(refusal)
+            except TimeoutError:
+                return self._unsigned(Refused("request_timeout", retry_after=1))
+            except ClientDisconnect:
+                return self._unsigned(Refused("body_malformed"))  # nobody is there to read it; nothing happened
+            self._request.state.spool = spool
             return await self._answer(caller, run_route)
 
     async def _answer(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -189,7 +227,7 @@ class Exchange:
         if self._part.data and self._services.log_is_late():
             raise Unavailable("the log is behind its promise")
         self._check_body()
-        work = Work(caller, content_digest(self._body), self._claim(caller))
+        work = Work(caller, self._request_digest(), self._claim(caller))
         self._request.state.work = work
         if self._part.own_transaction:
             response = await self._routed(run_route)
@@ -238,7 +276,6 @@ class Exchange:
 
     async def _retell(self, work: Work) -> Response:
         retell: Callable[[Work], Awaitable[Response]] = self._request.state.retell
-        work.headers["Idempotent-Replayed"] = "true"
         return await retell(work)
 
     async def _routed(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -268,7 +305,7 @@ class Exchange:
                     Entry(self._action, work.purpose if work else ""),
                     actor=caller.actor,
                     exchange=ExchangeDigests(
-                        caller.rqh, caller.request_token, content_digest(self._body), content_digest(body)
+                        caller.rqh, caller.request_token, self._request_digest(), content_digest(body)
                     ),
                     now=now,
                     outcome=refusal.code,
@@ -282,11 +319,17 @@ class Exchange:
         except Unavailable:
             return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
 
+    def _request_digest(self) -> str:
+        return self._digest or content_digest(self._body)
+
+    def _check_file_type(self) -> None:
+        if media_type(self._request) not in self._part.file_types:
+            raise Refused("unsupported_media_type")
+
     def _check_body(self) -> None:
         if not self._body:
             return
-        media_type = self._request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != JSON_TYPE:
+        if media_type(self._request) != JSON_TYPE:
             raise Refused("unsupported_media_type")
         try:
             decode(self._body, max_depth=MAX_DEPTH)
@@ -299,7 +342,10 @@ class Exchange:
         key = self._request.headers.get("idempotency-key")
         # Not ``request.url``: that is put together from the Host header, which nobody signs.
         path = self._request.scope["path"]
-        return self._services.access.claim_of(caller.member_id, route=path, key=key, method="POST", body=self._body)
+        asked = self._body
+        if self._digest is not None:
+            asked = self._request.scope["query_string"] + b"|" + self._digest.encode()
+        return self._services.access.claim_of(caller.member_id, route=path, key=key, method="POST", body=asked)
 
     def _received(self) -> Received:
         headers = self._request.headers
@@ -320,8 +366,7 @@ class Exchange:
 
     def _unsigned(self, refusal: Refused) -> Response:
         status, body, headers = refusal_of(self._request, refusal)
-        if refusal.code in UNREAD:
-            headers["Connection"] = "close"
+        self._unread = self._unread or refusal.code in UNREAD
         return self._finish(Response(body, status, headers=headers))
 
     def _signed_problem(self, caller: Caller, refusal: Refused, entry: LogEntry | None) -> Response:
@@ -348,11 +393,25 @@ class Exchange:
 
     def _finish(self, response: Response) -> Response:
         response.headers.update({**NOT_KEPT, **self._trace.headers})
+        if self._unread:  # the connection ends, so that nobody goes on sending
+            response.headers["Connection"] = "close"
         if self._standing is not None:
             rate = self._services.access.limits.members.rate
             response.headers["RateLimit-Policy"] = f'"burst";q={rate.burst};w={rate.window_s}'
             response.headers["RateLimit"] = f'"burst";r={self._standing.remaining};t={self._standing.full_in_s}'
         return response
+
+
+def check_length(request: Request, *, limit: int) -> None:
+    """Refuse a body that says of itself that it is too large, before any of it is read."""
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit:
+        raise Refused("content_too_large")
+
+
+def media_type(request: Request) -> str:
+    """Return the body's media type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, *, limit: int, time_limit_s: float) -> bytes:
@@ -362,24 +421,19 @@ async def read_body(request: Request, *, limit: int, time_limit_s: float) -> byt
             return await _read_body(request, limit)
     except TimeoutError:
         raise Refused("request_timeout", retry_after=1) from None
-    except ClientDisconnect:
-        raise Refused("body_malformed") from None  # nobody reads this answer
+    except ClientDisconnect:  # no fault of ours, and no reason for a stranger's line in the log
+        raise Refused("body_malformed") from None
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit:
-        raise Refused("content_too_large")
+    check_length(request, limit=limit)
     parts: list[bytes] = []
     size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise Refused("content_too_large")
-            parts.append(part)
-    except ClientDisconnect:  # no fault of ours, and no reason for a stranger's line in the log
-        raise Refused("body_malformed") from None
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise Refused("content_too_large")
+        parts.append(part)
     body = b"".join(parts)
     # The framework keeps what `body()` once read; giving it the bytes spares it a stream that is used up.
     request._body = body  # noqa: SLF001

@@ -22,6 +22,7 @@ from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.work import Admits
+from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
 from creditshare.members.service import MemberRole, ProposalAction
 
@@ -137,11 +138,18 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     **{(name, "status"): ("applicant", "certified", "active", "suspended") for name in _MEMBERS},
     ("ProposalOut", "action"): get_args(ProposalAction),
     ("KeyOut", "status"): ("active", "retiring", "revoked", "expired"),
+    ("QueryResult", "code"): CODE_LISTS["error_codes"],
+    ("JobOut", "status"): get_args(JobStatus),
+    ("JobOut", "code"): CODE_LISTS["error_codes"],
     ("LogKey", "state"): ("active", "retired"),
 }
 """Lists behind plain text fields: closed where they are asked (``enum``), open where they are answered."""
 
-MEDIA_TYPES: Final[dict[str, str]] = {"show_checkpoint": "text/plain", "show_metrics": "text/plain"}
+MEDIA_TYPES: Final[dict[str, str]] = {
+    "show_checkpoint": "text/plain",
+    "show_metrics": "text/plain",
+    "show_job_errors": "application/x-ndjson",
+}
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
 PAGED: Final = frozenset({"list_members", "review_key"})
@@ -150,6 +158,7 @@ IDS: Final[dict[str, str]] = {
     "consent_id": "cns_ and a UUID",
     "record_id": "rec_ and a UUID",
     "query_id": "qry_ and a UUID",
+    "job_id": "job_ and a UUID",
     "kid": "RFC 7638 thumbprint of the key",
 }
 

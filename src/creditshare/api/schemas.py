@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from creditshare.audit.service import SignedAct
+from creditshare.batches.service import Job
 from creditshare.consents import rules as consent_rules
 from creditshare.consents.service import Evidence, Held, Terms
 from creditshare.crypto.digests import parse_content_digest
@@ -521,6 +522,26 @@ class CorrectionIn(Strict):
         return changes
 
 
+class JobOut(BaseModel):
+    """A file being dealt with: how many of its rows were accepted and refused so far, and why it failed if it did."""
+
+    job_id: str
+    status: str
+    code: str | None
+    dry_run: bool
+    rows: int
+    accepted: int
+    refused: int
+    created_at: Instant
+    finished_at: Instant | None
+    expires_at: Instant
+
+    @classmethod
+    def of(cls, job: Job) -> "JobOut":
+        """Present a job."""
+        return cls(**{**asdict(job), "job_id": spell("job", job.job_id)})
+
+
 class WithdrawalIn(Strict):
     """Why a record is taken back."""
 
@@ -528,6 +549,14 @@ class WithdrawalIn(Strict):
         extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "reported_in_error"}]}
     )
     reason: Literal["reported_in_error", "wrong_borrower", "duplicate", "court_order", "other"]
+
+
+EXAMPLE_QUERY: Final[dict[str, Any]] = {
+    "subject": EXAMPLE_SUBJECT,
+    "purpose": "pre_loan",
+    "consent_id": "cns_01900000-0000-7000-8000-000000000000",
+    "scopes": ["defaults"],
+}
 
 
 class QueryIn(Strict):
@@ -538,12 +567,7 @@ class QueryIn(Strict):
         strict=True,
         json_schema_extra={
             "examples": [
-                {
-                    "subject": EXAMPLE_SUBJECT,
-                    "purpose": "pre_loan",
-                    "consent_id": "cns_01900000-0000-7000-8000-000000000000",
-                    "scopes": ["defaults"],
-                }
+                EXAMPLE_QUERY,
             ]
         },
     )
@@ -552,6 +576,15 @@ class QueryIn(Strict):
     consent_id: Annotated[str, Field(max_length=64)]
     scopes: Annotated[list[str], Field(min_length=1, max_length=8), AfterValidator(_distinct)]
     as_of: Instant | None = None
+
+
+class QueryBatchIn(Strict):
+    """Questions about several borrowers."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"queries": [EXAMPLE_QUERY]}]}
+    )
+    queries: Annotated[list[QueryIn], Field(min_length=1, max_length=1_000)]
 
 
 class ReceivedRecord(BaseModel):
@@ -607,6 +640,21 @@ class QueryOut(BaseModel):
     summary: Summary
     withheld: list[WithheldOut]
     policy_version: str
+
+
+class QueryResult(BaseModel):
+    """What came of one question of a batch: its answer, or the refusal's status and code. ``log`` is its receipt."""
+
+    status: int
+    code: str | None
+    log: dict[str, str | int]
+    answer: QueryOut | None
+
+
+class QueryBatchOut(BaseModel):
+    """Results in the order asked."""
+
+    results: list[QueryResult]
 
 
 class MemberIn(Strict):

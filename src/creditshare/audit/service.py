@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -181,13 +181,21 @@ class Audit:
 
     async def append(self, session: WriteSession, event: ComposedEvent) -> None:
         """Insert the event and its openings in the caller's transaction; the trigger queues the leaf."""
+        await self.append_many(session, [event])
+
+    async def append_many(self, session: WriteSession, events: Sequence[ComposedEvent]) -> None:
+        """Insert events and their openings, in two statements however many there are."""
+        if not events:
+            return
         await session.execute(
-            audit_event.insert(), {"event_id": event.event_id, "leaf": event.leaf, "leaf_hash": event.leaf_hash}
+            audit_event.insert(),
+            [{"event_id": event.event_id, "leaf": event.leaf, "leaf_hash": event.leaf_hash} for event in events],
         )
         await session.execute(
             audit_opening.insert(),
             [
                 {"event_id": event.event_id, "grp": o.group, "subject_id": o.subject_id, "sealed": o.sealed}
+                for event in events
                 for o in event.openings
             ],
         )

@@ -20,6 +20,7 @@ from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.connection import BoundedProtocol
 from creditshare.api.openapi_diff import diff
 from creditshare.app import (
+    build_services,
     database_url,
     embedded_postgres,
     keyring_file,
@@ -29,7 +30,6 @@ from creditshare.app import (
     sequencer,
     write_json,
 )
-from creditshare.audit.service import Audit
 from creditshare.cli.companion import Companion
 from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
 from creditshare.errors import ConfigurationError
@@ -140,7 +140,7 @@ def worker(
         bool, typer.Option("--until-input-ends", help="End with the process at the other end of standard input.")
     ] = False,
 ) -> None:
-    """Run the log's sequencer and the chores. Several may run; one leads."""
+    """Run the log's sequencer, the batches and the chores. Several may run; one leads the log."""
     settings = settings_of(data)
     configure_logging()
     require(check_settings(settings))
@@ -151,11 +151,13 @@ def worker(
 
 async def _work(settings: Settings, *, until_input_ends: bool) -> None:
     database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
-    keyring = keyring_file(settings).load()
+    # Batches write what single reports write, so they do it under the same role.
+    services = await build_services(settings)
     runner = Worker(
         database=database,
         sequencer=sequencer(settings),
-        audit=Audit(opening_box=keyring.box("log_opening"), merge_delay_s=settings.merge_delay_s),
+        audit=services.audit,
+        batches=services.batches,
         poll_s=settings.sequencer_poll_ms / 1000,
     )
     task = asyncio.create_task(runner.run())
@@ -167,6 +169,8 @@ async def _work(settings: Settings, *, until_input_ends: bool) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await task
     await database.close()
+    await services.database.close()
+    await services.watching.close()
 
 
 @db.command("upgrade")

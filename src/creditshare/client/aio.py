@@ -79,6 +79,8 @@ class AsyncRecords(Bound[RecordFlows, AsyncTransport]):
     """``bank.records``."""
 
     submit = awaiting(RecordFlows.submit)
+    submit_batch = awaiting(RecordFlows.submit_batch)
+    follow = awaiting(RecordFlows.follow)
     show = awaiting(RecordFlows.show)
     advance = awaiting(RecordFlows.advance)
     correct = awaiting(RecordFlows.correct)

@@ -80,6 +80,8 @@ class Records(Bound[RecordFlows, Transport]):
     """``bank.records``."""
 
     submit = blocking(RecordFlows.submit)
+    submit_batch = blocking(RecordFlows.submit_batch)
+    follow = blocking(RecordFlows.follow)
     show = blocking(RecordFlows.show)
     advance = blocking(RecordFlows.advance)
     correct = blocking(RecordFlows.correct)

@@ -62,6 +62,14 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A body that is not JSON, as it is sent."""
+
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SignedRequest:
     """A request ready to be sent, byte for byte."""
 
@@ -142,7 +150,11 @@ def build_request(
     lifetime: int = 60,
 ) -> SignedRequest:
     """Sign one request. A retry is built anew with the same idempotency key: the token serves once."""
-    body = b"" if data is None else json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+    media_type = data.media_type if isinstance(data, File) else JSON_TYPE
+    if isinstance(data, File):
+        body = data.content
+    else:
+        body = b"" if data is None else json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
     token = sign_request(
         identity.key,
         issuer=issuer,
@@ -159,7 +171,7 @@ def build_request(
     )
     headers = {"Authorization": f"Bearer {token}", "Accept": JSON_TYPE, "Accept-Encoding": "identity"}
     if body:
-        headers["Content-Type"] = JSON_TYPE
+        headers["Content-Type"] = media_type
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
     return SignedRequest(method, path, query, headers, body, token)

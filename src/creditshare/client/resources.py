@@ -7,18 +7,23 @@ A borrower is named by exactly one of ``uscc``, ``cnid``, ``lei``, which are bli
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
 
-from creditshare.client.core import SignedAnswer
-from creditshare.client.flow import Flow
+from creditshare.client.core import File, SignedAnswer
+from creditshare.client.flow import Flow, Wait
 from creditshare.client.session import SALT_BYTES, Session
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey
-from creditshare.errors import Malformed
+from creditshare.errors import Malformed, Unavailable
 
+NDJSON_TYPE: Final = "application/x-ndjson"
+BATCH_WAIT_S: Final = 3_600.0
+FIRST_POLL_S: Final = 0.05
+LONGEST_POLL_S: Final = 2.0
 SALTS_SUFFIX: Final = ".salts.ndjson"
 
 
@@ -29,6 +34,14 @@ class Borrower(TypedDict, total=False):
     cnid: str
     lei: str
     subject: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What became of a file of records: its job's last state, and each refused row with its errors."""
+
+    job: Mapping[str, Any]
+    errors: tuple[Mapping[str, Any], ...]
 
 
 class Resource:
@@ -117,6 +130,45 @@ class RecordFlows(Resource):
         """Report a default; ``record`` is the body without its subject."""
         subject = yield from self._subject(borrower)
         return (yield from self._session.call("POST", "/v1/records", data={**record, "subject": subject}, key=key))
+
+    def submit_batch(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        dry_run: bool = False,
+        key: str | None = None,
+        wait_s: float = BATCH_WAIT_S,
+    ) -> Flow[Batch]:
+        """Report many defaults at once and wait until each is a record or refused.
+
+        ``records`` are bodies as for ``submit``, each with its ``subject``. A dry run says what is wrong and takes none
+        in. Where the job takes longer than ``wait_s``, ``follow`` goes on waiting.
+        """
+        lines = (json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() for record in records)
+        content = b"".join(line + b"\n" for line in lines)
+        query = "dry_run=true" if dry_run else ""
+        answer = yield from self._session.call(
+            "POST", "/v1/record-batches", query=query, data=File(NDJSON_TYPE, content), key=key
+        )
+        return (yield from self.follow(str(answer["job_id"]), wait_s=wait_s))
+
+    def follow(self, job_id: str, *, wait_s: float = BATCH_WAIT_S) -> Flow[Batch]:
+        """Wait for a job of ours to end and return its counts and the rows that were refused."""
+        waited, pause = 0.0, FIRST_POLL_S
+        while True:
+            job = (yield from self._session.call("GET", f"/v1/jobs/{job_id}")).data
+            if job["status"] in {"done", "failed"}:
+                break
+            if waited >= wait_s:
+                raise Unavailable(f"{job_id} is still at work; `follow` it again")
+            yield Wait(pause)
+            waited, pause = waited + pause, min(2 * pause, LONGEST_POLL_S)
+        errors: list[dict[str, Any]] = []
+        while len(errors) < job["refused"]:
+            after = f"after={errors[-1]['row']}" if errors else ""
+            page = yield from self._session.call("GET", f"/v1/jobs/{job_id}/errors", query=after)
+            errors += [json.loads(line) for line in page.body.splitlines()]
+        return Batch(job, tuple(errors))
 
     def show(self, record_id: str) -> Flow[SignedAnswer]:
         """Show one of our own records."""

@@ -16,7 +16,12 @@ _SHA256_MEMBER = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 def content_digest(body: bytes) -> str:
     """Return the RFC 9530 section 2 string ``sha-256=:<base64>:`` over ``body`` as sent (54 characters)."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
+    return encode_content_digest(hashlib.sha256(body).digest())
+
+
+def encode_content_digest(digest: bytes) -> str:
+    """Return the RFC 9530 string of a SHA-256 that was taken part by part."""
+    return f"sha-256=:{base64.b64encode(digest).decode('ascii')}:"
 
 
 def parse_content_digest(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The worker: runs the sequencer without pause, and every few seconds the chores. Several may run."""
+"""The worker: runs the sequencer and the batches without pause, and every few seconds the chores. Several may run."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -9,6 +9,7 @@ import structlog
 from creditshare.access.service import forget_expired, take_tallies
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
+from creditshare.batches.service import Batches, forget_jobs
 from creditshare.clock import Clock, SystemClock
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
@@ -31,20 +32,23 @@ class Worker:
         database: Database,
         sequencer: Sequencer,
         audit: Audit,
+        batches: Batches,
         poll_s: float,
         clock: Clock | None = None,
     ) -> None:
         self._database = database
+        self._batches = batches
         self._sequencer = sequencer
         self._audit = audit
         self._poll_s = poll_s
         self._clock = clock or SystemClock()
 
     async def run(self) -> None:
-        """Run both loops for ever."""
+        """Run all loops for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sequence())
             tasks.create_task(self._do_chores())
+            tasks.create_task(self._load_batches())
 
     async def _sequence(self) -> None:
         while True:
@@ -63,12 +67,28 @@ class Worker:
             if not done.full:
                 await asyncio.sleep(self._poll_s)
 
+    async def _load_batches(self) -> None:
+        while True:
+            try:
+                busy = await self._batches.step()
+            except Unavailable:
+                log.warning("batches wait for the database")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
+            except Exception:
+                log.exception("batches failed")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
+            if not busy:
+                await asyncio.sleep(self._poll_s)
+
     async def _do_chores(self) -> None:
         while True:
             try:
                 async with self._database.writing() as session:
                     await flush_tallies(session, self._audit, now=self._clock.now())
                     await forget_expired(session)
+                    await forget_jobs(session)
                     await session.commit()
             except Unavailable:
                 log.warning("chores wait for the database")

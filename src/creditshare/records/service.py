@@ -2,15 +2,14 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, LargeBinary, Uuid, and_, any_, literal, select, update
 
 from creditshare.audit.service import Entry, Recorded
 from creditshare.consents import rules as consent_rules
@@ -35,7 +34,9 @@ from creditshare.records.rules import (
     jurisdiction,
 )
 from creditshare.storage.engine import ReadSession, WriteSession
-from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, next_event_time
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, advanced, next_event_time
+
+_AccountPlace = tuple[UUID, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,28 @@ class Held:
         if self.now < self.visible_from and self.state.open:
             return "pending_notice"
         return self.state.status
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A default to be taken in: its borrower's token and what its lender reports."""
+
+    token: BorrowerToken
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A submission that passed the rules: whose it is, and its clear columns."""
+
+    report: Report
+    subject_id: UUID
+    row: CurrentRow
+
+    @property
+    def place(self) -> _AccountPlace:
+        """Which account of which borrower it is about."""
+        return self.subject_id, self.row.account_index
 
 
 class Records:
@@ -75,27 +98,106 @@ class Records:
         now: datetime,
     ) -> Recorded[Held]:
         """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
+        (outcome,) = await self.submit_many(session, member_id, admitted, [Submission(token, report)], now=now)
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    async def submit_many(
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        admitted: tuple[str, ...],
+        submissions: Sequence[Submission],
+        *,
+        now: datetime,
+    ) -> list[Recorded[Held] | Refused]:
+        """Take in default records by the rules of ``submit``; what came of each, in their order.
+
+        A refusal concerns its own submission only: the others are taken in, in the same transaction. The statements
+        are as many for a hundred as for one, besides one for each named consent.
+        """
+        outcomes: dict[int, Recorded[Held] | Refused] = {}
+        visible: dict[int, datetime] = {}
+        for number, one in enumerate(submissions):
+            try:
+                visible[number] = self._judge(one.report, admitted, now)
+            except Refused as refusal:
+                outcomes[number] = refusal
+        named = [submissions[number].token for number in visible]
+        found = await self._subjects.resolve_many(session, named, member_id, now=now)
+        states: dict[UUID, SubjectState] = {}
+        due: dict[int, _Due] = {}
+        for (number, visible_from), state in zip(visible.items(), found, strict=True):
+            report = submissions[number].report
+            if isinstance(state, Refused):
+                outcomes[number] = state
+                continue
+            try:
+                await self._require_consent(session, member_id, state, report, now)
+            except Refused as refusal:
+                outcomes[number] = refusal
+                continue
+            index = self._account_index(member_id, report)
+            states[state.subject_id] = state
+            due[number] = _Due(report, state.subject_id, CurrentRow(uuid7(now), member_id, "live", visible_from, index))
+        if due:
+            outcomes |= await self._take_in(session, due, states, now=now)
+        return [outcomes[number] for number in range(len(submissions))]
+
+    def _judge(self, report: Report, admitted: tuple[str, ...], now: datetime) -> datetime:
+        """Return from when a report may be seen, or refuse it by the rules that need no database."""
         check(report, policy=self._policy, today=now.date())
         if jurisdiction(report.region) not in admitted:
             raise Refused("jurisdiction_not_admitted")
-        visible_from = self._visible_from(report, now)
-        state = await self._subjects.resolve(session, token, member_id, now=now)
-        await self._require_consent(session, member_id, state, report, now)
-        record_id = uuid7(now)
-        row = CurrentRow(record_id, member_id, "live", visible_from, self._account_index(member_id, report))
-        if not await _insert_clear_columns(session, state, row):
-            await self._make_way(session, state, row, report)
-            await _insert_clear_columns(session, state, row)
-        salt = secrets.token_bytes(SALT_BYTES)
-        ids = {"subject_id": state.subject_id, "record_id": record_id}
-        await session.execute(record_secret.insert().values(**ids, salt=salt))
-        await session.execute(record_lookup.insert().values(**ids))
-        # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
-        at = next_event_time(state, now)
-        event = Happened("submitted", at, report=report, reason=current_mac_bytes(row).decode())
-        state = await self._append(session, state, salt, record_id, event)
-        history = History(record_id, member_id, visible_from, ((state.version, event),))
-        return Recorded(_held(history, now), self._entry("submit_record", state, record_id))
+        return self._visible_from(report, now)
+
+    async def _take_in(
+        self, session: WriteSession, due: Mapping[int, _Due], states: dict[UUID, SubjectState], *, now: datetime
+    ) -> dict[int, Recorded[Held] | Refused]:
+        """Write those whose account is new, each as the next event of its borrower, and seal the borrowers once."""
+        outcomes: dict[int, Recorded[Held] | Refused] = {}
+        taken = await self._reported_already(session, due.values())
+        new, listed = dict[int, _Due](), set[UUID]()
+        for number, one in due.items():
+            earlier = taken.get(one.place)
+            # What stands in this very list is not written yet, and is no default that ended.
+            if earlier is not None and (
+                earlier in listed or not await self._make_way(session, states[one.subject_id], one, earlier)
+            ):
+                outcomes[number] = _already(earlier)
+                continue
+            taken[one.place], new[number] = one.row.record_id, one
+            listed.add(one.row.record_id)
+        if not new:
+            return outcomes
+        # Nobody else takes a place meanwhile: the borrowers are locked.
+        await session.execute(
+            record_current.insert(), [{"subject_id": one.subject_id, **asdict(one.row)} for one in new.values()]
+        )
+        salts, events = list[dict[str, Any]](), list[dict[str, Any]]()
+        for number, one in new.items():
+            record_id = one.row.record_id
+            state, salt = states[one.subject_id], secrets.token_bytes(SALT_BYTES)
+            at = next_event_time(state, now)
+            # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
+            event = Happened("submitted", at, report=one.report, reason=current_mac_bytes(one.row).decode())
+            row = seal_event(
+                state.keys, salt, record_id, event_no=state.event_count + 1, version=state.version + 1, event=event
+            )
+            states[one.subject_id] = state = advanced(state, event_macs=[row.mac], at=at)
+            salts.append({"subject_id": one.subject_id, "record_id": record_id, "salt": salt})
+            events.append({"subject_id": one.subject_id, **asdict(row)})
+            history = History(record_id, one.row.member_id, one.row.visible_from, ((state.version, event),))
+            outcomes[number] = Recorded(_held(history, now), self._entry("submit_record", state, record_id))
+        await session.execute(record_secret.insert(), salts)
+        await session.execute(
+            record_lookup.insert(), [{name: row[name] for name in ("subject_id", "record_id")} for row in salts]
+        )
+        await session.execute(record_event.insert(), events)
+        changed = sorted({row["subject_id"] for row in events})
+        await self._subjects.save(session, [states[subject_id] for subject_id in changed])
+        return outcomes
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
         """Return a member's own record."""
@@ -228,27 +330,32 @@ class Records:
         if reason is not None:
             raise Refused(reason)
 
-    async def _make_way(self, session: WriteSession, state: SubjectState, row: CurrentRow, report: Report) -> None:
-        """Let an ended default of this account give its place to a later one, or refuse, naming the record.
+    async def _reported_already(self, session: ReadSession, due: Collection[_Due]) -> dict[_AccountPlace, UUID]:
+        """Return under which records these accounts have been reported, by borrower and account."""
+        found = await session.execute(
+            select(record_current.c.subject_id, record_current.c.account_index, record_current.c.record_id).where(
+                record_current.c.subject_id == any_(literal([one.subject_id for one in due], ARRAY(Uuid))),
+                record_current.c.account_index
+                == any_(literal([one.row.account_index for one in due], ARRAY(LargeBinary))),
+            )
+        )
+        return {(row.subject_id, bytes(row.account_index)): row.record_id for row in found}
+
+    async def _make_way(self, session: WriteSession, state: SubjectState, one: _Due, earlier: UUID) -> bool:
+        """Let an ended default of this account give its place to a later one; False where it does not.
 
         It is this member's own: the index says so. A loan that was cured may default again; that is a new record with
         its own notice, and what ended before stays as it was.
         """
-        found = await session.execute(
-            select(record_current.c.record_id).where(
-                record_current.c.subject_id == state.subject_id, record_current.c.account_index == row.account_index
-            )
-        )
-        earlier = found.scalar_one()
-        history, _ = await self._own(session, state, row.member_id, earlier)
-        if not follows(_known(history), report):
-            hint = "this account is reported already; correct that record"
-            raise Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", earlier)})
+        history, _ = await self._own(session, state, one.row.member_id, earlier)
+        if not follows(_known(history), one.report):
+            return False
         await session.execute(
             update(record_current)
             .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == earlier)
             .values(account_index=None)
         )
+        return True
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
@@ -284,17 +391,6 @@ class Records:
     @staticmethod
     def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
         return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
-
-
-async def _insert_clear_columns(session: WriteSession, state: SubjectState, row: CurrentRow) -> bool:
-    """Insert a record's clear columns; False where its account has a record in that place already."""
-    inserted = await session.execute(
-        insert(record_current)
-        .values(subject_id=state.subject_id, **asdict(row))
-        .on_conflict_do_nothing()
-        .returning(record_current.c.record_id)
-    )
-    return inserted.first() is not None
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
@@ -335,6 +431,12 @@ async def still_readable(
         )
     )
     return tuple(found.scalars())
+
+
+def _already(record_id: UUID) -> Refused:
+    """Return the refusal of a second report. It names the record, which is this member's own: the index says so."""
+    hint = "this account is reported already; correct that record"
+    return Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", record_id)})
 
 
 def _known(history: History) -> RecordState:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, func, select
+from sqlalchemy import ARRAY, LargeBinary, RowMapping, Uuid, any_, bindparam, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.encoding import b64url_decode
@@ -84,47 +84,113 @@ class Subjects:
         self, session: WriteSession, token: BorrowerToken, member_id: UUID, *, now: datetime
     ) -> SubjectState:
         """Return the borrower of a token, locked for writing, making it if nobody named it before."""
-        index = self.index(token)
-        subject_id = uuid7(now)
+        (found,) = await self.resolve_many(session, [token], member_id, now=now)
+        if isinstance(found, Refused):
+            raise found
+        return found
+
+    async def resolve_many(
+        self, session: WriteSession, tokens: Sequence[BorrowerToken], member_id: UUID, *, now: datetime
+    ) -> list[SubjectState | Refused]:
+        """Return for each token its borrower, locked for writing and made if nobody named it before, or why not.
+
+        First the indexes are taken, then the rows are locked, each in one order that all transactions share: none
+        waits for another in a circle.
+        """
+        indexes = [self._index_or_refusal(token) for token in tokens]
+        wanted = {index: token for index, token in zip(indexes, tokens, strict=True) if isinstance(index, bytes)}
+        if not wanted:
+            return [index for index in indexes if isinstance(index, Refused)]
+        named = await self._find_or_make(session, dict(sorted(wanted.items())), now=now)
+        states = await self._lock_all(session, {index: (named[index], token) for index, token in wanted.items()})
+        live = [subject_id for subject_id, state in states.items() if isinstance(state, SubjectState)]
+        if live:
+            introduced = await session.execute(
+                insert(member_subject).on_conflict_do_nothing().returning(member_subject.c.subject_id),
+                [{"subject_id": subject_id, "member_id": member_id} for subject_id in live],
+            )
+            if count := len(introduced.all()):
+                session.at_the_end(partial(introduce, session, member_id, count=count))
+        return [index if isinstance(index, Refused) else states[named[index]] for index in indexes]
+
+    def _index_or_refusal(self, token: BorrowerToken) -> bytes | Refused:
+        try:
+            return self.index(token)
+        except Refused as refusal:
+            return refusal
+
+    async def _find_or_make(
+        self, session: WriteSession, wanted: Mapping[bytes, BorrowerToken], *, now: datetime
+    ) -> dict[bytes, UUID]:
+        named = {index: uuid7(now) for index in wanted}
         taken = await session.execute(
             insert(subject_index)
-            .values(index=index, subject_id=subject_id, key_version=token.key_version)
             .on_conflict_do_nothing()
-            .returning(subject_index.c.subject_id, func.pg_advisory_xact_lock_shared(_WRAPPING_LOCK))
+            .returning(subject_index.c.index, func.pg_advisory_xact_lock_shared(_WRAPPING_LOCK)),
+            [
+                {"index": index, "subject_id": named[index], "key_version": token.key_version}
+                for index, token in wanted.items()
+            ],
         )
+        new = {bytes(row["index"]) for row in taken.mappings()}
         # Made after that lock is held, so that no wrapping key is retired between this and the commit.
-        keys, wrapped = self._custody.make(subject_id)
-        if taken.first() is not None:
-            element = keys.box("element").seal(
-                seal_place("subject", "element", subject_id), element_bytes(token.element)
-            )
-            await session.execute(
-                subject.insert().values(
-                    subject_id=subject_id,
-                    state="live",
-                    version=1,
-                    dek_id=keys.key_id,
-                    dek=wrapped.data,
-                    element=element,
-                    event_count=0,
-                    chain=EMPTY_CHAIN,
-                    last_event_at=now,
-                    mac=row_mac(keys, version=1, event_count=0, chain=EMPTY_CHAIN, last_event_at=now),
+        rows = [self._new_row(named[index], token, now=now) for index, token in wanted.items()]
+        made = [row for index, row in zip(wanted, rows, strict=True) if index in new]
+        if made:
+            await session.execute(subject.insert(), made)
+        known = [index for index in wanted if index not in new]
+        if known:
+            found = await session.execute(
+                select(subject_index.c.index, subject_index.c.subject_id).where(
+                    subject_index.c.index == any_(literal(known, ARRAY(LargeBinary)))
                 )
             )
-        else:
-            found = await session.execute(select(subject_index.c.subject_id).where(subject_index.c.index == index))
-            subject_id = found.scalar_one()
-        state = await self.lock(session, subject_id, token=token)
-        named = await session.execute(
-            insert(member_subject)
-            .values(subject_id=subject_id, member_id=member_id)
-            .on_conflict_do_nothing()
-            .returning(member_subject.c.subject_id)
+            named |= {bytes(row["index"]): row["subject_id"] for row in found.mappings()}
+        return named
+
+    def _new_row(self, subject_id: UUID, token: BorrowerToken, *, now: datetime) -> dict[str, object]:
+        keys, wrapped = self._custody.make(subject_id)
+        return {
+            "subject_id": subject_id,
+            "state": "live",
+            "version": 1,
+            "dek_id": keys.key_id,
+            "dek": wrapped.data,
+            # The token was looked up before, so its element is known to be good.
+            "element": keys.box("element").seal(
+                seal_place("subject", "element", subject_id), b64url_decode(token.element)
+            ),
+            "event_count": 0,
+            "chain": EMPTY_CHAIN,
+            "last_event_at": now,
+            "mac": row_mac(keys, version=1, event_count=0, chain=EMPTY_CHAIN, last_event_at=now),
+        }
+
+    async def _lock_all(
+        self, session: WriteSession, named: Mapping[bytes, tuple[UUID, BorrowerToken]]
+    ) -> dict[UUID, SubjectState | Refused]:
+        """Lock rows in the order of their ids. Each token is compared with its row's, as in ``lock``."""
+        subject_ids = sorted({subject_id for subject_id, _ in named.values()})
+        rows = await session.execute(
+            select(subject)
+            .where(subject.c.subject_id == any_(literal(subject_ids, ARRAY(Uuid))))
+            .order_by(subject.c.subject_id)
+            .with_for_update()
         )
-        if named.first() is not None:
-            session.at_the_end(partial(introduce, session, member_id))
-        return state
+        states: dict[UUID, SubjectState | Refused] = dict.fromkeys(subject_ids, Refused("not_found"))
+        elements: dict[UUID, object] = {}
+        for row in rows.mappings():
+            elements[row["subject_id"]] = row["element"]
+            try:
+                states[row["subject_id"]] = self.opened(row)
+            except Refused as refusal:
+                states[row["subject_id"]] = refusal
+        # By token and not by row: two indexes may have been bent to one row.
+        for subject_id, token in named.values():
+            state = states[subject_id]
+            if isinstance(state, SubjectState):
+                check_token(state, elements[subject_id], token)
+        return states
 
     async def lock(
         self, session: WriteSession, subject_id: UUID, *, token: BorrowerToken | None = None
@@ -188,35 +254,32 @@ class Subjects:
         at: datetime | None = None,
     ) -> SubjectState:
         """Bump the version, extend the chain by new record events, and seal the row anew."""
-        chain = state.chain
-        for mac in event_macs:
-            chain = chain_step(state.keys, chain, mac)
-        advanced = SubjectState(
-            state.subject_id,
-            state.version + 1,
-            state.event_count + len(event_macs),
-            chain,
-            at or state.last_event_at,
-            state.keys,
-        )
+        changed = advanced(state, event_macs=event_macs, at=at)
+        await self.save(session, [changed])
+        return changed
+
+    async def save(self, session: WriteSession, states: Sequence[SubjectState]) -> None:
+        """Write rows that were locked and advanced, each sealed anew."""
         await session.execute(
-            subject.update()
-            .where(subject.c.subject_id == state.subject_id)
-            .values(
-                version=advanced.version,
-                event_count=advanced.event_count,
-                chain=chain,
-                last_event_at=advanced.last_event_at,
-                mac=row_mac(
-                    state.keys,
-                    version=advanced.version,
-                    event_count=advanced.event_count,
-                    chain=chain,
-                    last_event_at=advanced.last_event_at,
-                ),
-            )
+            subject.update().where(subject.c.subject_id == bindparam("of")),
+            [
+                {
+                    "of": state.subject_id,
+                    "version": state.version,
+                    "event_count": state.event_count,
+                    "chain": state.chain,
+                    "last_event_at": state.last_event_at,
+                    "mac": row_mac(
+                        state.keys,
+                        version=state.version,
+                        event_count=state.event_count,
+                        chain=state.chain,
+                        last_event_at=state.last_event_at,
+                    ),
+                }
+                for state in states
+            ],
         )
-        return advanced
 
     async def count_wrapped(self, session: ReadSession, *, hold: bool = False) -> dict[bytes, int]:
         """Return how many borrower keys each wrapping key wraps, by the 8-byte id that wrapped bytes name.
@@ -284,6 +347,21 @@ def element_bytes(text: str) -> bytes:
             fields=[FieldError("/subject/element", "element_invalid", "base64url of 33 bytes, a point of P-256")],
         ) from None
     return element
+
+
+def advanced(state: SubjectState, *, event_macs: Sequence[bytes] = (), at: datetime | None = None) -> SubjectState:
+    """Return a borrower one version further: its chain extended by new record events. Nothing is written yet."""
+    chain = state.chain
+    for mac in event_macs:
+        chain = chain_step(state.keys, chain, mac)
+    return SubjectState(
+        state.subject_id,
+        state.version + 1,
+        state.event_count + len(event_macs),
+        chain,
+        at or state.last_event_at,
+        state.keys,
+    )
 
 
 def check_token(state: SubjectState, sealed: object, token: BorrowerToken) -> None:

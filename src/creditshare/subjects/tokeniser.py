@@ -105,12 +105,12 @@ async def _spend(session: WriteSession, member_id: UUID, *, count: int, per_day:
         raise _day_is_used_up(now)
 
 
-async def introduce(session: WriteSession, member_id: UUID) -> None:
-    """Count one more borrower that this member names for the first time; never more than it had evaluations."""
+async def introduce(session: WriteSession, member_id: UUID, *, count: int = 1) -> None:
+    """Count borrowers that this member names for the first time; never more than it had evaluations."""
     counted = await session.execute(
         member_budget.update()
-        .where(member_budget.c.member_id == member_id, member_budget.c.introduced < member_budget.c.evaluated)
-        .values(introduced=member_budget.c.introduced + 1)
+        .where(member_budget.c.member_id == member_id, member_budget.c.introduced + count <= member_budget.c.evaluated)
+        .values(introduced=member_budget.c.introduced + count)
         .returning(member_budget.c.introduced)
     )
     if counted.first() is None:

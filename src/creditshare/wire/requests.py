@@ -52,7 +52,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.crypto.digests import content_digest, parse_content_digest, sha256_b64url
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import ALGORITHMS, Compact, SigningKey, VerifyingKey, split
 from creditshare.errors import Malformed, Refused
@@ -102,6 +102,8 @@ class Received:
     """What came over the wire, untouched: raw path and query, header values as bytes, the body as received.
 
     ``authorization`` holds the value of every ``Authorization`` header; the last three are None where not sent.
+    With ``body_follows`` the body is too large to be held: it is read only after the gate, and whoever reads it
+    compares it with the claim ``cdg`` by ``check_digest`` before using any of it.
     """
 
     method: str
@@ -112,6 +114,7 @@ class Received:
     idempotency_key: bytes | None = None
     if_match: bytes | None = None
     content_encoding: bytes | None = None
+    body_follows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +324,7 @@ def _check_presence(members: Mapping[str, object], received: Received) -> None:
             raise Refused("claim_missing", extra={"claim": name})
     if received.raw_query and "htq" not in members:
         raise Refused("claim_missing", extra={"claim": "htq"})
-    if received.body and "cdg" not in members:
+    if (received.body or received.body_follows) and "cdg" not in members:
         raise Refused("claim_missing", extra={"claim": "cdg"})
 
 
@@ -358,8 +361,19 @@ def _check_body(claim: str | None, received: Received) -> None:
     encoding = received.content_encoding
     if encoding is not None and encoding.lower() != b"identity":
         raise Refused("unsupported_media_type")
+    if not received.body_follows:
+        check_digest(claim, content_digest(received.body) if received.body else None)
+        return
+    try:
+        parse_content_digest(claim or "")
+    except Malformed:
+        raise Refused("digest_mismatch") from None
+
+
+def check_digest(claim: str | None, found: str | None) -> None:
+    """Refuse a body whose digest is not the one that was signed; None where there is no body or no claim."""
     # Comparing the text is enough and strict: the digest of a body has one spelling here.
-    if claim != (content_digest(received.body) if received.body else None):
+    if claim != found:
         raise Refused("digest_mismatch")
 
 

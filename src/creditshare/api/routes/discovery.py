@@ -57,6 +57,8 @@ async def discover(services: Wired) -> dict[str, object]:
         "limits": {
             "header_bytes": settings.max_header_bytes,
             "body_bytes": settings.max_body_bytes,
+            "batch_bytes": settings.max_batch_bytes,
+            "batch_time_s": math.ceil(settings.batch_time_limit_s),
             "body_time_s": math.ceil(settings.body_time_limit_s),
             "request_time_s": math.ceil(settings.request_time_limit_s),
             "requests_per_s": settings.member_requests_per_s,

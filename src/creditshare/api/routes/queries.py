@@ -10,14 +10,17 @@ from fastapi import APIRouter, Request, Response
 from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
 from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
-from creditshare.api.schemas import QueryIn, QueryOut, consent_id, unknown_codes
+from creditshare.api.problems import STATUS
+from creditshare.api.schemas import QueryBatchIn, QueryBatchOut, QueryIn, QueryOut, consent_id, unknown_codes
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
 from creditshare.consents.rules import SCOPES
 from creditshare.errors import FieldError, Refused
+from creditshare.sharing.many import Asked, Outcome, ask_many, tell_many
 from creditshare.sharing.rules import Question
 from creditshare.sharing.service import Retried, Told
 from creditshare.wire.actions import AGAIN
+from creditshare.wire.strict_json import canonical
 
 router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
@@ -37,6 +40,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
 
         async def retell(again: Work) -> Response:
             session, _ = opened(again)
+            again.headers["Idempotent-Replayed"] = "true"
             found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
             return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query" + AGAIN))))
 
@@ -44,6 +48,54 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
         return Response()
     work.committed = answer.log_entry
     return Response(answer.body, 200, media_type=JSON_TYPE)
+
+
+@router.post("/v1/query-batches", response_model=QueryBatchOut)
+@takes_part(own_transaction=True)
+async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired, request: Request) -> Response:
+    """Ask up to 1,000 questions at once, each under its own consent; a refused one stops no other.
+
+    Results stand in the order asked. Each holds its answer as `/v1/queries` gives it or the refusal's status and code,
+    and its own log entry; the signature over the whole body is the receipt for all of them.
+    """
+    if work.claim is None:
+        raise Refused("idempotency_key_missing")
+    asked = [Asked(one.subject.token(), _question_or_refusal(one), one.purpose) for one in body.queries]
+    outcomes = await ask_many(services.sharing, work.caller, work.claim, asked, request_digest=work.request_digest)
+
+    async def tell(then: Work) -> Response:
+        session, now = opened(then)
+        done = await tell_many(
+            services.sharing,
+            services.audit,
+            session,
+            then.caller,
+            asked,
+            outcomes,
+            request_digest=then.request_digest,
+            now=now,
+        )
+        told = then.record(done)
+        if any(one.again for one in told):
+            then.headers["Idempotent-Replayed"] = "true"
+        return Response(b'{"results":[' + b",".join(map(_result, told)) + b"]}", 200, media_type=JSON_TYPE)
+
+    request.state.retell = tell
+    return Response()
+
+
+def _result(told: Outcome) -> bytes:
+    """Spell one result; an answer stands in it byte for byte, because its event commits to these bytes."""
+    status = 200 if told.code is None else STATUS[told.code]
+    parts = {"code": told.code, "status": status, "log": told.log_entry.to_mapping()}
+    return canonical(parts)[:-1] + b',"answer":' + (told.body or b"null") + b"}"
+
+
+def _question_or_refusal(body: QueryIn) -> Question | Refused:
+    try:
+        return _question(body)
+    except Refused as refusal:
+        return refusal
 
 
 @router.get("/v1/queries/{query_id}", response_model=QueryOut)

@@ -1,0 +1,366 @@
+"""Accepting a batch, showing its job, and dealing with the next chunk. The only door to jobs."""
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import structlog
+from sqlalchemy import RowMapping, delete, func, select, update
+
+from creditshare.access.service import Caller
+from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
+from creditshare.batches.models import job, job_chunk, job_error
+from creditshare.batches.rows import CHUNK_ROWS, chunks
+from creditshare.crypto.digests import content_digest
+from creditshare.crypto.encoding import b64url_decode, b64url_encode
+from creditshare.crypto.sealing import KEY_BYTES, KEY_ID_BYTES, Box, Place
+from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
+from creditshare.ids import spell, uuid7
+from creditshare.members.service import Member, Members, why_key_cannot_sign
+from creditshare.records.service import Held, Records, Submission
+from creditshare.sandbox.service import business_time
+from creditshare.storage.engine import Database, ReadSession, WriteSession
+from creditshare.wire.reasons import REASONS
+from creditshare.wire.strict_json import canonical, decode_object
+
+KEPT: Final = timedelta(hours=72)
+STAGED_AT_ONCE: Final = 16
+ERRORS_AT_ONCE: Final = 1_000
+JobStatus = Literal["queued", "running", "done", "failed"]
+Outcome = Recorded[Held] | Refused
+ReadRow = Callable[[bytes], Submission]
+"""Reads a row as ``POST /v1/records`` would, or refuses it; the form of bodies belongs to ``api``, above this."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch and how far it is. ``code`` says why it failed."""
+
+    job_id: UUID
+    status: JobStatus
+    code: str | None
+    dry_run: bool
+    rows: int
+    accepted: int
+    refused: int
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RowErrors:
+    """What is wrong with one row of a file; ``record_id`` where its account is reported already."""
+
+    row: int
+    errors: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a job must remember of the signed request that ordered it, and the key of its rows."""
+
+    actor: Actor
+    rqh: str
+    request_digest: str
+    box: Box
+
+    @property
+    def exchange(self) -> ExchangeDigests:
+        """The exchange of the job's events: that request; its token is kept with the request's own event."""
+        return ExchangeDigests(self.rqh, "", self.request_digest, content_digest(b""))
+
+
+class Batches:
+    """Takes in batches and deals with them. Staged rows are sealed under a key that ends with the job."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        records: Records,
+        members: Members,
+        audit: Audit,
+        service_box: Box,
+        read_row: ReadRow,
+    ) -> None:
+        self._database = database
+        self._records = records
+        self._members = members
+        self._audit = audit
+        self._box = service_box
+        self._read_row = read_row
+
+    async def accept(
+        self, session: WriteSession, caller: Caller, rows: Iterable[bytes], *, dry_run: bool, now: datetime
+    ) -> Recorded[Job]:
+        """Stage the rows of a file; the job begins when this transaction commits."""
+        job_id = uuid7(now)
+        secret, key_id = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_ID_BYTES)
+        count, number = 0, 0
+        box, staged = Box.of(secret, key_id=key_id), list[dict[str, Any]]()
+        for number, chunk in enumerate(chunks(rows), start=1):
+            count += len(chunk)
+            sealed = box.seal(_chunk_place(job_id, number - 1), b"\n".join(chunk))
+            staged.append({"job_id": job_id, "chunk": number - 1, "sealed": sealed})
+            if len(staged) == STAGED_AT_ONCE:
+                await session.execute(job_chunk.insert(), staged)
+                staged = []
+        if staged:
+            await session.execute(job_chunk.insert(), staged)
+        if not count:
+            raise Refused("validation_failed", fields=[FieldError("/rows", "too_short", "at least one row")])
+        order = canonical(
+            {
+                "key": b64url_encode(secret),
+                "key_id": b64url_encode(key_id),
+                "kid": caller.kid,
+                "request_digest": caller.signed_digest,
+                "request_id": caller.request_id,
+                "rqh": caller.rqh,
+                "sub": caller.sub,
+            }
+        )
+        accepted = Job(job_id, "queued", None, dry_run, count, 0, 0, now, None, now + KEPT)
+        await session.execute(
+            job.insert().values(
+                job_id=job_id,
+                member_id=caller.member_id,
+                dry_run=dry_run,
+                status="queued",
+                rows=count,
+                chunks=number,
+                next_chunk=0,
+                accepted=0,
+                refused=0,
+                sealed=self._box.seal(_order_place(job_id), order),
+                created_at=now,
+                touched_at=now,
+                expires_at=accepted.expires_at,
+            )
+        )
+        details = {"dry_run": int(dry_run), "rows": count}
+        return Recorded(accepted, Entry("submit_record_batch", references=_reference(job_id), details=details))
+
+    async def show(self, session: ReadSession, member_id: UUID, job_id: UUID, *, now: datetime) -> Job:
+        """Return a member's own job; another's, and one whose time is over, is not found."""
+        found = await session.execute(
+            select(job).where(job.c.job_id == job_id, job.c.member_id == member_id, job.c.expires_at > now)
+        )
+        row = found.mappings().one_or_none()
+        if row is None:
+            raise Refused("not_found")
+        return _job(row)
+
+    async def errors(
+        self, session: ReadSession, member_id: UUID, job_id: UUID, *, after: int, now: datetime
+    ) -> list[RowErrors]:
+        """Return the next rows that were refused, by number, beginning behind row ``after``."""
+        await self.show(session, member_id, job_id, now=now)
+        found = await session.execute(
+            select(job_error)
+            .where(job_error.c.job_id == job_id, job_error.c.row > after)
+            .order_by(job_error.c.row)
+            .limit(ERRORS_AT_ONCE)
+        )
+        return [RowErrors(row.row, row.errors) for row in found]
+
+    async def step(self) -> bool:
+        """Deal with the next chunk of one job, in one transaction; False where no job waits."""
+        job_id: UUID | None = None
+        try:
+            async with self._database.writing() as session:
+                row = await self._next(session)
+                if row is None:
+                    return False
+                job_id = row["job_id"]
+                now = (await business_time(session)).now
+                await self._advance(session, row, now=now)
+                await session.commit()
+        except Unavailable:
+            raise
+        except Refused as refusal:
+            code = refusal.code
+        except Exception:
+            # What it was is told to the operator; the job ends, so that it does not hold up the others for ever.
+            log.exception("batch failed", job_id=str(job_id))
+            code = "internal_error"
+        else:
+            return True
+        if job_id is None:
+            raise IntegrityError("a refusal without a job")
+        async with self._database.writing() as session:
+            row = await self._locked(session, job_id)
+            if row is not None:
+                await self._finish(session, row, now=(await business_time(session)).now, code=code)
+            await session.commit()
+        return True
+
+    async def _next(self, session: WriteSession) -> RowMapping | None:
+        """Lock the job that waited longest, leaving out those that another worker holds."""
+        found = await session.execute(
+            select(job)
+            .where(job.c.status.in_(("queued", "running")))
+            .order_by(job.c.touched_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        return found.mappings().one_or_none()
+
+    async def _locked(self, session: WriteSession, job_id: UUID) -> RowMapping | None:
+        found = await session.execute(
+            select(job).where(job.c.job_id == job_id, job.c.status.in_(("queued", "running"))).with_for_update()
+        )
+        return found.mappings().one_or_none()
+
+    async def _advance(self, session: WriteSession, row: RowMapping, *, now: datetime) -> None:
+        job_id, number = row["job_id"], row["next_chunk"]
+        order = self._order(row)
+        member = await self._members.get(session, row["member_id"])
+        await self._require_right(session, member, order)
+        found = await session.execute(
+            delete(job_chunk)
+            .where(job_chunk.c.job_id == job_id, job_chunk.c.chunk == number)
+            .returning(job_chunk.c.sealed)
+        )
+        rows = order.box.open(_chunk_place(job_id, number), found.scalar_one()).split(b"\n")
+        outcomes = await self._deal(session, member, rows, dry_run=row["dry_run"], now=now)
+        refused = {
+            at: one for at, one in enumerate(outcomes, start=number * CHUNK_ROWS + 1) if isinstance(one, Refused)
+        }
+        if not row["dry_run"]:
+            await self._record(session, job_id, order, outcomes, now=now)
+        if refused:
+            await session.execute(
+                job_error.insert(),
+                [{"job_id": job_id, "row": at, "errors": _named(refusal)} for at, refusal in refused.items()],
+            )
+        counts = {
+            "accepted": row["accepted"] + len(rows) - len(refused),
+            "refused": row["refused"] + len(refused),
+            "next_chunk": number + 1,
+        }
+        if number + 1 == row["chunks"]:
+            await self._finish(session, {**row, **counts}, now=now, code=None)
+        else:
+            await session.execute(
+                update(job).where(job.c.job_id == job_id).values(status="running", touched_at=now, **counts)
+            )
+
+    async def _require_right(self, session: ReadSession, member: Member, order: _Order) -> None:
+        """Refuse to go on for a member that was suspended, or whose key was revoked, since it sent the file."""
+        if member.status != "active" or member.role != "lender":
+            raise Refused("member_suspended" if member.role == "lender" else "role_forbidden")
+        if await why_key_cannot_sign(session, order.actor.kid) == "key_revoked":
+            raise Refused("key_revoked")
+
+    async def _deal(
+        self, session: WriteSession, member: Member, rows: Sequence[bytes], *, dry_run: bool, now: datetime
+    ) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        good: dict[int, Submission] = {}
+        for number, row in enumerate(rows):
+            try:
+                good[number] = self._read_row(row)
+            except Refused as refusal:
+                outcomes[number] = refusal
+        if dry_run:
+            # The same work in a transaction of its own, which is never committed.
+            async with self._database.writing() as scratch:
+                done = await self._submit(scratch, member, good, now=now)
+        else:
+            done = await self._submit(session, member, good, now=now)
+        return [(outcomes | done)[number] for number in range(len(rows))]
+
+    async def _submit(
+        self, session: WriteSession, member: Member, good: Mapping[int, Submission], *, now: datetime
+    ) -> dict[int, Outcome]:
+        done = await self._records.submit_many(
+            session, member.member_id, member.jurisdictions, list(good.values()), now=now
+        )
+        return dict(zip(good, done, strict=True))
+
+    async def _record(
+        self, session: WriteSession, job_id: UUID, order: _Order, outcomes: Iterable[Outcome], *, now: datetime
+    ) -> None:
+        events = [
+            self._audit.compose(
+                replace(one.entry, action="load_record", references={**one.entry.references, **_reference(job_id)}),
+                actor=order.actor,
+                exchange=order.exchange,
+                now=now,
+            )
+            for one in outcomes
+            if not isinstance(one, Refused)
+        ]
+        await self._audit.append_many(session, events)
+
+    async def _finish(self, session: WriteSession, row: Mapping[Any, Any], *, now: datetime, code: str | None) -> None:
+        """End a job: its key and what is left of its rows go, and its counts become an event."""
+        job_id, order = row["job_id"], self._order(row)
+        await session.execute(
+            update(job)
+            .where(job.c.job_id == job_id)
+            .values(
+                status="failed" if code else "done",
+                code=code,
+                sealed=None,
+                finished_at=now,
+                touched_at=now,
+                **{name: row[name] for name in ("accepted", "refused", "next_chunk")},
+            )
+        )
+        await session.execute(delete(job_chunk).where(job_chunk.c.job_id == job_id))
+        details = {name: row[name] for name in ("accepted", "refused", "rows")}
+        event = self._audit.compose(
+            Entry("finish_job", references=_reference(job_id), details=details),
+            actor=order.actor,
+            exchange=order.exchange,
+            now=now,
+            outcome=code or "ok",
+        )
+        await self._audit.append(session, event)
+
+    def _order(self, row: Mapping[Any, Any]) -> _Order:
+        kept = decode_object(self._box.open(_order_place(row["job_id"]), row["sealed"]))
+        text = {name: str(value) for name, value in kept.items()}
+        actor = Actor(spell("mem", row["member_id"]), text["sub"], text["kid"], text["request_id"])
+        box = Box.of(b64url_decode(text["key"]), key_id=b64url_decode(text["key_id"]))
+        return _Order(actor, text["rqh"], text["request_digest"], box)
+
+
+async def forget_jobs(session: WriteSession) -> None:
+    """Delete jobs whose time is over, with their error files."""
+    over = select(job.c.job_id).where(job.c.expires_at < func.creditshare_now())
+    for table in (job_error, job_chunk):
+        await session.execute(delete(table).where(table.c.job_id.in_(over)))
+    await session.execute(delete(job).where(job.c.expires_at < func.creditshare_now()))
+
+
+def _named(refusal: Refused) -> list[dict[str, str]]:
+    """Return what the error file says of a row: pointer, code and what is expected, never a value."""
+    more = {"record_id": str(refusal.extra["record_id"])} if "record_id" in refusal.extra else {}
+    if not refusal.fields:
+        return [{"pointer": "", "code": refusal.code, "detail": REASONS[refusal.code].detail.en, **more}]
+    return [{"pointer": one.pointer, "code": one.code, "detail": one.detail} for one in refusal.fields]
+
+
+def _job(row: RowMapping) -> Job:
+    return Job(**{name: row[name] for name in Job.__dataclass_fields__})
+
+
+def _reference(job_id: UUID) -> dict[str, str]:
+    return {"job_id": spell("job", job_id)}
+
+
+def _order_place(job_id: UUID) -> Place:
+    return Place("job", "sealed", job_id.bytes)
+
+
+def _chunk_place(job_id: UUID, number: int) -> Place:
+    return Place("job_chunk", "sealed", job_id.bytes + number.to_bytes(8, "big"))
