@@ -23,7 +23,7 @@ _WORDS: Final[dict[str, Text]] = {
     "status": Text("Status", "状态码"),
     "when": Text("When", "何时返回"),
     "retry": Text("Retry", "能否重试"),
-    "todo": Text("What to do", "如何处理"),
+    "remedy": Text("What to do", "如何处理"),
     "retry_yes": Text(
         "Yes. Sign a new token with a new jti; keep the Idempotency-Key and the body; wait for Retry-After where it is "
         "sent.",
@@ -84,7 +84,7 @@ def _section(reason: Reason, language: Language) -> str:
         ("status", str(STATUS[reason.code])),
         ("when", _text(reason.when, language)),
         ("retry", _word("retry_yes" if reason.retry else "retry_no", language)),
-        ("todo", _text(reason.detail, language)),
+        ("remedy", _text(reason.detail, language)),
     )
     listed = "".join(f"<dt>{_word(name, language)}</dt><dd>{value}</dd>" for name, value in rows)
     title = _text(reason.title, language)
