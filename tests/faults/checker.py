@@ -195,7 +195,7 @@ class Check:
     # The log
 
     def _log(self, http: httpx.Client) -> None:
-        discovery = http.get("/.well-known/creditshare").json()
+        discovery = patient(http, "/.well-known/creditshare").json()
         vkey = discovery["log"]["vkey"]
         with self._world.superuser() as database:
             leaves = database.execute("SELECT idx, leaf_hash FROM audit_leaf ORDER BY idx").fetchall()
@@ -210,7 +210,7 @@ class Check:
                 self._note("forked", f"the checkpoint of size {size} is no head of this tree")
         sizes = sorted({foreign.open_checkpoint(seen["note"], vkey)[1] for seen in self.checkpoints})
         for old, new in list(itertools.pairwise(sizes))[-15:]:
-            got = http.get("/audit/v1/proof/consistency", params={"from": old, "to": new}).json()
+            got = patient(http, "/audit/v1/proof/consistency", {"from": str(old), "to": str(new)}).json()
             if [unb64u(h) for h in got["hashes"]] != foreign.consistency_path(old, hashes[:new]):
                 self._note("forked", f"no consistency from {old} to {new}")
         grown = [foreign.open_checkpoint(seen["note"], vkey)[1] for seen in self.checkpoints]
@@ -238,7 +238,7 @@ class Check:
             if hashes[digest] != 1:
                 self._note("unlogged", f"{attempt.operation} {log['event_id']} is in the log {hashes[digest]} times")
                 continue
-            proof = http.get("/audit/v1/proof/inclusion", params={"event_id": log["event_id"]})
+            proof = patient(http, "/audit/v1/proof/inclusion", {"event_id": log["event_id"]})
             try:
                 foreign.check_inclusion(proof.json(), vkey, log["leaf"])
             except (AssertionError, KeyError) as error:
@@ -388,10 +388,20 @@ class Tree:
         return found
 
 
+def patient(http: httpx.Client, path: str, params: dict[str, str] | None = None) -> httpx.Response:
+    """Ask as a client should that is told to come back: after a fault, a process may still hold a dead connection."""
+    for _ in range(5):
+        got = http.get(path, params=params)
+        if got.status_code != 503:
+            break
+        time.sleep(float(got.headers["Retry-After"]))
+    return got
+
+
 def public_keys(http: httpx.Client) -> dict[str, ec.EllipticCurvePublicKey]:
     """Return the service's keys by their name."""
     keys = {}
-    for jwk in http.get("/.well-known/jwks.json").json()["keys"]:
+    for jwk in patient(http, "/.well-known/jwks.json").json()["keys"]:
         x, y = (int.from_bytes(unb64u(jwk[name]), "big") for name in ("x", "y"))
         keys[jwk["kid"]] = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
     return keys
