@@ -12,6 +12,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -50,11 +51,19 @@ def derive_key(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(pseudorandom_key, info + b"\x01", "sha256")
 
 
+@cache
+def _column(table: str, column: str) -> bytes:
+    """Return the beginning of what binds a value to its place; the columns are few and never change."""
+    return length_prefixed(SCHEME, table.encode(), column.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """One AES-256-GCM key with its 8-byte id. The cipher object is kept: building it costs as much as using it."""
 
     key_id: bytes
+    _header: bytes = field(repr=False)
+    _end: bytes = field(repr=False)
     _cipher: AESGCM = field(repr=False)
 
     @classmethod
@@ -62,22 +71,21 @@ class Box:
         """Make a box from 32 key bytes and the 8-byte id that its ciphertexts will name."""
         if len(key) != KEY_BYTES or len(key_id) != KEY_ID_BYTES:
             raise ValueError("a box needs a key of 32 bytes and an id of 8")
-        return cls(key_id, AESGCM(key))
+        return cls(key_id, bytes((VERSION, AES_256_GCM)) + key_id, length_prefixed(key_id), AESGCM(key))
 
     def seal(
         self, place: Place, plaintext: bytes, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes
     ) -> bytes:
         """Return the sealed bytes of a plaintext, bound to its place."""
         nonce = random_bytes(NONCE_BYTES)
-        header = bytes((VERSION, AES_256_GCM)) + self.key_id
-        return header + nonce + self._cipher.encrypt(nonce, plaintext, self._bound_to(place))
+        return self._header + nonce + self._cipher.encrypt(nonce, plaintext, self._bound_to(place))
 
     def open(self, place: Place, sealed: bytes) -> bytes:
         """Return the plaintext, or raise ``IntegrityError``: another place, key, form, or changed bytes."""
-        if len(sealed) < OVERHEAD_BYTES or sealed[0] != VERSION or sealed[1] != AES_256_GCM:
-            raise IntegrityError(f"{place.table}.{place.column} is not a sealed value of a known form")
-        if sealed[2 : 2 + KEY_ID_BYTES] != self.key_id:
-            raise IntegrityError(f"{place.table}.{place.column} names another key")
+        if len(sealed) < OVERHEAD_BYTES or not sealed.startswith(self._header):
+            known = len(sealed) >= OVERHEAD_BYTES and sealed[0] == VERSION and sealed[1] == AES_256_GCM
+            reason = "names another key" if known else "is not a sealed value of a known form"
+            raise IntegrityError(f"{place.table}.{place.column} {reason}")
         nonce = sealed[2 + KEY_ID_BYTES : HEADER_BYTES]
         try:
             return self._cipher.decrypt(nonce, sealed[HEADER_BYTES:], self._bound_to(place))
@@ -85,4 +93,5 @@ class Box:
             raise IntegrityError(f"{place.table}.{place.column} does not open in this place") from None
 
     def _bound_to(self, place: Place) -> bytes:
-        return length_prefixed(SCHEME, place.table.encode(), place.column.encode(), place.row_id, self.key_id)
+        row_id = place.row_id
+        return _column(place.table, place.column) + len(row_id).to_bytes(4, "big") + row_id + self._end
