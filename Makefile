@@ -16,16 +16,18 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 # In build/, which git ignores: pip-tools must not mix with what it locks.
 LOCK_VENV := build/lock-venv
+# Libraries that we are measured against and never depend on.
+PEERS := build/peers-venv
 
 INSTALL := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes
 COMPILE := CUSTOM_COMPILE_COMMAND="make lock" $(LOCK_VENV)/bin/pip-compile --quiet $(UPGRADE) \
-	--generate-hashes --no-emit-options --strip-extras --extra embedded
+	--generate-hashes --no-emit-options --strip-extras
 
 step = @printf '\n== %s\n' '$(1)'
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help demo serve test test-fast robustness check faults bench openapi migration lock clean
+.PHONY: help demo serve test test-fast robustness check faults bench bench-peers openapi migration lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +70,9 @@ faults: $(DEV) ## kill, cut and fill what can be, with real processes: make faul
 bench: $(DEV) ## measure the hot path
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(PEERS)/.installed ## measure our own parts beside well-kept libraries, installed for this alone
+	@PYTHONPATH=src $(PEERS)/bin/python -W ignore -m benchmarks.peers $(ARGS)
+
 openapi: $(RUNTIME) ## write openapi/ anew from the code
 	@$(BIN)/python -m creditshare openapi export
 
@@ -77,11 +82,12 @@ migration: $(DEV) ## begin a migration: make migration NAME="what it does"
 	$(BIN)/alembic revision -m "$(NAME)" --rev-id "$$(printf '%04d' "$$(expr "$${last:-0}" + 1)")"
 
 lock: $(LOCK_VENV)/bin/pip-compile ## renew the locks after a change in pyproject.toml; UPGRADE=--upgrade for newer versions
-	@$(COMPILE) --output-file requirements.txt pyproject.toml
+	@$(COMPILE) --extra embedded --output-file requirements.txt pyproject.toml
 	@$(LOCK_VENV)/bin/python -c 'import tomllib; \
 	group = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]; \
 	print(*(line for line in group if not line.startswith("creditshare")), sep="\n")' \
-	| $(COMPILE) --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml -
+	| $(COMPILE) --extra embedded --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml -
+	@$(COMPILE) --constraint requirements-dev.txt --output-file benchmarks/peers.txt benchmarks/peers.in
 
 clean: ## remove what can be made again; keeps demo-data
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -113,6 +119,12 @@ $(RUNTIME): requirements.txt | $(BIN)/python
 $(DEV): requirements-dev.txt $(RUNTIME)
 	@echo "installing the development tools into $(VENV), only when requirements-dev.txt changed ..."
 	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+$(PEERS)/.installed: benchmarks/peers.txt requirements-dev.txt | $(BIN)/python
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes \
+		-r requirements-dev.txt -r benchmarks/peers.txt
 	@touch $@
 
 $(LOCK_VENV)/bin/pip-compile: | $(BIN)/python
