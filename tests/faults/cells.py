@@ -490,7 +490,8 @@ def stormed(world: World, first: Before, storms: list[list[httpx.Response]], *, 
         answers = {one.content for one in got if one.status_code < 300}
         statuses = Counter(one.status_code for one in got)
         verdict.notes.append(f"storm: {dict(statuses)}")
-        if len(answers) != 1 or set(statuses) - {200, 201, 401, 409, 503}:
+        # 429 and 503 are given before anything is used up: over the member's pace, or no place free.
+        if len(answers) != 1 or set(statuses) - {200, 201, 401, 409, 429, 503}:
             verdict.duplicate += 1
     return verdict
 

@@ -5,10 +5,11 @@ One transaction at READ COMMITTED. The advisory lock only spares rivals wasted w
 could miss a late committer and no stall behind an unrelated open transaction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ARRAY, Table, delete, func, literal, select
 
 from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_pending, audit_tile
 from creditshare.audit.nodes import fetch_reads
@@ -61,16 +62,10 @@ class Sequencer:
         edge = edge_from(size, await fetch_reads(session, reads))
         extension = extend(size, edge, [row.leaf_hash for row in rows])
         if rows:
-            await session.execute(
-                audit_leaf.insert(),
-                [{"idx": size + i, "event_id": row.event_id, "leaf_hash": row.leaf_hash} for i, row in enumerate(rows)],
-            )
+            await _insert(session, audit_leaf, [(size + i, row.event_id, row.leaf_hash) for i, row in enumerate(rows)])
             await session.execute(delete(audit_pending).where(audit_pending.c.seq.in_([row.seq for row in rows])))
         if extension.tiles:
-            await session.execute(
-                audit_tile.insert(),
-                [{"level": t.level, "n": t.n, "hashes": t.hashes, "root": t.root} for t in extension.tiles],
-            )
+            await _insert(session, audit_tile, [(t.level, t.n, t.hashes, t.root) for t in extension.tiles])
         root = root_from_edge(extension.size, extension.edge)
         note = sign_checkpoint(Checkpoint(self._origin, extension.size, root), [self._signer])
         await session.execute(audit_checkpoint.insert(), {"size": extension.size, "root": root, "note": note})
@@ -81,3 +76,16 @@ class Sequencer:
     async def _has_checkpoint(session: WriteSession, size: int) -> bool:
         found = await session.execute(select(audit_checkpoint.c.size).where(audit_checkpoint.c.size == size))
         return found.first() is not None
+
+
+async def _insert(session: WriteSession, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert whole rows by one statement.
+
+    Many inserts would travel as a pipeline, and a leader that is frozen within one keeps its lock for ever: the server
+    waits for the pipeline's end, which none of its time limits count.
+    """
+    columns = [
+        func.unnest(literal(list(values), ARRAY(column.type)))
+        for column, values in zip(table.columns, zip(*rows, strict=True), strict=True)
+    ]
+    await session.execute(table.insert().from_select([column.name for column in table.columns], select(*columns)))
