@@ -131,7 +131,7 @@ def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, b
     }
     if refusal.fields:
         document["errors"] = [{"pointer": f.pointer, "code": f.code, "detail": f.detail} for f in refusal.fields]
-    headers = {"Content-Language": "zh" if chinese else "en"}
+    headers = {"Content-Language": "zh" if chinese else "en", "Vary": "Accept-Language"}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if status == 401:  # noqa: PLR2004  RFC 6750 §3
