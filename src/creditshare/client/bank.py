@@ -81,6 +81,7 @@ class Records(Bound[RecordFlows, Transport]):
 
     submit = blocking(RecordFlows.submit)
     submit_batch = blocking(RecordFlows.submit_batch)
+    start_batch = blocking(RecordFlows.start_batch)
     follow = blocking(RecordFlows.follow)
     show = blocking(RecordFlows.show)
     advance = blocking(RecordFlows.advance)
