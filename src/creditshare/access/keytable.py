@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psycopg
-
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
@@ -106,24 +104,13 @@ class KeyTable:
         """Poll for ever, woken early by NOTIFY. Failures leave the table to grow stale, which closes the gate."""
         async with asyncio.TaskGroup() as tasks:
             woken = asyncio.Event()
-            tasks.create_task(self._listen(woken))
+            tasks.create_task(self._database.listen("creditshare_keys", woken))
             while True:
                 with contextlib.suppress(Unavailable):
                     await self.confirm()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), self._poll_s)
                 woken.clear()
-
-    async def _listen(self, woken: asyncio.Event) -> None:
-        while True:
-            with contextlib.suppress(psycopg.Error):
-                async with await psycopg.AsyncConnection.connect(
-                    self._database.conninfo, autocommit=True
-                ) as connection:
-                    await connection.execute("LISTEN creditshare_keys")
-                    async for _ in connection.notifies():
-                        woken.set()
-            await asyncio.sleep(1)
 
     async def _reload_once(self) -> None:
         if self._reloading is None or self._reloading.done():
