@@ -11,7 +11,6 @@ import io
 import json
 import os
 import sqlite3
-import time
 import tomllib
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,7 +26,6 @@ from creditshare.wire.strict_json import decode_object
 MAX_LINE: Final = 1 << 20
 MAX_DEPTH: Final = 3
 REPORT_EVERY: Final = 256
-COMMIT_S: Final = 0.5
 
 Raw = dict[str, str] | FieldError
 
@@ -217,8 +215,6 @@ class State:
         if path is not None:
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        self._path = path
-        self._committed = time.monotonic()
         try:
             # An empty name is SQLite's own temporary file, which nobody else can open.
             self._db = sqlite3.connect("" if path is None else path, timeout=0, isolation_level=None)
@@ -232,10 +228,14 @@ class State:
                     (record_id TEXT PRIMARY KEY, content BLOB NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE INDEX IF NOT EXISTS done_content ON done (content);
                 INSERT INTO run SELECT 0, 1 WHERE NOT EXISTS (SELECT 1 FROM run);
+                CREATE TABLE IF NOT EXISTS name (value TEXT NOT NULL);
+                INSERT INTO name SELECT '' WHERE NOT EXISTS (SELECT 1 FROM name);
+                UPDATE name SET value = hex(randomblob(16)) WHERE (SELECT finished FROM run) = 1;
                 UPDATE run SET number = number + finished, finished = 0;
                 CREATE TEMP TABLE account (digest BLOB PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;
                 """
             )
+            self.save()
             (self._run,) = self._db.execute("SELECT number FROM run").fetchone()
         except sqlite3.OperationalError as error:
             raise ConfigurationError(f"{path} is in use: another import of this file is running") from error
@@ -251,6 +251,15 @@ class State:
         self._db.execute("COMMIT")
         self._db.close()
 
+    @property
+    def name(self) -> str:
+        """The name of this run, which it keeps when it is taken up again. A random text; it tells nothing."""
+        return str(self._db.execute("SELECT value FROM name").fetchone()[0])
+
+    def rename(self) -> None:
+        """Give this run another name: what it sends from now on is not what it sent before."""
+        self._db.execute("UPDATE name SET value = hex(randomblob(16))")
+
     def first_row(self, account: bytes, number: int) -> int:
         """Return in which row an account stood first: this one, if it is new."""
         self._db.execute("INSERT OR IGNORE INTO account VALUES (?, ?)", (account, number))
@@ -263,17 +272,14 @@ class State:
         return None if found is None else (str(found[0]), found[1] == self._run)
 
     def keep(self, content: bytes, record_id: str) -> None:
-        """Note that a row is done; on disk within half a second."""
+        """Note that a row is done; on disk with the next ``save``."""
         # One content per record: what it said before a correction must not pass for done when the file says it again.
         self._db.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (record_id, content, self._run))
-        if time.monotonic() - self._committed > COMMIT_S:
-            self.save()
 
     def save(self) -> None:
         """Bring what was noted to disk."""
         self._db.execute("COMMIT")
         self._db.execute("BEGIN EXCLUSIVE")
-        self._committed = time.monotonic()
 
     def finish(self) -> None:
         """Note that every row was looked at."""
