@@ -81,7 +81,7 @@ lock: $(LOCK_VENV)/bin/pip-compile ## renew the locks after a change in pyprojec
 	@$(LOCK_VENV)/bin/python -c 'import tomllib; \
 	group = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]; \
 	print(*(line for line in group if not line.startswith("creditshare")), sep="\n")' \
-	| $(COMPILE) --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml -
+	| $(COMPILE) --extra parquet --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml -
 
 clean: ## remove what can be made again; keeps demo-data
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -11,15 +11,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psycopg
 import pytest
-from tests.fixtures.service import RunningService, wait_for
+from tests.fixtures.service import RunningService, running_service, wait_for
 
 from creditshare.cli.demo.story import synthetic_uscc
 from creditshare.cli.import_files import State
@@ -28,6 +30,7 @@ from creditshare.cli.options import write_private
 from creditshare.client.bank import Client, Problem
 from creditshare.errors import ConfigurationError
 from creditshare.ids import parse
+from creditshare.storage.embedded import EmbeddedPostgres
 
 SOURCE = Path(__file__).parents[2] / "src"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "TERM": "xterm", "COLUMNS": "120"}
@@ -157,6 +160,8 @@ def test_a_file_is_sent_once_and_is_no_change_the_second_time(desk: Desk) -> Non
     assert (status, first["sent"], first["error_file"], desk.records()) == (0, 7, None, 7)
     status, second = desk.run()
     assert (status, second["unchanged"], second["sent"], desk.records()) == (0, 7, 0, 7)
+    status, dry = desk.run("--dry-run")
+    assert (status, dry["unchanged"], dry["not_sent"], desk.records()) == (0, 7, 0, 7)
     # Without the state each row costs two calls instead of one, and comes to the same.
     (desk.folder / "loans.csv.import-state").unlink()
     status, third = desk.run()
@@ -313,7 +318,7 @@ def settled(desk: Desk) -> int:
 
 @pytest.mark.slow
 def test_killed_midway_it_goes_on_and_reports_every_row_exactly_once(desk: Desk) -> None:
-    rows = loans(600)
+    rows = loans(400)
     desk.write(rows)
     status, _ = stopped_by(desk, signal.SIGKILL, after=60)
     held = settled(desk)
@@ -334,6 +339,36 @@ def test_killed_midway_it_goes_on_and_reports_every_row_exactly_once(desk: Desk)
     assert jobs_of(desk) == len(rows) // 50
     status, again = desk.run("--parallel", "1")
     assert (status, again["unchanged"]) == (0, len(rows))
+
+
+def worked_on(desk: Desk, *, until_job: bool = False) -> tuple[int, dict[str, Any]]:
+    """Run the command while the service's worker is played here; or play it only once the member is suspended."""
+    process = subprocess.Popen(desk.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    if until_job:
+        wait_for(lambda: jobs_of(desk) == 1, seconds=60)
+        assert desk.service.run(desk.service.services.batches.step())
+        with desk.service.superuser() as database:
+            database.execute("UPDATE member SET status = 'suspended' WHERE name = 'Lender'")
+    while process.poll() is None:
+        desk.service.run(desk.service.services.batches.step())
+        time.sleep(0.05)
+    output, said = process.communicate()
+    desk.taken += [output.decode(), said.decode()]
+    return process.returncode, balanced(json.loads(output))
+
+
+def test_a_file_that_the_service_ends_is_sent_anew_and_no_row_twice(postgres: EmbeddedPostgres, template: str) -> None:
+    with running_service(postgres, template, with_worker=False) as service, TemporaryDirectory() as folder:
+        desk = desk_of(service, Path(folder))
+        desk.write(loans(250))
+        status, first = worked_on(desk, until_job=True)
+        assert (status, first["sent"], first["not_sent"]) == (1, 100, 150)
+        assert "member_suspended" in desk.taken[-1]
+        with service.superuser() as database:
+            database.execute("UPDATE member SET status = 'active' WHERE name = 'Lender'")
+        status, rest = worked_on(desk)
+        assert (status, rest["done_before"], rest["sent"], desk.records()) == (0, 100, 150, 250)
+        assert jobs_of(desk) == 2
 
 
 def test_no_file_it_leaves_holds_an_identifier_or_an_amount(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from creditshare.cli.parquet_files import ParquetRows
 from creditshare.client.importing import Layout
 from creditshare.client.record_form import field_name
 from creditshare.errors import ConfigurationError, FieldError, Malformed
@@ -47,14 +48,17 @@ def read_layout(path: Path | None) -> Layout:
 
 
 class SourceFile:
-    """The lender's file, CSV or NDJSON, plain or gzipped, read as a stream as often as needed."""
+    """The lender's file, CSV or NDJSON, plain or gzipped, or Parquet, read as a stream as often as needed."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         names = [suffix.lower() for suffix in path.suffixes]
         self._gzipped = names[-1:] == [".gz"]
         kind = (names[:-1] if self._gzipped else names)[-1:]
-        if kind not in ([".csv"], [".ndjson"], [".jsonl"]):
-            raise ConfigurationError(f"{path.name} is neither .csv nor .ndjson (.jsonl), with or without .gz")
+        self._parquet = names[-1:] == [".parquet"]
+        if not self._parquet and kind not in ([".csv"], [".ndjson"], [".jsonl"]):
+            raise ConfigurationError(
+                f"{path.name} is neither .csv nor .ndjson (.jsonl), with or without .gz, nor .parquet"
+            )
         self._csv = kind == [".csv"]
         self._layout = layout
         self.path = path
@@ -80,6 +84,22 @@ class SourceFile:
         """
         self._file.seek(0)
         self._check_unchanged()
+        try:
+            for count, row in enumerate(self._parquet_rows() if self._parquet else self._text_rows()):
+                if count % REPORT_EVERY == 0:
+                    at(self._file.tell())
+                yield row
+        except (EOFError, OSError, zlib.error) as error:
+            raise ConfigurationError(f"{self.path.name} is damaged and cannot be read to its end") from error
+        self._check_unchanged()
+        at(self.size)
+
+    def _parquet_rows(self) -> Iterator[tuple[int, Raw]]:
+        rows = ParquetRows(self._file)
+        self._layout.check_columns(rows.columns)
+        yield from enumerate(rows, start=1)
+
+    def _text_rows(self) -> Iterator[tuple[int, Raw]]:
         unzipped: Any = gzip.GzipFile(fileobj=self._file) if self._gzipped else self._file
         # Bytes that are no text of this encoding become lone surrogates: wrong in one field, not for the whole file.
         encoding = "utf-8-sig" if self._layout.encoding.lower() in {"utf-8", "utf8"} else self._layout.encoding
@@ -88,16 +108,9 @@ class SourceFile:
         except LookupError as error:
             raise ConfigurationError(f"mapping: there is no encoding {self._layout.encoding}") from error
         try:
-            for count, row in enumerate(self._csv_rows(text) if self._csv else self._json_rows(text)):
-                if count % REPORT_EVERY == 0:
-                    at(self._file.tell())
-                yield row
-        except (EOFError, OSError, zlib.error) as error:
-            raise ConfigurationError(f"{self.path.name} is damaged and cannot be read to its end") from error
+            yield from self._csv_rows(text) if self._csv else self._json_rows(text)
         finally:
             text.detach()  # or its end would close the file
-        self._check_unchanged()
-        at(self.size)
 
     def _csv_rows(self, text: io.TextIOWrapper) -> Iterator[tuple[int, Raw]]:
         reader = csv.reader(text, delimiter=self._layout.delimiter, strict=True)

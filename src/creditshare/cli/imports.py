@@ -86,6 +86,9 @@ never leaves this machine. Other columns need a mapping file:
   "region.scheme" = { constant = "ISO 3166-2" }
   "region.code" = { column = "state", prefix = "US-" }
 
+A .parquet file needs the extra creditshare[parquet]; its dates, numbers
+and nulls are read as what they are, its nested columns as region.code.
+
 A row whose account is reported already is compared with your record.
 Equal: unchanged. Different: shown, and sent as a correction once you
 confirm. An empty cell says that the field is empty; a field that the file
@@ -169,7 +172,9 @@ class Run:
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON; .gz too.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="CSV (with a header) or NDJSON, also .gz; or Parquet.", show_default=False)
+    ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML or JSON: which column is which field; see below.")] = None,
