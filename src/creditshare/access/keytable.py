@@ -68,15 +68,19 @@ class KeyTable:
         return self._keys.get(kid)
 
     async def find(self, kid: str) -> KnownKey | None:
-        """Return a key by its id. An unknown one costs a coalesced reload and 200 ms before it is given up."""
+        """Return a key by its id. An unknown one costs a coalesced reload, and 200 ms before it is given up."""
         if not self.fresh:
             await self._reload_once()
         if not self.fresh:
             raise Unavailable("the key table could not be confirmed")
         known = self._keys.get(kid)
-        if known is None:
-            await asyncio.gather(self._reload_once(), asyncio.sleep(UNKNOWN_KEY_WAIT_S))
+        if known is None:  # it may have been registered a moment ago, through another process
+            asked = self._monotonic()
+            await self._reload_once()
             known = self._keys.get(kid)
+            if known is None:
+                await asyncio.sleep(max(0.0, UNKNOWN_KEY_WAIT_S - (self._monotonic() - asked)))
+                known = self._keys.get(kid)
         return known
 
     async def reload(self) -> None:
