@@ -106,6 +106,15 @@ def test_good_rows_become_records_and_bad_ones_are_named(shared_service: Running
     assert (new["load_record"], new["submit_record_batch"], new["finish_job"]) == (236, 1, 1)
 
 
+def test_what_stands_behind_a_thousand_refused_rows_is_told_too(lender: Client) -> None:
+    tokens = subjects(lender, 5, "far behind")
+    good = {number: record_body(tokens[number % 5], f"behind-{number}") for number in (7, 1_130, 1_250)}
+    batch = lender.records.submit_batch([good.get(number, {}) for number in range(1, 1_301)])
+    assert batch.job["refused"] == len(batch.errors) == 1_297
+    assert set(batch.record_ids) == set(good)
+    assert lender.records.show(batch.record_ids[1_250])["account_ref"] == "behind-1250"
+
+
 def test_a_row_is_judged_like_a_single_report(lender: Client) -> None:
     (token,) = subjects(lender, 1, "one by one")
     wrong: list[dict[str, Any]] = [

@@ -338,7 +338,8 @@ class Batches:
         ]
         await self._audit.append_many(session, events)
         ids = [None if isinstance(one, Refused) else one.value.record_id for one in outcomes]
-        await session.execute(job_result.insert().values(job_id=job_id, chunk=chunk, record_ids=ids))
+        if any(ids):  # so that a page of results is empty only behind the last one
+            await session.execute(job_result.insert().values(job_id=job_id, chunk=chunk, record_ids=ids))
 
     async def _finish(self, session: WriteSession, row: Mapping[Any, Any], *, now: datetime, code: str | None) -> None:
         """End a job: its key and what is left of its rows go, and its counts become an event."""
