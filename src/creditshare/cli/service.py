@@ -48,6 +48,8 @@ openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
 log = structlog.get_logger()
 
 DATABASE_AGAIN_S: Final = 1.0
+WORKER_KEYS: Final = 256
+"""Borrowers' keys that a worker keeps: those of a chunk of rows, which it needs several times, and some more."""
 
 
 def prepare(settings: Settings) -> bool:
@@ -170,8 +172,9 @@ async def _run_worker(settings: Settings) -> None:
         database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
         open_now.push_async_callback(database.close)
         await _wait_for(database)
-        # Batches write what single reports write, so they do it under the same role.
-        services = await build_services(settings)
+        # Batches write what single reports write, so they do it under the same role. The borrowers of a file come once.
+        kept = min(settings.dek_cache_entries, WORKER_KEYS)
+        services = await build_services(settings.model_copy(update={"dek_cache_entries": kept}))
         open_now.push_async_callback(services.database.close)
         open_now.push_async_callback(services.watching.close)
         runner = Worker(
