@@ -21,6 +21,8 @@ from creditshare.wire.requests import RegisteredKey
 UNKNOWN_KEY_WAIT_S = 0.2
 CONFIRMATION_WAIT_S = 1.0
 NOTHING_KNOWN = -1
+GATHER_S = 0.05
+"""A change after a quiet time is read at once; of many in a row, such as admissions, several are read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class KeyTable:
             while True:
                 with contextlib.suppress(Unavailable):
                     await self.confirm()
+                await asyncio.sleep(GATHER_S)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), self._poll_s)
                 woken.clear()
