@@ -1,9 +1,13 @@
 """The key table of a worker: it reads what changed and no more, and begins anew where the database is another one."""
 
+import time
 from typing import Any
 
+import pytest
 from tests.fixtures.service import RunningService
 
+from creditshare.access import keytable
+from creditshare.access.keytable import KeyTable
 from creditshare.members.service import read_key_table
 
 
@@ -48,3 +52,28 @@ def test_a_version_that_went_back_is_another_database(service: RunningService) -
         database.execute("UPDATE key_table_version SET version = 1")
     service.run(table.confirm())
     assert known() is None
+
+
+def another_processes_table(service: RunningService) -> KeyTable:
+    """Return a table that nobody wakes, as of a moment ago."""
+    table = KeyTable(service.services.watching, poll_s=60, stale_s=60)
+    service.run(table.reload())
+    return table
+
+
+def test_a_key_registered_through_another_process_is_known_with_the_first_look(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keytable, "UNKNOWN_KEY_WAIT_S", 60.0)
+    table = another_processes_table(service)
+    identity = service.admit("New", region="US").identity
+    assert identity is not None
+    assert table.known(identity.key.kid) is None
+    assert service.run(table.find(identity.key.kid)) is not None  # within the half minute that `run` waits
+
+
+def test_a_stranger_waits_before_it_is_given_up(service: RunningService) -> None:
+    table = another_processes_table(service)
+    began = time.monotonic()
+    assert service.run(table.find("nobody")) is None
+    assert time.monotonic() - began >= keytable.UNKNOWN_KEY_WAIT_S

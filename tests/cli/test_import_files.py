@@ -28,6 +28,29 @@ def test_an_unfinished_run_is_taken_up_again_and_a_finished_one_looked_at_anew(t
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_run_keeps_its_name_until_it_is_finished_or_must_send_anew(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    names = []
+    for ending in (lambda _: None, State.finish, State.rename, State.finish):
+        with State(path) as state:
+            names.append(state.name)
+            ending(state)
+    first, again, second, renamed = names
+    assert first == again
+    assert len({first, second, renamed}) == 3
+    with State(None) as nowhere:
+        assert nowhere.name not in names
+
+
+def test_a_killed_run_keeps_its_name_although_nothing_of_it_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    killed = State(path)
+    name = killed.name
+    killed._db.close()  # without COMMIT, as a kill leaves it
+    with State(path) as state:
+        assert state.name == name
+
+
 def test_what_a_record_said_before_its_correction_does_not_pass_for_done(tmp_path: Path) -> None:
     with State(tmp_path / "state") as state:
         state.keep(ONE, "rec_1")

@@ -5,14 +5,15 @@ from typing import Any, cast
 
 import pytest
 
-from creditshare.cli.imports import CorrectionMode, Outcome, Run, Sending
+from creditshare.cli.imports import CorrectionMode, Orders, Outcome, Run, Sending
 from creditshare.client.bank import Client, Problem
 from creditshare.client.core import SignedAnswer, SignedRequest
 from creditshare.errors import FieldError, Unavailable
 
 
 def sending() -> Sending:
-    return Sending(cast("Run", None), cast("Client", None), mode=CorrectionMode.NO, reason="other", parallel=1)
+    orders = Orders(CorrectionMode.NO, "other", dry_run=False, rows_at_once=1, parallel=1)
+    return Sending(cast("Run", None), cast("Client", None), orders)
 
 
 def refusal(status: int, code: str, **more: Any) -> Problem:

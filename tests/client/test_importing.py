@@ -392,11 +392,18 @@ def test_an_account_may_have_several_guarantors() -> None:
 
 def test_the_idempotency_key_follows_everything_that_is_sent() -> None:
     digests = Digests(b"k" * 32)
-    body = {**good().body, "subject": {"element": "e", "key_version": 1}}
-    assert digests.idempotency_key(body) == digests.idempotency_key(dict(reversed(body.items())))
-    assert digests.idempotency_key(body) != digests.idempotency_key({**body, "subject": {"element": "e"}})
-    assert digests.idempotency_key(body) != digests.idempotency_key({**body, "cause": "fraud"})
-    assert digests.idempotency_key(body).isascii()
+    rows = [digests.content(good()), digests.content(good(cause="fraud"))]
+    key = digests.idempotency_key("run", "suite/1", rows)
+    assert key == Digests(b"k" * 32).idempotency_key("run", "suite/1", iter(rows))
+    others = [
+        digests.idempotency_key("another run", "suite/1", rows),
+        digests.idempotency_key("run", "suite/2", rows),
+        digests.idempotency_key("run", "suite/1", rows[:1]),
+        digests.idempotency_key("run", "suite/1", rows[::-1]),
+        Digests(b"l" * 32).idempotency_key("run", "suite/1", rows),
+    ]
+    assert len({key, *others}) == 6
+    assert key.isascii()
 
 
 def test_the_tally_counts_each_row_once() -> None:

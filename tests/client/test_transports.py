@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.fixtures.service import RunningService, record_body
+from tests.fixtures.simulated_service import ISSUER, MEMBER, SimulatedService
 
 from creditshare.client import AsyncClient, Client, ConsentRefused, Evidence, InvalidRequest, Problem
+from creditshare.client.core import Identity
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_decode
 from creditshare.crypto.jws import SigningKey
@@ -150,3 +153,21 @@ def test_enrolment_with_a_wrong_code_is_a_problem(shared_service: RunningService
     ):
         stranger.enrol("not-a-code")
     assert caught.value.code == "enrolment_code_invalid"
+
+
+def test_who_speaks_for_many_members_reads_the_service_once() -> None:
+    simulated = SimulatedService()
+    read: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        read.append(request.url.path)
+        return simulated.answer(request)
+
+    first, second = (Identity(MEMBER, SigningKey.generate(), name) for name in ("one", "other"))
+    with Client(ISSUER, first, transport=httpx.MockTransport(answer)) as client:
+        other = client.acting_for(second)
+        client.call("GET", "/v1/me")
+        other.call("GET", "/v1/me")
+        other.records.show("rec_1")
+    assert [claims["sub"] for claims in simulated.claims] == ["one", "other", "other"]
+    assert read == ["/.well-known/creditshare", "/.well-known/jwks.json", "/v1/me", "/v1/me", "/v1/records/rec_1"]

@@ -91,6 +91,12 @@ def test_good_rows_become_records_and_bad_ones_are_named(shared_service: Running
     assert "zebra" not in str(batch.errors)
     (again,) = (error for row in batch.errors for error in row["errors"] if "record_id" in error)
     assert lender.records.show(again["record_id"])["account_ref"] == "good-1"
+    # Each accepted row is told its record, and none other.
+    assert set(batch.record_ids) == set(range(1, 241)) - set(named)
+    assert batch.record_ids[2] == again["record_id"]
+    assert lender.records.show(batch.record_ids[117])["account_ref"] == "good-116"
+    page = lender.call("GET", f"/v1/jobs/{batch.job['job_id']}/records", query="after=150").body.splitlines()
+    assert [json.loads(line)["row"] for line in page] == list(range(151, 240))
     after = counts(shared_service)
     for name in ("record_current", "record_event", "record_secret", "record_lookup"):
         assert after[name] - before[name] == 236, name
@@ -98,6 +104,15 @@ def test_good_rows_become_records_and_bad_ones_are_named(shared_service: Running
     assert after["job_chunk"] == 0
     new = events(shared_service) - logged
     assert (new["load_record"], new["submit_record_batch"], new["finish_job"]) == (236, 1, 1)
+
+
+def test_what_stands_behind_a_thousand_refused_rows_is_told_too(lender: Client) -> None:
+    tokens = subjects(lender, 5, "far behind")
+    good = {number: record_body(tokens[number % 5], f"behind-{number}") for number in (7, 1_130, 1_250)}
+    batch = lender.records.submit_batch([good.get(number, {}) for number in range(1, 1_301)])
+    assert batch.job["refused"] == len(batch.errors) == 1_297
+    assert set(batch.record_ids) == set(good)
+    assert lender.records.show(batch.record_ids[1_250])["account_ref"] == "behind-1250"
 
 
 def test_a_row_is_judged_like_a_single_report(lender: Client) -> None:
@@ -185,6 +200,7 @@ def test_a_dry_run_names_the_same_rows_and_stores_nothing(shared_service: Runnin
     dry = lender.records.submit_batch(records, dry_run=True)
     assert counts(shared_service) == before
     assert (events(shared_service) - logged)["load_record"] == 0
+    assert dry.record_ids == {}
     real = lender.records.submit_batch(records)
     assert real.errors == dry.errors
     assert real.job["accepted"] == dry.job["accepted"] == 120
@@ -354,7 +370,7 @@ def _nameless_files(folder: Path) -> list[Path]:
 def test_a_job_belongs_to_its_member(shared_service: RunningService, lender: Client) -> None:
     job_id = lender.records.submit_batch([record_body(subjects(lender, 1, "mine")[0], "mine")]).job["job_id"]
     other = shared_service.admit("Other", region="US")
-    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/errors", "/v1/jobs/job_x"):
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/errors", f"/v1/jobs/{job_id}/records", "/v1/jobs/job_x"):
         assert refused_with(lambda path=path: other.call("GET", path)) == "not_found"
 
 
@@ -409,6 +425,7 @@ def test_a_killed_worker_leaves_off_where_the_next_one_goes_on(postgres: Embedde
         batch = lender.records.follow(job)
         assert (batch.job["accepted"], batch.job["refused"]) == (1_499, 1)
         assert [row["row"] for row in batch.errors] == [1_401]
+        assert len(set(batch.record_ids.values())) == len(batch.record_ids) == 1_499
         assert counts(service) | {"record_current": 1_499, "record_event": 1_499, "job_chunk": 0} == counts(service)
         assert events(service)["load_record"] == 1_499
         with service.superuser() as database:

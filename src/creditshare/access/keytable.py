@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import psycopg
-
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
@@ -23,6 +21,8 @@ from creditshare.wire.requests import RegisteredKey
 UNKNOWN_KEY_WAIT_S = 0.2
 CONFIRMATION_WAIT_S = 1.0
 NOTHING_KNOWN = -1
+GATHER_S = 0.05
+"""A change after a quiet time is read at once; of many in a row, such as admissions, several are read together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +70,19 @@ class KeyTable:
         return self._keys.get(kid)
 
     async def find(self, kid: str) -> KnownKey | None:
-        """Return a key by its id. An unknown one costs a coalesced reload and 200 ms before it is given up."""
+        """Return a key by its id. An unknown one costs a coalesced reload, and 200 ms before it is given up."""
         if not self.fresh:
             await self._reload_once()
         if not self.fresh:
             raise Unavailable("the key table could not be confirmed")
         known = self._keys.get(kid)
-        if known is None:
-            await asyncio.gather(self._reload_once(), asyncio.sleep(UNKNOWN_KEY_WAIT_S))
+        if known is None:  # it may have been registered a moment ago, through another process
+            asked = self._monotonic()
+            await self._reload_once()
             known = self._keys.get(kid)
+            if known is None:
+                await asyncio.sleep(max(0.0, UNKNOWN_KEY_WAIT_S - (self._monotonic() - asked)))
+                known = self._keys.get(kid)
         return known
 
     async def reload(self) -> None:
@@ -106,24 +110,14 @@ class KeyTable:
         """Poll for ever, woken early by NOTIFY. Failures leave the table to grow stale, which closes the gate."""
         async with asyncio.TaskGroup() as tasks:
             woken = asyncio.Event()
-            tasks.create_task(self._listen(woken))
+            tasks.create_task(self._database.listen("creditshare_keys", woken))
             while True:
                 with contextlib.suppress(Unavailable):
                     await self.confirm()
+                await asyncio.sleep(GATHER_S)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), self._poll_s)
                 woken.clear()
-
-    async def _listen(self, woken: asyncio.Event) -> None:
-        while True:
-            with contextlib.suppress(psycopg.Error):
-                async with await psycopg.AsyncConnection.connect(
-                    self._database.conninfo, autocommit=True
-                ) as connection:
-                    await connection.execute("LISTEN creditshare_keys")
-                    async for _ in connection.notifies():
-                        woken.set()
-            await asyncio.sleep(1)
 
     async def _reload_once(self) -> None:
         if self._reloading is None or self._reloading.done():

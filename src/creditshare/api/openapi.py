@@ -149,6 +149,7 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     "show_checkpoint": "text/plain",
     "show_metrics": "text/plain",
     "show_job_errors": "application/x-ndjson",
+    "show_job_records": "application/x-ndjson",
 }
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})

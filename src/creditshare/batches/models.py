@@ -1,6 +1,19 @@
-"""Tables of jobs: how far each is, its staged rows, sealed, and the rows that were refused."""
+"""Tables of jobs: how far each is, its staged rows, sealed, what they became, and the rows that were refused."""
 
-from sqlalchemy import JSON, Boolean, CheckConstraint, Column, DateTime, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+)
 
 from creditshare.storage.metadata import COORDINATOR, metadata
 
@@ -36,6 +49,16 @@ job_chunk = Table(
     Column("sealed", LargeBinary, nullable=False),
     info=COORDINATOR,
 )
+
+job_result = Table(
+    "job_result",
+    metadata,
+    Column("job_id", Uuid, primary_key=True),
+    Column("chunk", Integer, primary_key=True, autoincrement=False),
+    Column("record_ids", ARRAY(Uuid), nullable=False),
+    info=COORDINATOR,
+)
+"""The records of a chunk's rows, in their order; NULL stands for a row that was refused."""
 
 job_error = Table(
     "job_error",

@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, delete, func, select, update
 
 from creditshare.access.service import Caller
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests, Recorded
-from creditshare.batches.models import job, job_chunk, job_error
+from creditshare.batches.models import job, job_chunk, job_error, job_result
 from creditshare.batches.rows import CHUNK_ROWS, chunks
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
@@ -28,7 +28,10 @@ from creditshare.wire.strict_json import canonical, decode_object
 
 KEPT: Final = timedelta(hours=72)
 STAGED_AT_ONCE: Final = 16
-ERRORS_AT_ONCE: Final = 1_000
+ROWS_AT_ONCE: Final = 1_000
+"""How many rows one answer tells of."""
+WOKEN_BY: Final = "creditshare_jobs"
+"""The channel on which workers hear that a job waits."""
 JobStatus = Literal["queued", "running", "done", "failed"]
 Outcome = Recorded[Held] | Refused
 ReadRow = Callable[[bytes], Submission]
@@ -59,6 +62,14 @@ class RowErrors:
 
     row: int
     errors: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowRecord:
+    """The record that one row of a file became."""
+
+    row: int
+    record_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,7 @@ class Batches:
                 expires_at=accepted.expires_at,
             )
         )
+        await session.execute(select(func.pg_notify(WOKEN_BY, "")))  # heard when this transaction commits
         details = {"dry_run": int(dry_run), "rows": count}
         return Recorded(accepted, Entry("submit_record_batch", references=_reference(job_id), details=details))
 
@@ -166,9 +178,27 @@ class Batches:
             select(job_error)
             .where(job_error.c.job_id == job_id, job_error.c.row > after)
             .order_by(job_error.c.row)
-            .limit(ERRORS_AT_ONCE)
+            .limit(ROWS_AT_ONCE)
         )
         return [RowErrors(row.row, row.errors) for row in found]
+
+    async def records(
+        self, session: ReadSession, member_id: UUID, job_id: UUID, *, after: int, now: datetime
+    ) -> list[RowRecord]:
+        """Return the next rows that became records, by number, beginning behind row ``after``."""
+        await self.show(session, member_id, job_id, now=now)
+        found = await session.execute(
+            select(job_result)
+            .where(job_result.c.job_id == job_id, job_result.c.chunk >= after // CHUNK_ROWS)
+            .order_by(job_result.c.chunk)
+            .limit(ROWS_AT_ONCE // CHUNK_ROWS)
+        )
+        return [
+            RowRecord(number, record_id)
+            for chunk in found
+            for number, record_id in enumerate(chunk.record_ids, start=chunk.chunk * CHUNK_ROWS + 1)
+            if record_id is not None and number > after
+        ]
 
     async def step(self) -> bool:
         """Deal with the next chunk of one job, in one transaction; False where no job waits."""
@@ -234,7 +264,7 @@ class Batches:
             at: one for at, one in enumerate(outcomes, start=number * CHUNK_ROWS + 1) if isinstance(one, Refused)
         }
         if not row["dry_run"]:
-            await self._record(session, job_id, order, outcomes, now=now)
+            await self._record(session, job_id, number, order, outcomes, now=now)
         if refused:
             await session.execute(
                 job_error.insert(),
@@ -286,8 +316,16 @@ class Batches:
         return dict(zip(good, done, strict=True))
 
     async def _record(
-        self, session: WriteSession, job_id: UUID, order: _Order, outcomes: Iterable[Outcome], *, now: datetime
+        self,
+        session: WriteSession,
+        job_id: UUID,
+        chunk: int,
+        order: _Order,
+        outcomes: Sequence[Outcome],
+        *,
+        now: datetime,
     ) -> None:
+        """Append the event of each record, and note which row became which record."""
         events = [
             self._audit.compose(
                 replace(one.entry, action="load_record", references={**one.entry.references, **_reference(job_id)}),
@@ -299,6 +337,9 @@ class Batches:
             if not isinstance(one, Refused)
         ]
         await self._audit.append_many(session, events)
+        ids = [None if isinstance(one, Refused) else one.value.record_id for one in outcomes]
+        if any(ids):  # so that a page of results is empty only behind the last one
+            await session.execute(job_result.insert().values(job_id=job_id, chunk=chunk, record_ids=ids))
 
     async def _finish(self, session: WriteSession, row: Mapping[Any, Any], *, now: datetime, code: str | None) -> None:
         """End a job: its key and what is left of its rows go, and its counts become an event."""
@@ -337,7 +378,7 @@ class Batches:
 async def forget_jobs(session: WriteSession) -> None:
     """Delete jobs whose time is over, with their error files."""
     over = select(job.c.job_id).where(job.c.expires_at < func.creditshare_now())
-    for table in (job_error, job_chunk):
+    for table in (job_error, job_result, job_chunk):
         await session.execute(delete(table).where(table.c.job_id.in_(over)))
     await session.execute(delete(job).where(job.c.expires_at < func.creditshare_now()))
 

@@ -27,7 +27,6 @@ def admit(
         operators[0].call("POST", f"/v1/members/{member_id}/quotas", data=body)
         operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas", **body})
     identity = Identity(member_id, SigningKey.generate(), "demo")
-    with Client(operators[0].issuer, identity) as client:
-        client.enrol(str(approved["enrolment_code"]))
+    operators[0].acting_for(identity).enrol(str(approved["enrolment_code"]))
     write_private(file, identity.stored())
     return identity

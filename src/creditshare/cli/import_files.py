@@ -11,7 +11,6 @@ import io
 import json
 import os
 import sqlite3
-import time
 import tomllib
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from creditshare.cli.parquet_files import ParquetRows
 from creditshare.client.importing import Layout
 from creditshare.client.record_form import field_name
 from creditshare.errors import ConfigurationError, FieldError, Malformed
@@ -27,7 +27,6 @@ from creditshare.wire.strict_json import decode_object
 MAX_LINE: Final = 1 << 20
 MAX_DEPTH: Final = 3
 REPORT_EVERY: Final = 256
-COMMIT_S: Final = 0.5
 
 Raw = dict[str, str] | FieldError
 
@@ -49,14 +48,17 @@ def read_layout(path: Path | None) -> Layout:
 
 
 class SourceFile:
-    """The lender's file, CSV or NDJSON, plain or gzipped, read as a stream as often as needed."""
+    """The lender's file, CSV or NDJSON, plain or gzipped, or Parquet, read as a stream as often as needed."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         names = [suffix.lower() for suffix in path.suffixes]
         self._gzipped = names[-1:] == [".gz"]
         kind = (names[:-1] if self._gzipped else names)[-1:]
-        if kind not in ([".csv"], [".ndjson"], [".jsonl"]):
-            raise ConfigurationError(f"{path.name} is neither .csv nor .ndjson (.jsonl), with or without .gz")
+        self._parquet = names[-1:] == [".parquet"]
+        if not self._parquet and kind not in ([".csv"], [".ndjson"], [".jsonl"]):
+            raise ConfigurationError(
+                f"{path.name} is neither .csv nor .ndjson (.jsonl), with or without .gz, nor .parquet"
+            )
         self._csv = kind == [".csv"]
         self._layout = layout
         self.path = path
@@ -82,6 +84,22 @@ class SourceFile:
         """
         self._file.seek(0)
         self._check_unchanged()
+        try:
+            for count, row in enumerate(self._parquet_rows() if self._parquet else self._text_rows()):
+                if count % REPORT_EVERY == 0:
+                    at(self._file.tell())
+                yield row
+        except (EOFError, OSError, zlib.error) as error:
+            raise ConfigurationError(f"{self.path.name} is damaged and cannot be read to its end") from error
+        self._check_unchanged()
+        at(self.size)
+
+    def _parquet_rows(self) -> Iterator[tuple[int, Raw]]:
+        rows = ParquetRows(self._file)
+        self._layout.check_columns(rows.columns)
+        yield from enumerate(rows, start=1)
+
+    def _text_rows(self) -> Iterator[tuple[int, Raw]]:
         unzipped: Any = gzip.GzipFile(fileobj=self._file) if self._gzipped else self._file
         # Bytes that are no text of this encoding become lone surrogates: wrong in one field, not for the whole file.
         encoding = "utf-8-sig" if self._layout.encoding.lower() in {"utf-8", "utf8"} else self._layout.encoding
@@ -90,16 +108,9 @@ class SourceFile:
         except LookupError as error:
             raise ConfigurationError(f"mapping: there is no encoding {self._layout.encoding}") from error
         try:
-            for count, row in enumerate(self._csv_rows(text) if self._csv else self._json_rows(text)):
-                if count % REPORT_EVERY == 0:
-                    at(self._file.tell())
-                yield row
-        except (EOFError, OSError, zlib.error) as error:
-            raise ConfigurationError(f"{self.path.name} is damaged and cannot be read to its end") from error
+            yield from self._csv_rows(text) if self._csv else self._json_rows(text)
         finally:
             text.detach()  # or its end would close the file
-        self._check_unchanged()
-        at(self.size)
 
     def _csv_rows(self, text: io.TextIOWrapper) -> Iterator[tuple[int, Raw]]:
         reader = csv.reader(text, delimiter=self._layout.delimiter, strict=True)
@@ -217,8 +228,6 @@ class State:
         if path is not None:
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        self._path = path
-        self._committed = time.monotonic()
         try:
             # An empty name is SQLite's own temporary file, which nobody else can open.
             self._db = sqlite3.connect("" if path is None else path, timeout=0, isolation_level=None)
@@ -232,10 +241,14 @@ class State:
                     (record_id TEXT PRIMARY KEY, content BLOB NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
                 CREATE INDEX IF NOT EXISTS done_content ON done (content);
                 INSERT INTO run SELECT 0, 1 WHERE NOT EXISTS (SELECT 1 FROM run);
+                CREATE TABLE IF NOT EXISTS name (value TEXT NOT NULL);
+                INSERT INTO name SELECT '' WHERE NOT EXISTS (SELECT 1 FROM name);
+                UPDATE name SET value = hex(randomblob(16)) WHERE (SELECT finished FROM run) = 1;
                 UPDATE run SET number = number + finished, finished = 0;
                 CREATE TEMP TABLE account (digest BLOB PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;
                 """
             )
+            self.save()
             (self._run,) = self._db.execute("SELECT number FROM run").fetchone()
         except sqlite3.OperationalError as error:
             raise ConfigurationError(f"{path} is in use: another import of this file is running") from error
@@ -251,6 +264,15 @@ class State:
         self._db.execute("COMMIT")
         self._db.close()
 
+    @property
+    def name(self) -> str:
+        """The name of this run, which it keeps when it is taken up again. A random text; it tells nothing."""
+        return str(self._db.execute("SELECT value FROM name").fetchone()[0])
+
+    def rename(self) -> None:
+        """Give this run another name: what it sends from now on is not what it sent before."""
+        self._db.execute("UPDATE name SET value = hex(randomblob(16))")
+
     def first_row(self, account: bytes, number: int) -> int:
         """Return in which row an account stood first: this one, if it is new."""
         self._db.execute("INSERT OR IGNORE INTO account VALUES (?, ?)", (account, number))
@@ -263,17 +285,14 @@ class State:
         return None if found is None else (str(found[0]), found[1] == self._run)
 
     def keep(self, content: bytes, record_id: str) -> None:
-        """Note that a row is done; on disk within half a second."""
+        """Note that a row is done; on disk with the next ``save``."""
         # One content per record: what it said before a correction must not pass for done when the file says it again.
         self._db.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?)", (record_id, content, self._run))
-        if time.monotonic() - self._committed > COMMIT_S:
-            self.save()
 
     def save(self) -> None:
         """Bring what was noted to disk."""
         self._db.execute("COMMIT")
         self._db.execute("BEGIN EXCLUSIVE")
-        self._committed = time.monotonic()
 
     def finish(self) -> None:
         """Note that every row was looked at."""

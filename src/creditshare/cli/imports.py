@@ -11,15 +11,15 @@ import sys
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import httpx
 import typer
@@ -41,10 +41,15 @@ from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, out, pr
 from creditshare.client.bank import Client, Problem
 from creditshare.client.importing import Comparison, Digests, Layout, Tally, compare
 from creditshare.client.record_form import CodeLists, Row, pointer, read_record
+from creditshare.client.resources import Batch
+from creditshare.crypto import oprf
 from creditshare.errors import ConfigurationError, FieldError, Unavailable
+from creditshare.wire.reasons import REASONS
 
-BATCH: Final = 256  # what one evaluation of blind tokens takes
-WINDOW: Final = 2 * BATCH
+A = TypeVar("A")
+
+GROUP: Final = 4 * oprf.MAX_BATCH
+"""Rows of one file of records: its tokens take four calls, and some seconds of the worker's time."""
 HALTING: Final = frozenset({"member_suspended", "role_forbidden", "key_version_retired", "suite_unknown"})
 """Refusals that every further row would meet as well; so would those of status 401, 429 and 5xx."""
 DONE: Final = frozenset({"sent", "unchanged", "corrected"})
@@ -56,7 +61,13 @@ HELP: Final = """Report every default of a file; again, and only news is sent.
 First every row is checked; nothing is sent before the last one was.
 Rows that fail are left out and named in the error file (row, field, code,
 what was expected; never a value), the others are sent. On a terminal you
-are asked first (--yes: not asked). Rows count from 1, without the header.
+are asked first (--yes: not asked). Rows count from 1, without the header,
+in the error file too.
+
+Rows are sent as files of records (POST /v1/record-batches): one signed
+request for --rows-at-once of them, judged one by one by the service. With
+--dry-run the service judges them too and takes none in; like sending,
+this uses up one evaluation of your daily budget for each row.
 
 Columns are named like the fields of POST /v1/records, nested ones with a
 dot (region.code), and one of uscc, cnid or lei, which is blinded here and
@@ -75,13 +86,17 @@ never leaves this machine. Other columns need a mapping file:
   "region.scheme" = { constant = "ISO 3166-2" }
   "region.code" = { column = "state", prefix = "US-" }
 
+A .parquet file needs the extra creditshare[parquet]; its dates, numbers
+and nulls are read as what they are, its nested columns as region.code.
+
 A row whose account is reported already is compared with your record.
 Equal: unchanged. Different: shown, and sent as a correction once you
 confirm. An empty cell says that the field is empty; a field that the file
 does not have is left as it is.
 
 Interrupt it (Ctrl-C) and run it again: it goes on where it stopped, by
-FILE.import-state, which holds keyed digests and record ids only.
+FILE.import-state, which holds keyed digests and record ids only. What is
+under way is awaited; a second Ctrl-C does not wait for it.
 
 Exit status: 0 all went well; 1 a row failed, was not confirmed or not
 sent; 2 the file or its mapping cannot be used; 130 interrupted.
@@ -100,11 +115,10 @@ class CorrectionMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row to be settled: its blind token, or the record that it is known to have become."""
+    """A row to be settled, and the record that it is known to have become."""
 
     row: Row
     content: bytes
-    subject: dict[str, Any] | None = None
     record_id: str | None = None
 
 
@@ -158,18 +172,21 @@ class Run:
 
 
 def import_file(
-    file: Annotated[Path, typer.Argument(help="CSV (with a header) or NDJSON; .gz too.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="CSV (with a header) or NDJSON, also .gz; or Parquet.", show_default=False)
+    ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     mapping: Annotated[Path | None, typer.Option(help="TOML or JSON: which column is which field; see below.")] = None,
     errors: Annotated[Path | None, typer.Option(help="Error file; default FILE.errors.ndjson.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row; send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every row, here and at the service.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before sending when some rows failed.")] = False,
     corrections: Annotated[
         CorrectionMode, typer.Option(help="Rows that differ from their record. Without a terminal, ask means no.")
     ] = CorrectionMode.ASK,
     reason: Annotated[str, typer.Option(help="Why they differ: a code of correction_reasons.")] = "other",
-    parallel: Annotated[int, typer.Option(min=1, max=32, help="Connections.")] = 4,
+    rows_at_once: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of one signed request.")] = GROUP,
+    parallel: Annotated[int, typer.Option(min=1, max=32, help="Requests under way at once.")] = 4,
     as_json: AsJson = False,
 ) -> None:
     """Report every default of a file (the help text is ``HELP``)."""
@@ -198,8 +215,10 @@ def import_file(
         open_now.callback(run.errors.close)
         _validate(run)
         sending = None
-        if not dry_run and run.tally.valid and _agreed(run, ask=not yes):
-            sending = Sending(run, service, mode=_mode(corrections), reason=reason, parallel=parallel)
+        if run.tally.valid and _agreed(run, ask=not yes and not dry_run):
+            mode = CorrectionMode.NO if dry_run else _mode(corrections)
+            orders = Orders(mode, reason, dry_run=dry_run, rows_at_once=rows_at_once, parallel=parallel)
+            sending = Sending(run, service, orders)
             sending.send()
         else:
             run.tally.not_sent = run.tally.valid
@@ -253,16 +272,33 @@ def _bar(*columns: ProgressColumn) -> Progress:
     return Progress(*first, *columns, *last, console=screen, disable=not screen.is_terminal)
 
 
-class Sending:
-    """The second pass: several rows at once, settled in the file's order."""
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """How the rows are to be sent."""
 
-    def __init__(self, run: Run, service: Client, *, mode: CorrectionMode, reason: str, parallel: int) -> None:
+    mode: CorrectionMode
+    reason: str
+    dry_run: bool
+    rows_at_once: int
+    parallel: int
+
+
+class Sending:
+    """The second pass: groups of rows, several at once, settled in the file's order.
+
+    New rows of a group go as one file of records. The service's errors and records are told apart by their place in
+    that file; here they get the numbers of the lender's own rows again.
+    """
+
+    def __init__(self, run: Run, service: Client, orders: Orders) -> None:
         self._run = run
         self._service = service
-        self._mode = mode
-        self._reason = reason
-        self._parallel = parallel
+        self._orders = orders
+        self._mode = orders.mode
+        self._name = ""
         self._stop = Event()
+        self._abandoned = Event()  # by a second interrupt: what is under way is not awaited either
+        self._broken = Event()
         self._no_tokens = False
         self._asking = False
         self.interrupted = False
@@ -275,49 +311,59 @@ class Sending:
 
     def send(self) -> None:
         """Send every good row that is not done yet, until the end or until something stops it."""
+        label = "trying" if self._orders.dry_run else "sending"
+        self._name = self._run.state.name  # the state is this thread's own
         with (
             self._interruptible(),
-            ThreadPoolExecutor(self._parallel) as pool,
+            ThreadPoolExecutor(self._orders.parallel) as pool,
             _bar(MofNCompleteColumn(), RateColumn()) as progress,
         ):
-            task = progress.add_task("sending", total=self._run.tally.valid)
-            waiting: deque[tuple[Job, Future[Outcome]]] = deque()
-            batch: list[Job] = []
+            task = progress.add_task(label, total=self._run.tally.valid)
+            waiting: deque[tuple[list[Job], Future[list[Outcome]]]] = deque()
 
             def settle_down_to(limit: int) -> None:
                 while len(waiting) > limit or (waiting and waiting[0][1].done()):
-                    job, outcome = waiting.popleft()
-                    self._settle(progress, job, outcome.result())
-                    progress.advance(task)
+                    jobs, outcomes = waiting.popleft()
+                    self._settle_group(progress, jobs, outcomes.result())
 
-            def hand_over() -> None:
-                for job in self._with_tokens(batch):
-                    waiting.append((job, pool.submit(self._attempt, partial(self._talk, job))))
-                batch.clear()
-                settle_down_to(WINDOW - BATCH)
+            def advance(count: int) -> None:
+                progress.advance(task, count)
 
             try:
-                for _, row in self._run.rows(lambda _: None):
+                for group in self._groups(advance):
+                    settle_down_to(self._orders.parallel - 1)
                     if self.stopped:
                         break
-                    if not isinstance(row, Row):
-                        continue
-                    job = self._prepare(row)
-                    if job is None:
-                        self._run.tally.done_before += 1
-                        progress.advance(task)
-                        continue
-                    batch.append(job)
-                    if len(batch) == BATCH:
-                        hand_over()
-                hand_over()
+                    waiting.append((group, pool.submit(self._deal, group, advance)))
                 settle_down_to(0)
                 self._run.tally.not_sent += self._run.tally.valid - self._run.tally.settled
             except BaseException:
                 self._stop.set()
                 raise
-            finally:
-                self._run.state.save()
+
+    def _groups(self, advance: Callable[[int], None]) -> Iterator[list[Job]]:
+        """Yield the good rows that are not done yet, in the file's order; all but the last group are of one size.
+
+        So an interrupted import forms the same groups again, and a file of records that was sent already is known by
+        its key.
+        """
+        group: list[Job] = []
+        for _, row in self._run.rows(lambda _: None):
+            if self.stopped:
+                return
+            if not isinstance(row, Row):
+                continue
+            job = self._prepare(row)
+            if job is None:
+                self._run.tally.done_before += 1
+                advance(1)
+                continue
+            group.append(job)
+            if len(group) == self._orders.rows_at_once:
+                yield group
+                group = []
+        if group:
+            yield group
 
     def _prepare(self, row: Row) -> Job | None:
         content = self._run.digests.content(row)
@@ -325,27 +371,107 @@ class Sending:
         if known is None:
             return Job(row, content)
         record_id, in_this_run = known
-        return None if in_this_run else Job(row, content, record_id=record_id)
+        return None if in_this_run else Job(row, content, record_id)
 
-    def _with_tokens(self, batch: list[Job]) -> list[Job]:
-        """Make the blind tokens of the rows that need one, as few calls as can be.
+    def _deal(self, group: list[Job], advance: Callable[[int], None]) -> list[Outcome]:
+        """Find out what came of each row of a group: compared where its record is known, else reported."""
+        outcomes: dict[int, Outcome] = {}
+        new: list[Job] = []
+        for job in group:
+            outcome = None if job.record_id is None else self._attempt(partial(self._compare_if_kept, job))
+            if outcome is None:
+                new.append(job)
+            else:
+                outcomes[job.row.number] = outcome
+                advance(1)
+        outcomes |= self._report(new, advance)
+        return [outcomes.get(job.row.number, Outcome("not_sent")) for job in group]
+
+    def _compare_if_kept(self, job: Job) -> Outcome | None:
+        try:
+            return self._compare(job, job.record_id or "")
+        except Problem as problem:
+            # An erased record stays erased; one that this service never had is reported.
+            if problem.code != "not_found":
+                raise
+        return None
+
+    def _report(self, jobs: list[Job], advance: Callable[[int], None]) -> dict[int, Outcome]:
+        """Send rows as one file of records and return what came of each, by its number."""
+        due = self._with_tokens(jobs)
+        if not due or self._stop.is_set():
+            return {}
+        seen = 0
+
+        def told(job: Mapping[str, Any]) -> None:
+            nonlocal seen
+            if self._abandoned.is_set():
+                raise Unavailable("not awaited")
+            dealt = int(job["accepted"]) + int(job["refused"])
+            advance(dealt - seen)
+            seen = dealt
+
+        try:
+            answer = self._service.records.start_batch(
+                ({**job.row.body, "subject": token} for job, token in due),
+                dry_run=self._orders.dry_run,
+                key=self._key(due),
+            )
+            batch = self._service.records.follow(str(answer["job_id"]), told=told)
+        except (Problem, Unavailable) as error:
+            self._halt(str(error))
+            return {}
+        if batch.job["status"] == "failed":
+            self._broken.set()
+            self._halt(f"the service ended a file of records: {batch.job['code']}")
+        again = answer.headers.get("idempotent-replayed") == "true"
+        return self._read(due, batch, again=again)
+
+    def _read(self, due: list[tuple[Job, dict[str, Any]]], batch: Batch, *, again: bool) -> dict[int, Outcome]:
+        """Return what a file's end says of each row; one that was not dealt with is left out."""
+        outcomes: dict[int, Outcome] = {}
+        for place, record_id in batch.record_ids.items():
+            job = due[place - 1][0]
+            # A file told of again is as old as the first time: a record may have been corrected since.
+            compared = partial(self._compare, job, record_id)
+            outcomes[job.row.number] = self._attempt(compared) if again else Outcome("sent", record_id)
+        for line in batch.errors:
+            job = due[line["row"] - 1][0]
+            reported = next((str(one["record_id"]) for one in line["errors"] if "record_id" in one), None)
+            compared = partial(self._compare, job, reported or "")
+            outcomes[job.row.number] = _refusal(line["errors"]) if reported is None else self._attempt(compared)
+        return outcomes
+
+    def _key(self, due: list[tuple[Job, dict[str, Any]]]) -> str:
+        token = due[0][1]
+        version = f"{token['suite']}/{token['key_version']}"
+        return self._run.digests.idempotency_key(self._name, version, [job.content for job, _ in due])
+
+    def _with_tokens(self, jobs: list[Job]) -> list[tuple[Job, dict[str, Any]]]:
+        """Make the blind tokens of rows, as few calls as can be.
 
         Where that fails the rows before are still sent: a spent budget of evaluations is no reason to drop them.
         """
-        tokens: dict[int, dict[str, Any]] = {}
-        new = [job.row for job in batch if job.record_id is None]
-        try:
-            for id_type in sorted({row.id_type for row in new}):
-                alike = [row for row in new if row.id_type == id_type]
-                made = self._service.tokenise([row.identifier for row in alike], id_type=id_type)
-                tokens |= {row.number: token for row, token in zip(alike, made, strict=True)}
-        except (Problem, Unavailable) as error:
-            self._no_tokens = True
-            self.halted_by = self.halted_by or str(error)
-        jobs = [replace(job, subject=tokens.get(job.row.number)) for job in batch]
-        return [job for job in jobs if job.subject or job.record_id]
+        due: list[tuple[Job, dict[str, Any]]] = []
+        for start in range(0, len(jobs), oprf.MAX_BATCH):
+            part = jobs[start : start + oprf.MAX_BATCH]
+            if self._stop.is_set():
+                return []
+            tokens: dict[int, dict[str, Any]] = {}
+            try:
+                for id_type in sorted({job.row.id_type for job in part}):
+                    alike = [job.row for job in part if job.row.id_type == id_type]
+                    made = self._service.tokenise([row.identifier for row in alike], id_type=id_type)
+                    tokens |= {row.number: token for row, token in zip(alike, made, strict=True)}
+            except (Problem, Unavailable) as error:
+                self._no_tokens = True
+                self.halted_by = self.halted_by or str(error)
+            due += [(job, tokens[job.row.number]) for job in part if job.row.number in tokens]
+            if self._no_tokens:
+                break
+        return due
 
-    def _attempt(self, act: Callable[[], Outcome]) -> Outcome:
+    def _attempt(self, act: Callable[[], A]) -> A | Outcome:
         """Do something with the service; whatever it refuses becomes an outcome, or stops the run."""
         if self._stop.is_set():
             return Outcome("not_sent")
@@ -354,36 +480,11 @@ class Sending:
         except Problem as problem:
             status = int(problem.document.get("status", httpx.codes.INTERNAL_SERVER_ERROR))
             if status not in {401, 429} and status < httpx.codes.INTERNAL_SERVER_ERROR and problem.code not in HALTING:
-                return _refusal(problem)
-            self._halt(problem)
+                return _refusal(problem.fields or [{"pointer": "", "code": problem.code, "detail": _why(problem)}])
+            self._halt(str(problem))
         except Unavailable as error:
-            self._halt(error)
+            self._halt(str(error))
         return Outcome("not_sent")
-
-    def _talk(self, job: Job) -> Outcome:
-        record_id = job.record_id
-        if record_id is not None:
-            try:
-                return self._compare(job, record_id)
-            except Problem as problem:
-                # An erased record stays erased; one that this service never had is reported.
-                if problem.code != "not_found":
-                    raise
-        subject = job.subject
-        if subject is None:
-            (subject,) = self._service.tokenise([job.row.identifier], id_type=job.row.id_type)
-        body = {**job.row.body, "subject": subject}
-        try:
-            answer = self._service.call("POST", "/v1/records", data=body, key=self._run.digests.idempotency_key(body))
-        except Problem as problem:
-            if problem.code != "state_conflict" or "record_id" not in problem.document:
-                raise
-            return self._compare(job, str(problem.document["record_id"]))
-        record_id = str(answer.data["record_id"])
-        # An answer told again is as old as the first time: the record may have been corrected since.
-        if answer.headers.get("idempotent-replayed") == "true":
-            return self._compare(job, record_id)
-        return Outcome("sent", record_id)
 
     def _compare(self, job: Job, record_id: str) -> Outcome:
         record = self._service.call("GET", f"/v1/records/{record_id}").data
@@ -404,9 +505,17 @@ class Sending:
         return Outcome("different", record_id, found)
 
     def _correct(self, record_id: str, found: Comparison) -> Outcome:
-        body = {"reason": self._reason, "changes": dict(found.changes)}
+        body = {"reason": self._orders.reason, "changes": dict(found.changes)}
         self._service.call("POST", f"/v1/records/{record_id}/corrections", data=body)
         return Outcome("corrected", record_id, found)
+
+    def _settle_group(self, progress: Progress, group: list[Job], outcomes: list[Outcome]) -> None:
+        """Settle rows and bring to disk what is done, all at once: the next run's groups begin where one ended."""
+        for job, outcome in zip(group, outcomes, strict=True):
+            self._settle(progress, job, outcome)
+        if self._broken.is_set():
+            self._run.state.rename()
+        self._run.state.save()
 
     def _settle(self, progress: Progress, job: Job, outcome: Outcome) -> None:
         """Count a row, keep it as done or name it in the error file. Runs in the main thread only."""
@@ -472,8 +581,8 @@ class Sending:
         for one in found.differences:
             console.print(printable(f"  {one.name}: {one.ours} → {one.theirs}"), markup=False, highlight=False)
 
-    def _halt(self, error: Exception) -> None:
-        self.halted_by = self.halted_by or str(error)
+    def _halt(self, why: str) -> None:
+        self.halted_by = self.halted_by or why
         self._stop.set()
 
     @contextlib.contextmanager
@@ -482,6 +591,7 @@ class Sending:
 
         def interrupt(_number: int, _frame: object) -> None:
             if self._asking or self.interrupted:
+                self._abandoned.set()
                 raise KeyboardInterrupt
             self.interrupted = True
             self._stop.set()
@@ -500,13 +610,15 @@ def _unconfirmed(found: Comparison | None) -> tuple[FieldError, ...]:
     return tuple(FieldError(pointer(one.name), "correction_not_confirmed", detail) for one in differences)
 
 
-def _refusal(problem: Problem) -> Outcome:
-    errors = tuple(
-        FieldError(str(one["pointer"]), str(one["code"]), str(one["detail"]))
-        for one in problem.document.get("errors", [])
-    )
-    detail = str(problem.document.get("detail", ""))
-    return Outcome("refused", code=problem.code, errors=errors or (FieldError("", problem.code, detail),))
+def _refusal(errors: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Return the outcome of a row that the service refuses: for its fields, or whole, which names no field."""
+    named = tuple(FieldError(str(one["pointer"]), str(one["code"]), str(one["detail"])) for one in errors)
+    code = named[0].code if named[0].code in REASONS else "validation_failed"
+    return Outcome("refused", code=code, errors=named)
+
+
+def _why(problem: Problem) -> str:
+    return str(problem.document.get("detail", ""))
 
 
 def _summarise(run: Run, sending: Sending | None, *, seconds: float, dry_run: bool, as_json: bool) -> None:
@@ -552,5 +664,6 @@ def _summarise(run: Run, sending: Sending | None, *, seconds: float, dry_run: bo
         screen.print(f"stopped: {why}; run it again to go on", style="red", markup=False, highlight=False)
     if interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
-    if tally.failed or (tally.not_sent and not dry_run):
+    stopped = sending is not None and sending.stopped
+    if tally.failed or stopped or (tally.not_sent and not dry_run):
         raise typer.Exit(EXIT_FAILED)

@@ -80,6 +80,7 @@ class AsyncRecords(Bound[RecordFlows, AsyncTransport]):
 
     submit = awaiting(RecordFlows.submit)
     submit_batch = awaiting(RecordFlows.submit_batch)
+    start_batch = awaiting(RecordFlows.start_batch)
     follow = awaiting(RecordFlows.follow)
     show = awaiting(RecordFlows.show)
     advance = awaiting(RecordFlows.advance)

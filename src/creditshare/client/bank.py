@@ -81,6 +81,7 @@ class Records(Bound[RecordFlows, Transport]):
 
     submit = blocking(RecordFlows.submit)
     submit_batch = blocking(RecordFlows.submit_batch)
+    start_batch = blocking(RecordFlows.start_batch)
     follow = blocking(RecordFlows.follow)
     show = blocking(RecordFlows.show)
     advance = blocking(RecordFlows.advance)
@@ -118,16 +119,28 @@ class Client(Bound[Session, Transport]):
         on_first_use: Callable[[Pins], None] | None = None,
     ) -> None:
         session = Session(identity, clock=clock, pins=pins, on_first_use=on_first_use)
-        super().__init__(session, Transport(url, transport))
-        self.consents = Consents(ConsentFlows(session), self._transport)
-        self.records = Records(RecordFlows(session), self._transport)
-        self.queries = Queries(QueryFlows(session), self._transport)
-        self.keys = Keys(KeyFlows(session), self._transport)
+        self._bind(session, Transport(url, transport))
         try:
             self._transport.run(session.connect())
         except BaseException:
             self.close()
             raise
+
+    def acting_for(self, identity: Identity) -> "Client":
+        """Return a client of another member over the same connections; closing one of them closes them all.
+
+        For who speaks for many members: nothing of the service is read or parsed again.
+        """
+        other = Client.__new__(Client)
+        other._bind(self._flows.acting_for(identity), self._transport)  # noqa: SLF001  of this very class
+        return other
+
+    def _bind(self, session: Session, transport: Transport) -> None:
+        super().__init__(session, transport)
+        self.consents = Consents(ConsentFlows(session), transport)
+        self.records = Records(RecordFlows(session), transport)
+        self.queries = Queries(QueryFlows(session), transport)
+        self.keys = Keys(KeyFlows(session), transport)
 
     @classmethod
     def from_profile(cls, name: str | Path, *, transport: httpx.BaseTransport | None = None) -> Self:

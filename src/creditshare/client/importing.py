@@ -212,9 +212,12 @@ class Digests:
         """Name all that a row says."""
         return self._digest("content", self._borrower(row), row.body, sorted(row.named))
 
-    def idempotency_key(self, body: Mapping[str, Any]) -> str:
-        """Return the key under which this report is sent, now and when it is sent again."""
-        return b64url_encode(self._digest("report", body))
+    def idempotency_key(self, run: str, tokens: str, contents: Iterable[bytes]) -> str:
+        """Return the key under which these rows are sent as one file, now and when this run goes on.
+
+        It follows all that is sent: the rows, in their order, and the key by which their tokens are made.
+        """
+        return b64url_encode(self._digest("file", run, tokens, [content.hex() for content in contents]))
 
     @staticmethod
     def _borrower(row: Row) -> str:

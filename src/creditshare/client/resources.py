@@ -7,7 +7,7 @@ A borrower is named by exactly one of ``uscc``, ``cnid``, ``lei``, which are bli
 import json
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypedDict, Unpack
@@ -23,7 +23,7 @@ from creditshare.errors import Malformed, Unavailable
 NDJSON_TYPE: Final = "application/x-ndjson"
 BATCH_WAIT_S: Final = 3_600.0
 FIRST_POLL_S: Final = 0.05
-LONGEST_POLL_S: Final = 2.0
+LONGEST_POLL_S: Final = 1.0
 SALTS_SUFFIX: Final = ".salts.ndjson"
 
 
@@ -38,10 +38,15 @@ class Borrower(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What became of a file of records: its job's last state, and each refused row with its errors."""
+    """What became of a file of records: its job's last state, and each row's record or errors.
+
+    Rows count from 1. A row that stands in neither was not dealt with, because the job failed before it, or was
+    accepted by a dry run.
+    """
 
     job: Mapping[str, Any]
     errors: tuple[Mapping[str, Any], ...]
+    record_ids: Mapping[int, str]
 
 
 class Resource:
@@ -144,31 +149,54 @@ class RecordFlows(Resource):
         ``records`` are bodies as for ``submit``, each with its ``subject``. A dry run says what is wrong and takes none
         in. Where the job takes longer than ``wait_s``, ``follow`` goes on waiting.
         """
+        answer = yield from self.start_batch(records, dry_run=dry_run, key=key)
+        return (yield from self.follow(str(answer["job_id"]), wait_s=wait_s))
+
+    def start_batch(
+        self, records: Iterable[Mapping[str, Any]], *, dry_run: bool = False, key: str | None = None
+    ) -> Flow[SignedAnswer]:
+        """Report many defaults at once without waiting; the answer is the job, to be followed."""
         lines = (json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() for record in records)
         content = b"".join(line + b"\n" for line in lines)
         query = "dry_run=true" if dry_run else ""
-        answer = yield from self._session.call(
-            "POST", "/v1/record-batches", query=query, data=File(NDJSON_TYPE, content), key=key
+        return (
+            yield from self._session.call(
+                "POST", "/v1/record-batches", query=query, data=File(NDJSON_TYPE, content), key=key
+            )
         )
-        return (yield from self.follow(str(answer["job_id"]), wait_s=wait_s))
 
-    def follow(self, job_id: str, *, wait_s: float = BATCH_WAIT_S) -> Flow[Batch]:
-        """Wait for a job of ours to end and return its counts and the rows that were refused."""
+    def follow(
+        self, job_id: str, *, wait_s: float = BATCH_WAIT_S, told: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> Flow[Batch]:
+        """Wait for a job of ours to end and return its counts and what each row became.
+
+        ``told`` is called with each state of the job that is seen meanwhile.
+        """
         waited, pause = 0.0, FIRST_POLL_S
         while True:
             job = (yield from self._session.call("GET", f"/v1/jobs/{job_id}")).data
+            if told is not None:
+                told(job)
             if job["status"] in {"done", "failed"}:
                 break
             if waited >= wait_s:
                 raise Unavailable(f"{job_id} is still at work; `follow` it again")
             yield Wait(pause)
             waited, pause = waited + pause, min(2 * pause, LONGEST_POLL_S)
-        errors: list[dict[str, Any]] = []
-        while len(errors) < job["refused"]:
-            after = f"after={errors[-1]['row']}" if errors else ""
-            page = yield from self._session.call("GET", f"/v1/jobs/{job_id}/errors", query=after)
-            errors += [json.loads(line) for line in page.body.splitlines()]
-        return Batch(job, tuple(errors))
+        errors = yield from self._lines(f"/v1/jobs/{job_id}/errors", job["refused"])
+        became = yield from self._lines(f"/v1/jobs/{job_id}/records", 0 if job["dry_run"] else job["accepted"])
+        return Batch(job, tuple(errors), {line["row"]: line["record_id"] for line in became})
+
+    def _lines(self, path: str, expected: int) -> Flow[list[dict[str, Any]]]:
+        """Read as many lines about rows as there are, page by page."""
+        lines: list[dict[str, Any]] = []
+        while len(lines) < expected:
+            after = f"after={lines[-1]['row']}" if lines else ""
+            page = (yield from self._session.call("GET", path, query=after)).body.splitlines()
+            if not page:
+                raise Unavailable(f"{path} ended after {len(lines)} of {expected} lines")
+            lines += [json.loads(line) for line in page]
+        return lines
 
     def show(self, record_id: str) -> Flow[SignedAnswer]:
         """Show one of our own records."""

@@ -92,6 +92,12 @@ class Session:
         self._on_first_use = on_first_use
         self._service: Service | None = None
 
+    def acting_for(self, identity: Identity) -> "Session":
+        """Return the conversation of another member with the same service, of which nothing is read again."""
+        other = Session(identity, clock=self._clock, pins=self.pins)
+        other._service = self._service
+        return other
+
     @property
     def service(self) -> Service:
         """What is known of the service since ``connect``."""

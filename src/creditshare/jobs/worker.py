@@ -1,6 +1,7 @@
 """The worker: runs the sequencer and the batches without pause, and every few seconds the chores. Several may run."""
 
 import asyncio
+import contextlib
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,7 +10,7 @@ import structlog
 from creditshare.access.service import forget_expired, take_tallies
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
-from creditshare.batches.service import Batches, forget_jobs
+from creditshare.batches.service import WOKEN_BY, Batches, forget_jobs
 from creditshare.clock import Clock, SystemClock
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
@@ -42,12 +43,14 @@ class Worker:
         self._audit = audit
         self._poll_s = poll_s
         self._clock = clock or SystemClock()
+        self._woken = asyncio.Event()
 
     async def run(self) -> None:
         """Run all loops for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sequence())
             tasks.create_task(self._do_chores())
+            tasks.create_task(self._database.listen(WOKEN_BY, self._woken))
             tasks.create_task(self._load_batches())
 
     async def _sequence(self) -> None:
@@ -80,7 +83,9 @@ class Worker:
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
                 continue
             if not busy:
-                await asyncio.sleep(self._poll_s)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), self._poll_s)
+                self._woken.clear()
 
     async def _do_chores(self) -> None:
         while True:

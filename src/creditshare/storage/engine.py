@@ -6,12 +6,14 @@ session that is left without ``commit`` rolls back.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import URL, Executable, make_url
@@ -27,6 +29,7 @@ Role = Literal["creditshare_app", "creditshare_worker", "creditshare_eraser", "c
 
 CONNECT_TIMEOUT_S = 5
 POOL_WAIT_S = 5.0
+LISTEN_AGAIN_S = 1.0
 RECONNECT_S = 2.0  # the pool tries anew at the next request instead of waiting ever longer by itself
 KEEPALIVE: Mapping[str, int] = {  # a peer that vanished without a word is noticed after about ten seconds
     "keepalives_idle": 5,
@@ -170,6 +173,19 @@ class Database:
                 DATABASE_FAILURES.inc()
                 raise Unavailable("the database closed the connection") from error
             raise
+
+    async def listen(self, channel: str, woken: asyncio.Event) -> None:
+        """Set an event at each NOTIFY on a channel, for ever.
+
+        Nobody is woken while the database is away, or behind a pooler that hands sessions around: it is polled too.
+        """
+        while True:
+            with contextlib.suppress(psycopg.Error):
+                async with await psycopg.AsyncConnection.connect(self.conninfo, autocommit=True) as connection:
+                    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+                    async for _ in connection.notifies():
+                        woken.set()
+            await asyncio.sleep(LISTEN_AGAIN_S)
 
     @asynccontextmanager
     async def raw(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:

@@ -1,6 +1,7 @@
 """Files of default records: accepted whole, dealt with by a job that its own member can follow."""
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,7 +12,9 @@ from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.record_rows import CSV_EXAMPLE, FIELDS, NDJSON_EXAMPLE
 from creditshare.api.schemas import JobOut
 from creditshare.api.wiring import Wired, opened
+from creditshare.api.work import Work
 from creditshare.batches.rows import CSV, NDJSON, Form
+from creditshare.ids import spell
 
 router = APIRouter(route_class=SignedRoute, tags=["batches"])
 
@@ -70,5 +73,26 @@ async def show_job_errors(
     session, now = opened(work)
     member_id = work.caller.member_id
     found = await services.batches.errors(session, member_id, public_id("job", job_id), after=after, now=now)
+    return _lines(work, ({"row": one.row, "errors": one.errors} for one in found))
+
+
+@router.get("/v1/jobs/{job_id}/records")
+async def show_job_records(
+    job_id: str,
+    work: CorrectingLenderWork,
+    services: Wired,
+    after: Annotated[int, Query(ge=0, description="Go on behind this row.")] = 0,
+) -> Response:
+    """Show which record each accepted row became, a line of JSON each: row and record_id.
+
+    It tells of at most 1,000 rows; go on behind the last one while the job has accepted more. A dry run has none.
+    """
+    session, now = opened(work)
+    member_id = work.caller.member_id
+    found = await services.batches.records(session, member_id, public_id("job", job_id), after=after, now=now)
+    return _lines(work, ({"row": one.row, "record_id": spell("rec", one.record_id)} for one in found))
+
+
+def _lines(work: Work, rows: Iterable[Mapping[str, Any]]) -> Response:
     work.headers["Content-Type"] = NDJSON
-    return Response(b"".join(json.dumps({"row": one.row, "errors": one.errors}).encode() + b"\n" for one in found))
+    return Response(b"".join(json.dumps(row).encode() + b"\n" for row in rows))

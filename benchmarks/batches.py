@@ -1,0 +1,184 @@
+"""``python -m benchmarks.batches``: what a file of records costs beside plain COPY, and how much memory it takes.
+
+One file is signed, sent, and dealt with by the worker: every row is judged, its token looked up, its borrower made, its
+fields sealed, its event logged and sequenced. Then the very rows that came of it are copied, binary, into empty copies
+of the same tables with the same indexes: the least that PostgreSQL takes for them. Both are CPU time of all processes.
+"""
+
+import argparse
+import json
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from benchmarks import ours
+from benchmarks.processes import Cpu, cpu_of, postmaster_of
+from creditshare.crypto.encoding import b64url_encode
+
+FOLDER = Path(__file__).parent
+PORT = 8975
+NAME = "batch_vs_copy"
+GOAL = ">= 0.35, <= 128 MiB"
+NOTHING = "(no such process)"
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The most memory that a process ever held, in MiB."""
+
+    service: float
+    worker: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """One file taken in: CPU seconds, the time it took, and the memory at its start, its middle and its end."""
+
+    cpu: Cpu
+    seconds: float
+    peaks: tuple[Peaks, Peaks, Peaks]
+
+
+def measure(rows: int) -> dict[str, dict[str, object]]:
+    """Return the figure of a file of this many rows, each of a borrower that nobody named before."""
+    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
+    folder.chmod(0o711)
+    try:
+        with ours.running(folder, PORT, borrowers=1, spare=0) as stage, stage.database() as database:
+            before = counts(database)
+            intake = take_in(stage, database, rows)
+            after = counts(database)
+            grown = [table for table in after if after[table] - before.get(table, 0) >= rows]
+            copied = sum(copy(database, stage, table) for table in grown)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    first, middle, last = intake.peaks
+    slope = (last.worker - middle.worker) / (rows / 2) * 1e5
+    how = (
+        f"{rows:,} rows of new borrowers in one file: {intake.cpu.total / rows * 1e6:.0f} us of CPU a row"
+        f" (service and worker {intake.cpu.service / rows * 1e6:.0f}, PostgreSQL"
+        f" {intake.cpu.postgres / rows * 1e6:.0f}), {rows / intake.seconds:.0f} rows/s; COPY of the"
+        f" {len(grown)} table rows that a record becomes {copied / rows * 1e6:.0f} us ({', '.join(grown)});"
+        f" most memory: service {last.service:.0f} MiB ({first.service:.0f} before the file), worker"
+        f" {last.worker:.0f} MiB ({first.worker:.0f} before, {slope:+.1f} MiB per 100,000 rows in the second half)"
+    )
+    return {NAME: {"value": round(copied / intake.cpu.total, 3), "how": how}}
+
+
+def take_in(stage: ours.Stage, database: "psycopg.Connection[Any]", rows: int) -> Intake:
+    """Send one file and wait until all its rows are records and their events are in the log."""
+    # Who may introduce borrowers is decided by evaluations; making tokens is measured elsewhere.
+    database.execute("UPDATE member_budget SET evaluated = evaluated + %s", [rows])
+    worker = pid_of("creditshare worker", stage.data)
+    started, first = now(stage, worker), peaks(stage, worker)
+    began = time.monotonic()
+    answer = stage.reporter.records.start_batch(ours.record(token, f"F-{n}") for n, token in enumerate(tokens(rows)))
+    middle: list[Peaks] = []
+
+    def told(job: Any) -> None:
+        if not middle and job["accepted"] >= rows / 2:
+            middle.append(peaks(stage, worker))
+
+    batch = stage.reporter.records.follow(str(answer["job_id"]), told=told)
+    if batch.job["accepted"] != rows:
+        raise AssertionError(f"not every row was taken in: {dict(batch.job)}")
+    while database.execute("SELECT count(*) FROM audit_pending").fetchone() != (0,):
+        time.sleep(0.1)
+    seconds, cpu, last = time.monotonic() - began, now(stage, worker), peaks(stage, worker)
+    used = Cpu(cpu.service - started.service, cpu.postgres - started.postgres)
+    return Intake(used, seconds, (first, middle[0] if middle else last, last))
+
+
+def tokens(count: int) -> Iterator[dict[str, Any]]:
+    """Yield tokens of as many borrowers: to the service any group element is one."""
+    for _ in range(count):
+        point = ec.generate_private_key(ec.SECP256R1()).public_key()
+        element = point.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+        yield {"suite": "P256-SHA256", "key_version": 1, "element": b64url_encode(element)}
+
+
+def now(stage: ours.Stage, worker: int) -> Cpu:
+    """Return the CPU time so far of service and worker, and of PostgreSQL."""
+    ours_so_far = cpu_of(stage.pid) + cpu_of(worker, but=NOTHING)
+    return Cpu(ours_so_far, cpu_of(postmaster_of(stage.data)))
+
+
+def peaks(stage: ours.Stage, worker: int) -> Peaks:
+    return Peaks(peak_of(stage.pid), peak_of(worker))
+
+
+def peak_of(pid: int) -> float:
+    """Return a process's high-water mark of resident memory in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def pid_of(command: str, data: Path) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if command in line and str(data) in line:
+            return int(process.name)
+    raise LookupError(f"{command} was not found")
+
+
+def counts(database: "psycopg.Connection[Any]") -> dict[str, int]:
+    """Return the number of rows of each table."""
+    names = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
+    found = {}
+    for (name,) in names:
+        row = database.execute(f'SELECT count(*) FROM "{name}"').fetchone()
+        found[name] = int(row[0]) if row else 0
+    return found
+
+
+def copy(database: "psycopg.Connection[Any]", stage: ours.Stage, table: str) -> float:
+    """Copy a table's rows into an empty one with the same indexes; return the CPU seconds of the copying in."""
+    fresh = f"bench_{secrets.token_hex(4)}"
+    database.execute(f'CREATE TABLE {fresh} (LIKE "{table}" INCLUDING ALL)')
+    with database.cursor() as cursor:
+        with cursor.copy(f'COPY "{table}" TO STDOUT (FORMAT BINARY)') as out:
+            rows = [bytes(part) for part in out]
+        blocks = [b"".join(rows[start : start + 1_000]) for start in range(0, len(rows), 1_000)]
+        began, mine = cpu_of(postmaster_of(stage.data)), time.process_time()
+        with cursor.copy(f"COPY {fresh} FROM STDIN (FORMAT BINARY)") as into:
+            for block in blocks:
+                into.write(block)
+        used = cpu_of(postmaster_of(stage.data)) - began + time.process_time() - mine
+    database.execute(f"DROP TABLE {fresh}")
+    return used
+
+
+def write(figures: dict[str, dict[str, object]]) -> None:
+    """Put the figure into results.json, beside those of ``python -m benchmarks``."""
+    path = FOLDER / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {"figures": {}}
+    results["figures"] |= figures
+    path.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m benchmarks.batches", description=__doc__)
+    options.add_argument("--rows", type=int, default=20_000, help="rows of the file")
+    options.add_argument("--write", action="store_true", help="put the figure into results.json")
+    chosen = options.parse_args()
+    figures = measure(chosen.rows)
+    for name, figure in figures.items():
+        print(f"{name:30} {figure['value']:>10}  {GOAL:8} {figure['how']}")
+    if chosen.write:
+        write(figures)
+
+
+if __name__ == "__main__":
+    main()
