@@ -4,14 +4,12 @@ from typing import Any
 
 from tests.fixtures.service import RunningService
 
-from creditshare.members.service import read_key_table
-
 
 def changed_since(service: RunningService, version: int) -> tuple[int, set[str]]:
     async def read() -> tuple[int, set[str]]:
         async with service.services.database.reading() as session:
-            now, rows = await read_key_table(session, since=version)
-            return now, {row.member.name for row in rows}
+            changes = await service.services.members.read_key_table(session, since=version)
+            return changes.version, {row.member.name for row in changes.members}
 
     result: tuple[int, set[str]] = service.run(read())
     return result
@@ -43,8 +41,7 @@ def test_a_version_that_went_back_is_another_database(service: RunningService) -
 
     assert known() is not None
     with service.superuser() as database:
-        database.execute("DELETE FROM enrolment")
-        database.execute("DELETE FROM member_key WHERE kid = %s", [kid])
         database.execute("UPDATE key_table_version SET version = 1")
+    service.rewrite("DELETE FROM member_key WHERE kid = %s", kid)
     service.run(table.confirm())
     assert known() is None

@@ -19,7 +19,7 @@ from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.crypto.sealing import KEY_BYTES, KEY_ID_BYTES, Box, Place
 from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
-from creditshare.members.service import Member, Members, why_key_cannot_sign
+from creditshare.members.service import Member, Members
 from creditshare.records.service import Held, Records, Submission
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, ReadSession, WriteSession
@@ -256,7 +256,7 @@ class Batches:
         """Refuse to go on for a member that was suspended, or whose key was revoked, since it sent the file."""
         if member.status != "active" or member.role != "lender":
             raise Refused("member_suspended" if member.role == "lender" else "role_forbidden")
-        if await why_key_cannot_sign(session, order.actor.kid) == "key_revoked":
+        if await self._members.was_revoked(session, order.actor.kid):
             raise Refused("key_revoked")
 
     async def _deal(

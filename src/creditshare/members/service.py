@@ -10,18 +10,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, RowMapping, ScalarSelect, and_, func, select, update
 
 from creditshare.audit.service import Audit, Entry, Recorded
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import VerifyingKey
+from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import spell, uuid7
 from creditshare.keys.tombstones import Tombstones
 from creditshare.members import rules
 from creditshare.members.models import enrolment, key_table_version, member, member_key, member_proposal
+from creditshare.members.repository import SealedRows
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.wire.registration import check_proof
@@ -99,15 +100,45 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class RowState:
+    """How a row stands: how often it changed, its seal, whether that holds, and what it adds to the key table's sum."""
+
+    revision: int
+    seal: bytes
+    holds: bool
+    share: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member as every worker keeps it in memory."""
+
+    member: Member
+    state: RowState
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
-    """One line of the key table that every worker keeps in memory."""
+    """A key as every worker keeps it in memory."""
 
     kid: str
+    member_id: UUID
     jwk: Mapping[str, Any]
-    state: str
+    key_state: str
     expires_at: datetime
     bootstrap: bool
-    member: Member
+    state: RowState
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTableChanges:
+    """What changed after a version, in one snapshot: the version now, the sum over all rows, the changed rows."""
+
+    version: int
+    sealed_sum: bytes
+    total: bytes | None
+    members: list[MemberRow]
+    keys: list[KeyRow]
 
 
 def _member(row: RowMapping) -> Member:
@@ -150,19 +181,27 @@ class Members:
         default_evaluations_per_day: int,
         audit: Audit,
         tombstones: Tombstones,
+        seals: RowSeals,
     ) -> None:
         self._production = environment == "production"
         self._box = service_box
         self._evaluations_per_day = default_evaluations_per_day
         self._audit = audit
         self._tombstones = tombstones
+        self.rows = SealedRows(seals)
 
     async def get(self, session: ReadSession, member_id: UUID) -> Member:
         """Return a member; ``not_found`` if there is none."""
-        row = (await session.execute(select(member).where(member.c.member_id == member_id))).mappings().one_or_none()
+        row = await self.rows.find(session, "member", member_id)
         if row is None:
             raise Refused("not_found")
         return _member(row)
+
+    async def _lock(self, session: WriteSession, member_id: UUID) -> RowMapping:
+        row = await self.rows.lock(session, "member", member_id)
+        if row is None:
+            raise Refused("not_found")
+        return row
 
     async def list_all(self, session: ReadSession, *, after: UUID | None, limit: int) -> list[Member]:
         """Return members in order of their ids."""
@@ -196,19 +235,21 @@ class Members:
         self._require_thumbprint(application.key_thumbprint)
         member_id = uuid7(now)
         contacts = self._box.seal(Place("member", "contacts", member_id.bytes), canonical(dict(application.contacts)))
-        await session.execute(
-            member.insert().values(
-                member_id=member_id,
-                name=application.name,
-                role=application.role,
-                region=application.region,
-                jurisdictions=list(application.jurisdictions),
-                status="applicant",
-                key_thumbprint=application.key_thumbprint,
-                licence_no=application.licence_no,
-                contacts=contacts,
-                evaluations_per_day=self._evaluations_per_day,
-            )
+        await self.rows.add(
+            session,
+            "member",
+            {
+                "member_id": member_id,
+                "name": application.name,
+                "role": application.role,
+                "region": application.region,
+                "jurisdictions": list(application.jurisdictions),
+                "status": "applicant",
+                "key_thumbprint": application.key_thumbprint,
+                "licence_no": application.licence_no,
+                "contacts": contacts,
+                "evaluations_per_day": self._evaluations_per_day,
+            },
         )
         terms = {"key_thumbprint": application.key_thumbprint} if application.key_thumbprint else {}
         await self._propose(session, member_id, "admission", terms, by=by, now=now)
@@ -250,28 +291,14 @@ class Members:
 
         The approval repeats the terms: it names what was agreed, and cannot be won for one thing and used for another.
         """
-        found = await session.execute(
-            select(member_proposal)
-            .where(
-                _open(member_id, action, now),
-                # What a person proposed who was suspended since is nobody's proposal any more.
-                select(member.c.member_id)
-                .where(member.c.member_id == member_proposal.c.proposed_by, member.c.status == "active")
-                .exists(),
-            )
-            .order_by(member_proposal.c.proposed_at.desc())
-            .with_for_update()
-        )
-        rows = found.mappings().all()
+        found = await self._open_proposals(session, member_id, action, now=now)
+        # What a person proposed who was suspended since is nobody's proposal any more.
+        rows = [row for row in found if (await self.get(session, row["proposed_by"])).status == "active"]
         if not rows:
             await self.get(session, member_id)
             raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {action}"})
         row = rules.approved(rows, terms, by=by, repeated=self._production or action != "admission")
-        await session.execute(
-            update(member_proposal)
-            .where(member_proposal.c.proposal_id == row["proposal_id"])
-            .values(decided_by=by, decided_at=now)
-        )
+        await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now)
         await self._end_proposals(session, member_id, action, now=now)
         code = await self._carry_out(session, member_id, action, row["terms"], now=now)
         entry = _entry("approve_member", member_id, proposal=action)
@@ -280,23 +307,34 @@ class Members:
     async def _carry_out(
         self, session: WriteSession, member_id: UUID, action: str, terms: Mapping[str, Any], *, now: datetime
     ) -> str | None:
-        change = update(member).where(member.c.member_id == member_id)
-        if action == "admission":
-            await session.execute(change.values(status="certified"))
-            return await self._issue_code(session, member_id, now=now)
-        if action == "recovery":
-            await session.execute(change.values(key_thumbprint=terms.get("key_thumbprint")))
-            return await self._issue_code(session, member_id, now=now)
-        if action == "quotas":
-            await session.execute(change.values(evaluations_per_day=terms["evaluations_per_day"]))
-        if action == "lift_suspension":
-            await session.execute(change.values(status="active"))
-        return None
+        row = await self._lock(session, member_id)
+        changes: dict[str, dict[str, Any]] = {
+            "admission": {"status": "certified"},
+            "recovery": {"key_thumbprint": terms.get("key_thumbprint")},
+            "quotas": {"evaluations_per_day": terms.get("evaluations_per_day")},
+            "lift_suspension": {"status": "active"},
+        }
+        await self.rows.change(session, "member", row, **changes[action])
+        return await self._issue_code(session, member_id, now=now) if action in {"admission", "recovery"} else None
 
-    @staticmethod
-    async def _end_proposals(session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime) -> None:
+    async def _open_proposals(
+        self, session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime
+    ) -> list[RowMapping]:
+        found = await session.execute(
+            select(member_proposal)
+            .where(_open(member_id, action, now))
+            .order_by(member_proposal.c.proposed_at.desc())
+            .with_for_update()
+        )
+        # One that does not match its seal was proposed by nobody.
+        return [row for row in found.mappings() if self.rows.holds("member_proposal", row)]
+
+    async def _end_proposals(
+        self, session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime
+    ) -> None:
         """End what is still open of a kind, so that no left-over is approved when things stand otherwise."""
-        await session.execute(update(member_proposal).where(_open(member_id, action, now)).values(expires_at=now))
+        for row in await self._open_proposals(session, member_id, action, now=now):
+            await self.rows.change(session, "member_proposal", row, expires_at=now)
 
     def _require_thumbprint(self, key_thumbprint: str | None) -> None:
         """In production knowing the enrolment code is not enough: two people approve the key that may enrol."""
@@ -317,16 +355,18 @@ class Members:
         now: datetime,
     ) -> Proposal:
         proposal = Proposal(uuid7(now), member_id, action, dict(terms), now + PROPOSAL_LIFE)
-        await session.execute(
-            member_proposal.insert().values(
-                proposal_id=proposal.proposal_id,
-                member_id=member_id,
-                action=action,
-                terms=dict(terms),
-                proposed_by=by,
-                proposed_at=now,
-                expires_at=proposal.expires_at,
-            )
+        await self.rows.add(
+            session,
+            "member_proposal",
+            {
+                "proposal_id": proposal.proposal_id,
+                "member_id": member_id,
+                "action": action,
+                "terms": dict(terms),
+                "proposed_by": by,
+                "proposed_at": now,
+                "expires_at": proposal.expires_at,
+            },
         )
         return proposal
 
@@ -342,17 +382,12 @@ class Members:
         """Suspend a member at once: it may still correct and answer disputes, not ask."""
         if member_id == by:
             raise Refused("state_conflict")
-        changed = await session.execute(
-            update(member)
-            .where(member.c.member_id == member_id, member.c.status == "active")
-            .values(status="suspended")
-            .returning(member.c.member_id)
-        )
-        if changed.first() is None:
-            await self.get(session, member_id)
+        row = await self._lock(session, member_id)
+        if row["status"] != "active":
             raise Refused("state_conflict")
+        changed = await self.rows.change(session, "member", row, status="suspended")
         await self._end_proposals(session, member_id, "lift_suspension", now=now)
-        return Recorded(await self.get(session, member_id), _entry("suspend_member", member_id))
+        return Recorded(_member(changed), _entry("suspend_member", member_id))
 
     # Keys
 
@@ -368,31 +403,18 @@ class Members:
         now: datetime,
     ) -> Recorded[Key]:
         """Register a member's first key by its one-time code and proof of possession."""
-        row = (
-            (
-                await session.execute(
-                    select(enrolment, member.c.key_thumbprint, member.c.status)
-                    .join(member, member.c.member_id == enrolment.c.member_id)
-                    .where(enrolment.c.member_id == member_id)
-                    .with_for_update()
-                )
-            )
-            .mappings()
-            .one_or_none()
-        )
-        if row is None or row["used_at"] is not None or row["expires_at"] <= now or _too_many_tries(row, now):
+        owner = await self.rows.lock(session, "member", member_id)
+        row = await self.rows.lock(session, "enrolment", member_id)
+        if owner is None or row is None or not _usable(row, now):
             raise Refused("enrolment_code_invalid")
         if not hmac.compare_digest(row["code_hash"], _hash_code(code)):
             raise WrongCode(member_id)
         key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
-        if row["key_thumbprint"] is not None and row["key_thumbprint"] != key.kid:
+        if owner["key_thumbprint"] is not None and owner["key_thumbprint"] != key.kid:
             raise Refused("proof_invalid")
-        await session.execute(update(enrolment).where(enrolment.c.member_id == member_id).values(used_at=now))
-        await session.execute(
-            update(member)
-            .where(member.c.member_id == member_id, member.c.status == "certified")
-            .values(status="active")
-        )
+        await self.rows.change(session, "enrolment", row, used_at=now)
+        if owner["status"] == "certified":
+            await self.rows.change(session, "member", owner, status="active")
         added = await self._add_key(session, member_id, key, registered_by=None, now=now)
         return Recorded(added, _entry("enrol_first_key", member_id, kid=key.kid))
 
@@ -448,13 +470,11 @@ class Members:
         by_kid: str,
     ) -> Recorded[Key]:
         """Revoke a key, and with it what ``rules.revoked`` says; in every worker within two seconds."""
-        facts = await self._key_facts(session, member_id)
-        reached = rules.revoked(facts, kid, by_kid=by_kid, reason=reason, since=since, now=now)
-        await session.execute(
-            update(member_key)
-            .where(member_key.c.kid.in_(reached), member_key.c.state != "revoked")
-            .values(state="revoked", revoked_at=now, reason=reason)
-        )
+        rows = await self._lock_keys(session, member_id)
+        reached = rules.revoked(_facts(rows), kid, by_kid=by_kid, reason=reason, since=since, now=now)
+        for row in rows:
+            if row["kid"] in reached and row["state"] != "revoked":
+                await self.rows.change(session, "member_key", row, state="revoked", revoked_at=now, reason=reason)
         # Before the commit, so that no restore of an older backup brings a revoked key back unnoticed.
         await asyncio.to_thread(self._tombstones.add, "key", sorted(reached), now=now)
         entry = _entry("revoke_key", member_id, kid=kid, reason=reason, revoked=len(reached))
@@ -462,30 +482,62 @@ class Members:
 
     async def retire_key(self, session: WriteSession, member_id: UUID, kid: str, *, now: datetime) -> Recorded[Key]:
         """Let a key that has a successor end once both have been good for the overlap."""
-        ends = rules.retirement(await self._key_facts(session, member_id), kid, now=now)
-        await session.execute(
-            update(member_key).where(member_key.c.kid == kid).values(state="retiring", expires_at=ends)
-        )
-        return Recorded(await self._key(session, kid), _entry("retire_key", member_id, kid=kid))
+        rows = await self._lock_keys(session, member_id)
+        ends = rules.retirement(_facts(rows), kid, now=now)
+        (row,) = (row for row in rows if row["kid"] == kid)
+        changed = await self.rows.change(session, "member_key", row, state="retiring", expires_at=ends)
+        return Recorded(_key(changed), _entry("retire_key", member_id, kid=kid))
 
-    async def _key_facts(self, session: WriteSession, member_id: UUID) -> list[rules.KeyFacts]:
-        rows = await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update())
-        return [rules.KeyFacts(r.kid, r.state, r.registered_at, r.expires_at, r.registered_by) for r in rows]
+    async def was_revoked(self, session: ReadSession, kid: str) -> bool:
+        """Whether a key is revoked."""
+        return (await self._key(session, kid)).state == "revoked"
+
+    async def read_key_table(self, session: ReadSession, *, since: int) -> KeyTableChanges:
+        """Return what of members and keys changed after the version ``since``, each row checked against its seal."""
+        changes = await self.rows.changed_since(session, since)
+
+        def state(table: str, row: RowMapping) -> RowState:
+            return RowState(
+                row["revision"], bytes(row["seal"]), self.rows.holds(table, row), self.rows.share(table, row)
+            )
+
+        return KeyTableChanges(
+            changes.version,
+            changes.sealed_sum,
+            changes.total,
+            [MemberRow(_member(row), state("member", row)) for row in changes.members],
+            [
+                KeyRow(
+                    row["kid"],
+                    row["member_id"],
+                    row["jwk"],
+                    row["state"],
+                    row["expires_at"],
+                    row["bootstrap"],
+                    state("member_key", row),
+                )
+                for row in changes.keys
+            ],
+        )
+
+    async def _lock_keys(self, session: WriteSession, member_id: UUID) -> list[RowMapping]:
+        """Lock a member's keys. One whose row does not match its seal is none: it may not sign, and is not changed."""
+        found = await session.execute(select(member_key).where(member_key.c.member_id == member_id).with_for_update())
+        return [row for row in found.mappings() if self.rows.holds("member_key", row)]
 
     async def _key(self, session: ReadSession, kid: str) -> Key:
-        row = (await session.execute(select(member_key).where(member_key.c.kid == kid))).mappings().one()
+        row = await self.rows.find(session, "member_key", kid)
+        if row is None:
+            raise Refused("not_found")
         return _key(row)
 
     async def revoke_again(self, session: WriteSession, kid: str, *, sub: str, now: datetime) -> None:
         """Revoke a key that an older backup brought back, as an act of the service itself."""
-        done = await session.execute(
-            update(member_key)
-            .where(member_key.c.kid == kid, member_key.c.state != "revoked")
-            .values(state="revoked", revoked_at=now, reason="restored")
-            .returning(member_key.c.member_id)
-        )
-        member_id = done.scalar_one()
-        entry = _entry("revoke_key", member_id, kid=kid, reason="restored", revoked=1)
+        row = await self.rows.lock(session, "member_key", kid)
+        if row is None:
+            raise Refused("not_found")
+        await self.rows.change(session, "member_key", row, state="revoked", revoked_at=now, reason="restored")
+        entry = _entry("revoke_key", row["member_id"], kid=kid, reason="restored", revoked=1)
         await self._audit.record_own_act(session, entry, sub=sub, now=now)
 
     async def _add_key(
@@ -498,22 +550,18 @@ class Members:
         )
         if (await session.execute(live)).scalar_one() >= KEY_LIMIT:
             raise Refused("key_limit")
-        return await insert_key(session, member_id, key, registered_by=registered_by, bootstrap=False, now=now)
+        return await insert_key(
+            session, self.rows, member_id, key, registered_by=registered_by, bootstrap=False, now=now
+        )
 
     async def _issue_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> str:
         code = b64url_encode(secrets.token_bytes(CODE_BYTES))
-        fresh = {
-            "code_hash": _hash_code(code),
-            "expires_at": now + CODE_LIFE,
-            "used_at": None,
-            "wrong_tries": 0,
-            "tries_since": None,
-        }
-        await session.execute(
-            insert(enrolment)
-            .values(member_id=member_id, **fresh)
-            .on_conflict_do_update(index_elements=["member_id"], set_=fresh)
-        )
+        fresh = {"code_hash": _hash_code(code), "expires_at": now + CODE_LIFE, "used_at": None}
+        row = await self.rows.lock(session, "enrolment", member_id)
+        if row is None:
+            await self.rows.add(session, "enrolment", {"member_id": member_id, **fresh})
+        else:
+            await self.rows.change(session, "enrolment", row, wrong_tries=0, tries_since=None, **fresh)
         return code
 
 
@@ -527,6 +575,7 @@ class WrongCode(Refused):
 
 async def insert_key(
     session: WriteSession,
+    rows: SealedRows,
     member_id: UUID,
     key: VerifyingKey,
     *,
@@ -547,15 +596,20 @@ async def insert_key(
         "revoked_at": None,
         "reason": None,
     }
-    done = await session.execute(insert(member_key).values(values).on_conflict_do_nothing().returning(member_key))
-    row = done.mappings().one_or_none()
+    row = await rows.add(session, "member_key", values)
     if row is None:
         raise Refused("key_exists")
     return _key(row)
 
 
 async def bootstrap_operators(
-    session: WriteSession, keys: Sequence[VerifyingKey], *, production: bool, evaluations_per_day: int, now: datetime
+    session: WriteSession,
+    keys: Sequence[VerifyingKey],
+    *,
+    seals: RowSeals,
+    production: bool,
+    evaluations_per_day: int,
+    now: datetime,
 ) -> list[UUID]:
     """Make the first operators, one per key, once. ``state_conflict`` if the service has any member already.
 
@@ -564,46 +618,25 @@ async def bootstrap_operators(
     await session.execute(select(func.pg_advisory_xact_lock(0x626F_6F74)))
     if (await session.execute(select(func.count()).select_from(member))).scalar_one():
         raise Refused("state_conflict", extra={"hint": "there are members already; the first operators are made once"})
-    made = []
+    rows, made = SealedRows(seals), []
     for number, key in enumerate(keys, start=1):
         member_id = uuid7(now)
-        await session.execute(
-            member.insert().values(
-                member_id=member_id,
-                name=f"Operator {number}",
-                role="operator",
-                region="ZZ",
-                jurisdictions=[],
-                status="active",
-                evaluations_per_day=evaluations_per_day,
-            )
+        await rows.add(
+            session,
+            "member",
+            {
+                "member_id": member_id,
+                "name": f"Operator {number}",
+                "role": "operator",
+                "region": "ZZ",
+                "jurisdictions": [],
+                "status": "active",
+                "evaluations_per_day": evaluations_per_day,
+            },
         )
-        await insert_key(session, member_id, key, registered_by=None, bootstrap=production, now=now)
+        await insert_key(session, rows, member_id, key, registered_by=None, bootstrap=production, now=now)
         made.append(member_id)
     return made
-
-
-async def read_key_table(session: ReadSession, *, since: int) -> tuple[int, list[KeyRow]]:
-    """Return the version of the key table and every row that it or whose member changed after the version ``since``.
-
-    The version is read first, so a row that changes in between is read now and once more later, never missed.
-    """
-    version = await read_key_table_version(session)
-    rows = await session.execute(
-        select(
-            member,
-            member_key.c.kid,
-            member_key.c.jwk,
-            member_key.c.state,
-            member_key.c.expires_at,
-            member_key.c.bootstrap,
-        )
-        .join(member_key, member_key.c.member_id == member.c.member_id)
-        .where(or_(member.c.changed_at_version > since, member_key.c.changed_at_version > since))
-    )
-    return version, [
-        KeyRow(r["kid"], r["jwk"], r["state"], r["expires_at"], r["bootstrap"], _member(r)) for r in rows.mappings()
-    ]
 
 
 def key_lives(kid: str) -> ColumnElement[bool]:
@@ -619,9 +652,14 @@ def key_lives(kid: str) -> ColumnElement[bool]:
     )
 
 
-def status_of(member_id: UUID) -> ScalarSelect[str]:
-    """Return the expression, for another concept's statement, of a member's status at this moment."""
-    return select(member.c.status).where(member.c.member_id == member_id).scalar_subquery()
+def seal_of_key(kid: str) -> ScalarSelect[bytes]:
+    """Return the expression, for another concept's statement, of a key's seal at this moment."""
+    return select(member_key.c.seal).where(member_key.c.kid == kid).scalar_subquery()
+
+
+def seal_of_member(member_id: UUID) -> ScalarSelect[bytes]:
+    """Return the expression, for another concept's statement, of the seal of a member's row at this moment."""
+    return select(member.c.seal).where(member.c.member_id == member_id).scalar_subquery()
 
 
 async def why_key_cannot_sign(session: ReadSession, kid: str) -> str | None:
@@ -637,9 +675,10 @@ async def why_key_cannot_sign(session: ReadSession, kid: str) -> str | None:
     return None if row.lives else "key_expired"
 
 
-async def read_key_table_version(session: ReadSession) -> int:
-    """Return the version of the key table."""
-    return int((await session.execute(select(key_table_version.c.version))).scalar_one())
+async def read_key_table_state(session: ReadSession) -> tuple[int, bytes]:
+    """Return the version of the key table, which a trigger counts, and the sealed sum, which each change renews."""
+    row = (await session.execute(select(key_table_version))).mappings().one()
+    return int(row["version"]), bytes(row["sum"])
 
 
 async def not_revoked(session: ReadSession, kids: Sequence[str]) -> tuple[str, ...]:
@@ -702,6 +741,14 @@ def _open(member_id: UUID, action: ProposalAction, now: datetime) -> ColumnEleme
         member_proposal.c.decided_by.is_(None),
         member_proposal.c.expires_at > now,
     )
+
+
+def _facts(rows: Sequence[RowMapping]) -> list[rules.KeyFacts]:
+    return [rules.KeyFacts(r["kid"], r["state"], r["registered_at"], r["expires_at"], r["registered_by"]) for r in rows]
+
+
+def _usable(row: RowMapping, now: datetime) -> bool:
+    return row["used_at"] is None and row["expires_at"] > now and not _too_many_tries(row, now)
 
 
 def _too_many_tries(row: RowMapping, now: datetime) -> bool:
