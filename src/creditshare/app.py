@@ -37,6 +37,7 @@ from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
 from creditshare.keys.tombstones import Tombstones
+from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import load_policy
 from creditshare.records.service import Records
@@ -165,13 +166,12 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         environment=settings.mode,
         service_box=keyring.box("service"),
         default_evaluations_per_day=settings.evaluations_per_day,
-        audit=audit,
-        tombstones=tombstones,
         seals=keyring.row_seals(),
     )
+    member_keys = MemberKeys(audit=audit, tombstones=tombstones, seals=keyring.row_seals())
     key_table = KeyTable(
         watching,
-        members=members,
+        rows=members.rows,
         tombstones=tombstones,
         poll_s=settings.key_table_poll_s,
         stale_s=settings.key_table_stale_s,
@@ -201,6 +201,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         access=access,
         cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
         members=members,
+        member_keys=member_keys,
         tokeniser=tokeniser,
         subjects=subjects,
         consents=consents,
@@ -219,6 +220,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             database=database,
             records=records,
             members=members,
+            member_keys=member_keys,
             audit=audit,
             service_box=keyring.box("service"),
             read_row=read_row,

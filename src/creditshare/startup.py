@@ -35,7 +35,7 @@ from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import is_sealed
 from creditshare.keys.tombstones import Tombstones
-from creditshare.members.service import sandbox_operators
+from creditshare.members.keys import sandbox_operators
 from creditshare.restore import returned
 from creditshare.sandbox.service import business_time
 from creditshare.seals import review

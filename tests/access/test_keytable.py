@@ -4,11 +4,13 @@ from typing import Any
 
 from tests.fixtures.service import RunningService
 
+from creditshare.members.key_table import read_key_table
+
 
 def changed_since(service: RunningService, version: int) -> tuple[int, set[str]]:
     async def read() -> tuple[int, set[str]]:
         async with service.services.database.reading() as session:
-            changes = await service.services.members.read_key_table(session, since=version)
+            changes = await read_key_table(session, service.services.members.rows, since=version)
             return changes.version, {row.member.name for row in changes.members}
 
     result: tuple[int, set[str]] = service.run(read())

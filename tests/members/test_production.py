@@ -13,9 +13,9 @@ from tests.fixtures.service import KEYRING, RunningService
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import Refused
 from creditshare.ids import parse, spell
-from creditshare.keys.tombstones import Tombstones
+from creditshare.members.keys import BOOTSTRAP_LIFE
 from creditshare.members.models import member_key
-from creditshare.members.service import BOOTSTRAP_LIFE, Application, MemberRole, Members
+from creditshare.members.service import Application, MemberRole, Members
 from creditshare.storage.engine import WriteSession
 from creditshare.wire.registration import make_proof
 
@@ -30,8 +30,6 @@ def run(shared_service: RunningService) -> Callable[[Act], Any]:
         service_box=KEYRING.box("service"),
         seals=KEYRING.row_seals(),
         default_evaluations_per_day=10,
-        audit=shared_service.services.audit,
-        tombstones=Tombstones(shared_service.settings.tombstones_path),
     )
 
     async def acting(act: Act) -> Any:
@@ -127,7 +125,7 @@ def test_only_the_approved_key_can_enrol(
             iat=int(now.timestamp()),
             jti=secrets.token_urlsafe(18),
         )
-        return await members.enrol_first(
+        return await shared_service.services.member_keys.enrol_first(
             session,
             member_id,
             jwk=key.public_jwk,

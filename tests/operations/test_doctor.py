@@ -24,7 +24,7 @@ from tests.fixtures.service import RunningService, wait_for
 from creditshare.app import keyring_file
 from creditshare.audit.state import LogState
 from creditshare.keys.keyring import Keyring
-from creditshare.members.service import LastKey
+from creditshare.members.keys import LastKey
 from creditshare.operations.doctor import ask_service, certificate_lasts, clocks_agree, examine, keys_last, log_keeps_up
 from creditshare.startup import Finding
 

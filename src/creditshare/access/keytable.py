@@ -25,15 +25,16 @@ from creditshare.crypto.rowseals import NO_ROWS, accounted, added
 from creditshare.errors import ConfigurationError, IntegrityError, Unavailable
 from creditshare.ids import spell
 from creditshare.keys.tombstones import Tombstones
-from creditshare.members.service import (
+from creditshare.members.key_table import (
     KeyRow,
     KeyTableChanges,
-    Member,
     MemberRow,
-    Members,
     RowState,
+    read_key_table,
     read_key_table_state,
 )
+from creditshare.members.repository import SealedRows
+from creditshare.members.service import Member
 from creditshare.storage.engine import Database
 from creditshare.telemetry import BROKEN_SEALS
 from creditshare.wire.requests import RegisteredKey
@@ -63,14 +64,14 @@ class KeyTable:
         self,
         database: Database,
         *,
-        members: Members,
+        rows: SealedRows,
         tombstones: Tombstones,
         poll_s: float,
         stale_s: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
-        self._membership = members
+        self._rows = rows
         self._tombstones = tombstones
         self._poll_s = poll_s
         self._stale_s = stale_s
@@ -157,7 +158,7 @@ class KeyTable:
 
     async def _changes(self, since: int) -> KeyTableChanges:
         async with self._database.reading() as session:
-            return await self._membership.read_key_table(session, since=since)
+            return await read_key_table(session, self._rows, since=since)
 
     def _take(self, changes: KeyTableChanges) -> None:
         for row in changes.members:

@@ -21,7 +21,9 @@ from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import Prefix, parse, spell
 from creditshare.keys.custody import SubjectKeys
-from creditshare.members.service import Member, key_lives, seal_of_key, seal_of_member, why_key_cannot_sign
+from creditshare.members.key_table import seal_of_key, seal_of_member
+from creditshare.members.keys import key_lives, why_key_cannot_sign
+from creditshare.members.service import Member
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.wire.requests import Authenticated, Received, authenticate
 from creditshare.wire.requests import parse as parse_request

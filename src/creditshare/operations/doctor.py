@@ -25,7 +25,7 @@ from creditshare.audit.state import LogState, log_state
 from creditshare.errors import ConfigurationError, CreditshareError, Unavailable
 from creditshare.ids import spell
 from creditshare.keys.keyring import Keyring
-from creditshare.members.service import LastKey, last_keys
+from creditshare.members.keys import LastKey, last_keys
 from creditshare.settings import Settings
 from creditshare.startup import Finding, check_database, check_restored, check_seals, check_settings
 from creditshare.storage.engine import Database, ReadSession, Role, connection_options
