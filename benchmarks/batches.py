@@ -11,18 +11,14 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks import ours
 from benchmarks.processes import Cpu, cpu_of, postmaster_of
-from creditshare.crypto.encoding import b64url_encode
 
 FOLDER = Path(__file__).parent
 PORT = 8975
@@ -53,7 +49,7 @@ def measure(rows: int) -> dict[str, dict[str, object]]:
     folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
     folder.chmod(0o711)
     try:
-        with ours.running(folder, PORT, borrowers=1, spare=0) as stage, stage.database() as database:
+        with ours.running(folder, PORT, borrowers=1, spare=rows) as stage, stage.database() as database:
             before = counts(database)
             intake = take_in(stage, database, rows)
             after = counts(database)
@@ -76,12 +72,10 @@ def measure(rows: int) -> dict[str, dict[str, object]]:
 
 def take_in(stage: ours.Stage, database: "psycopg.Connection[Any]", rows: int) -> Intake:
     """Send one file and wait until all its rows are records and their events are in the log."""
-    # Who may introduce borrowers is decided by evaluations; making tokens is measured elsewhere.
-    database.execute("UPDATE member_budget SET evaluated = evaluated + %s", [rows])
     worker = pid_of("creditshare worker", stage.data)
     started, first = now(stage, worker), peaks(stage, worker)
     began = time.monotonic()
-    answer = stage.reporter.records.start_batch(ours.record(token, f"F-{n}") for n, token in enumerate(tokens(rows)))
+    answer = stage.reporter.records.start_batch(ours.record(token, f"F-{n}") for n, token in enumerate(stage.spare))
     middle: list[Peaks] = []
 
     def told(job: Any) -> None:
@@ -96,14 +90,6 @@ def take_in(stage: ours.Stage, database: "psycopg.Connection[Any]", rows: int) -
     seconds, cpu, last = time.monotonic() - began, now(stage, worker), peaks(stage, worker)
     used = Cpu(cpu.service - started.service, cpu.postgres - started.postgres)
     return Intake(used, seconds, (first, middle[0] if middle else last, last))
-
-
-def tokens(count: int) -> Iterator[dict[str, Any]]:
-    """Yield tokens of as many borrowers: to the service any group element is one."""
-    for _ in range(count):
-        point = ec.generate_private_key(ec.SECP256R1()).public_key()
-        element = point.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
-        yield {"suite": "P256-SHA256", "key_version": 1, "element": b64url_encode(element)}
 
 
 def now(stage: ours.Stage, worker: int) -> Cpu:

@@ -10,7 +10,7 @@ from typing import Literal
 import psycopg
 import pytest
 from tests.fixtures.processes import command
-from tests.fixtures.service import RunningService
+from tests.fixtures.service import KEYRING, RunningService
 
 from creditshare.app import database_url, keyring_file, require_database
 from creditshare.cli.service import prepare
@@ -60,7 +60,7 @@ def production(tmp_path: Path) -> Production:
     (tmp_path / "passphrase").write_text("correct horse battery staple")
     (tmp_path / "passphrase").chmod(0o400)
     made = Production(tmp_path, {})
-    keyring_file(made.settings()).load_or_create()
+    keyring_file(made.settings()).replace(KEYRING)
     return made
 
 
@@ -219,7 +219,9 @@ def test_operators_that_a_sandbox_made_do_not_serve_in_production(
         try:
             async with database.writing() as session:
                 now = datetime.now(UTC)
-                await bootstrap_operators(session, keys, production=production, evaluations_per_day=1, now=now)
+                await bootstrap_operators(
+                    session, keys, seals=KEYRING.row_seals(), production=production, evaluations_per_day=1, now=now
+                )
                 await session.commit()
         finally:
             await database.close()
@@ -244,12 +246,13 @@ def test_a_schema_of_another_version_is_refused(prepared: Prepared, revision: st
 
 def test_a_revoked_key_that_is_alive_is_refused(prepared: Prepared) -> None:
     prepared.administer(
-        "INSERT INTO member (member_id, name, role, region, jurisdictions, status, evaluations_per_day)"
-        " VALUES ('01900000-0000-7000-8000-000000000001', 'M', 'lender', 'US', '{}', 'active', 1)"
+        "INSERT INTO member (member_id, name, role, region, jurisdictions, status, evaluations_per_day,"
+        " revision, seal)"
+        " VALUES ('01900000-0000-7000-8000-000000000001', 'M', 'lender', 'US', '{}', 'active', 1, 1, '')"
     )
     prepared.administer(
-        "INSERT INTO member_key (kid, member_id, jwk, state, registered_at, expires_at)"
-        " VALUES ('k', '01900000-0000-7000-8000-000000000001', '{}', 'active', now(), now())"
+        "INSERT INTO member_key (kid, member_id, jwk, state, registered_at, expires_at, revision, seal)"
+        " VALUES ('k', '01900000-0000-7000-8000-000000000001', '{}', 'active', now(), now(), 1, '')"
     )
     Tombstones(prepared.settings.tombstones_path).add("key", ["k"], now=datetime.now(UTC))
     with pytest.raises(ConfigurationError, match="1 revoked keys are alive again"):

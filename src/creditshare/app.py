@@ -37,6 +37,7 @@ from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
 from creditshare.keys.tombstones import Tombstones
+from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import load_policy
 from creditshare.records.service import Records
@@ -44,9 +45,11 @@ from creditshare.services import LogHealth, Services
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
 from creditshare.sharing.service import Sharing
-from creditshare.startup import check_database, check_restored, check_settings, passphrase_problem, require
+from creditshare.startup import check_database, check_restored, check_seals, check_settings, passphrase_problem, require
+from creditshare.storage import schema
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database
+from creditshare.subjects.budgets import Budgets
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.telemetry import KEY_TABLE_SECONDS, configure_logging
@@ -55,6 +58,8 @@ from creditshare.tlog.note import Signer
 log = structlog.get_logger()
 
 ADDRESS_FILE: Final = "public_address"
+SEALED_FILE: Final = "rows_sealed"
+SEALING_REVISION: Final = "0009"
 POSTGRES_FOLDER: Final = "postgres"
 HEALTH_POLL_S: Final = 1.0
 WATCHING_CONNECTIONS: Final = 2
@@ -143,12 +148,12 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     address = url or database_url(settings, "app")
     database = Database(address, role="creditshare_app", pool_size=settings.pool_size, pool_wait_s=settings.pool_wait_s)
     watching = Database(address, role="creditshare_app", pool_size=WATCHING_CONNECTIONS)
-    await database.open()
     async with database.reading() as session:
-        policy = await load_policy(session)
+        policy = await load_policy(session, keyring.row_seals())
+    await database.open()
     audit = Audit(opening_box=keyring.box("log_opening"), merge_delay_s=settings.merge_delay_s)
     versions = {int(v): keyring.tokeniser_key(int(v)) for v in keyring.versions("tokeniser")}
-    tokeniser = Tokeniser(versions, current=int(keyring.current("tokeniser")))
+    tokeniser = Tokeniser(versions, current=int(keyring.current("tokeniser")), budgets=Budgets(keyring.row_seals()))
     custody = Custody(
         FileProvider(keyring_file(settings)), cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s
     )
@@ -156,14 +161,30 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
     records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
+    tombstones = Tombstones(settings.tombstones_path)
     members = Members(
         environment=settings.mode,
         service_box=keyring.box("service"),
         default_evaluations_per_day=settings.evaluations_per_day,
-        audit=audit,
-        tombstones=Tombstones(settings.tombstones_path),
+        seals=keyring.row_seals(),
     )
-    key_table = KeyTable(watching, poll_s=settings.key_table_poll_s, stale_s=settings.key_table_stale_s)
+    member_keys = MemberKeys(audit=audit, tombstones=tombstones, seals=keyring.row_seals())
+    key_table = KeyTable(
+        watching,
+        rows=members.rows,
+        tombstones=tombstones,
+        poll_s=settings.key_table_poll_s,
+        stale_s=settings.key_table_stale_s,
+    )
+    access = Access(
+        key_table=key_table,
+        issuer=issuer,
+        skew_s=settings.skew_s,
+        clock=clock,
+        fingerprint_key=keyring.secret("fingerprint"),
+        service_box=keyring.box("service"),
+        limits=process_limits(settings),
+    )
     return Services(
         settings=settings,
         clock=clock,
@@ -177,23 +198,17 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         policy=policy,
         audit=audit,
         key_table=key_table,
-        access=Access(
-            key_table=key_table,
-            issuer=issuer,
-            skew_s=settings.skew_s,
-            clock=clock,
-            fingerprint_key=keyring.secret("fingerprint"),
-            service_box=keyring.box("service"),
-            limits=process_limits(settings),
-        ),
+        access=access,
         cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
         members=members,
+        member_keys=member_keys,
         tokeniser=tokeniser,
         subjects=subjects,
         consents=consents,
         records=records,
         sharing=Sharing(
             questions=Questions(database),
+            access=access,
             subjects=subjects,
             records=records,
             audit=audit,
@@ -205,6 +220,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             database=database,
             records=records,
             members=members,
+            member_keys=member_keys,
             audit=audit,
             service_box=keyring.box("service"),
             read_row=read_row,
@@ -222,6 +238,24 @@ def process_limits(settings: Settings) -> Limits:
     )
 
 
+def upgrade_schema(settings: Settings, keyring: Keyring, *, seal_anew: bool = False) -> None:
+    """Bring the schema to this version, and note outside the database that its rows bear seals from now on.
+
+    An administrator of the database could take the seals away, schema and all, and have the next upgrade seal what he
+    wrote. So what had seals once gets new ones only where a person says so.
+    """
+    url, noted = database_url(settings, "owner"), settings.data / SEALED_FILE
+    current = schema.current(url)
+    if noted.exists() and not seal_anew and current is not None and current < SEALING_REVISION:
+        raise ConfigurationError(
+            "the rows of this database were sealed before and are not any more: somebody took its schema back."
+            " Compare members, keys and policy with the log, then run `creditshare db upgrade --seal-anew`"
+        )
+    schema.upgrade(url, seals=keyring.row_seals())
+    settings.data.mkdir(parents=True, exist_ok=True)
+    noted.touch()
+
+
 async def require_database(settings: Settings, *, restored: bool = True) -> None:
     """Refuse to go on with a database that the checks of ``startup`` find something wrong with."""
     database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
@@ -229,6 +263,8 @@ async def require_database(settings: Settings, *, restored: bool = True) -> None
         require(await check_database(settings, database))
         if restored:
             require(await check_restored(settings, database))
+            *refused, _ = await check_seals(database, keyring_file(settings).load().row_seals())
+            require(refused)
     finally:
         await database.close()
 

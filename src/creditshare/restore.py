@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from creditshare.keys.tombstones import Buried
-from creditshare.members.service import Members, not_revoked
+from creditshare.members.keys import MemberKeys, not_revoked
 from creditshare.records.erasure import Erasure
 from creditshare.records.service import still_readable
 from creditshare.storage.engine import Database, ReadSession
@@ -55,12 +55,12 @@ async def returned(session: ReadSession, buried: Buried) -> Returned:
 
 
 async def apply(
-    found: Returned, *, database: Database, eraser: Database, erasure: Erasure, members: Members, now: datetime
+    found: Returned, *, database: Database, eraser: Database, erasure: Erasure, keys: MemberKeys, now: datetime
 ) -> None:
     """Bury again what has returned: as the eraser what was erased, as the service what was revoked."""
     for kid in found.keys:
         async with database.writing() as session:
-            await members.revoke_again(session, kid, sub=SUB, now=now)
+            await keys.revoke_again(session, kid, sub=SUB, now=now)
             await session.commit()
     for subject_id in found.borrowers:
         async with eraser.writing() as session:

@@ -14,6 +14,7 @@ from creditshare.batches.service import Batches
 from creditshare.clock import Clock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import SigningKey
+from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import Policy
 from creditshare.records.service import Records
@@ -77,6 +78,7 @@ class Services:
     access: Access
     cursors: Cursors
     members: Members
+    member_keys: MemberKeys
     tokeniser: Tokeniser
     subjects: Subjects
     consents: Consents

@@ -15,6 +15,8 @@ clock       a database whose business time was ever advanced                    
 operators   keys of operators that were made in a sandbox, on one machine, for a year    production
 schema      another schema than this version's                                           everywhere
 restored    erased borrowers or records, or revoked keys, that are alive again           everywhere
+policy      policy rows that no migration wrote so                                       everywhere
+key table   members or keys that were taken away, or put back to an older state          everywhere
 ==========  ===========================================================================  ==========
 """
 
@@ -29,16 +31,19 @@ from urllib.parse import urlsplit
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
+from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import is_sealed
 from creditshare.keys.tombstones import Tombstones
-from creditshare.members.service import sandbox_operators
+from creditshare.members.keys import sandbox_operators
 from creditshare.restore import returned
 from creditshare.sandbox.service import business_time
+from creditshare.seals import review
 from creditshare.settings import Settings
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
 
+NAMED_ROWS: Final = 5
 KEY_FILE_OTHERS: Final = 0o077
 PASSPHRASE_FILE_OTHERS: Final = 0o027
 """A mounted secret may be readable by the service's group; nobody else reads it, and only its owner writes it."""
@@ -106,6 +111,30 @@ async def check_restored(settings: Settings, database: Database) -> list[Finding
         " Nothing is served before `creditshare restore apply` has erased and revoked them again"
     )
     return [Finding("restored", problem if found else None)]
+
+
+async def check_seals(database: Database, seals: RowSeals) -> list[Finding]:
+    """Check that policy, members and keys are what the service wrote; a start has no memory of its own to go by.
+
+    Single rows that do not match their seals close nobody's way but their own member's; the last finding names them.
+    """
+    found = await review(database, seals)
+    taken = (
+        "rows of members or keys were taken away, or put back to an older state of theirs: compare them with the log,"
+        " mend them, or run `creditshare seals accept key_table`"
+    )
+    some = ", ".join(found.broken[:NAMED_ROWS]) + (" and others" if len(found.broken) > NAMED_ROWS else "")
+    rows = f"written behind the service's back, and not believed: {some}. See `creditshare seals check`"
+    return [
+        Finding(
+            "policy",
+            None
+            if found.policy is None
+            else f"{found.policy}: put the row back as it was, unless this is another key file than the database's",
+        ),
+        Finding("key table", None if found.whole else taken),
+        Finding("sealed rows", rows if found.broken else None),
+    ]
 
 
 def passphrase_problem(settings: Settings) -> str | None:

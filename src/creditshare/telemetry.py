@@ -39,6 +39,11 @@ CHECKPOINT_SECONDS: Final = Gauge(
 KEY_TABLE_SECONDS: Final = Gauge(
     "creditshare_key_table_age_seconds", "Since the members' keys were confirmed.", multiprocess_mode="livemax"
 )
+BROKEN_SEALS: Final = Gauge(
+    "creditshare_broken_seals",
+    "Rows of members and keys that do not match their seals, and one more if the key table is not whole.",
+    multiprocess_mode="livemax",
+)
 DATABASE_WAIT: Final = Histogram("creditshare_database_wait_seconds", "Wait for a connection of the pool.")
 DATABASE_FAILURES: Final = Counter(
     "creditshare_database_unavailable_total", "Transactions that the database did not answer, or cut off."

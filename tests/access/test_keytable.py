@@ -8,14 +8,15 @@ from tests.fixtures.service import RunningService
 
 from creditshare.access import keytable
 from creditshare.access.keytable import KeyTable
-from creditshare.members.service import read_key_table
+from creditshare.keys.tombstones import Tombstones
+from creditshare.members.key_table import read_key_table
 
 
 def changed_since(service: RunningService, version: int) -> tuple[int, set[str]]:
     async def read() -> tuple[int, set[str]]:
         async with service.services.database.reading() as session:
-            now, rows = await read_key_table(session, since=version)
-            return now, {row.member.name for row in rows}
+            changes = await read_key_table(session, service.services.members.rows, since=version)
+            return changes.version, {row.member.name for row in changes.members}
 
     result: tuple[int, set[str]] = service.run(read())
     return result
@@ -47,16 +48,17 @@ def test_a_version_that_went_back_is_another_database(service: RunningService) -
 
     assert known() is not None
     with service.superuser() as database:
-        database.execute("DELETE FROM enrolment")
-        database.execute("DELETE FROM member_key WHERE kid = %s", [kid])
         database.execute("UPDATE key_table_version SET version = 1")
+    service.rewrite("DELETE FROM member_key WHERE kid = %s", kid)
     service.run(table.confirm())
     assert known() is None
 
 
 def another_processes_table(service: RunningService) -> KeyTable:
     """Return a table that nobody wakes, as of a moment ago."""
-    table = KeyTable(service.services.watching, poll_s=60, stale_s=60)
+    services = service.services
+    tombstones = Tombstones(services.settings.tombstones_path)
+    table = KeyTable(services.watching, rows=services.members.rows, tombstones=tombstones, poll_s=60, stale_s=60)
     service.run(table.reload())
     return table
 

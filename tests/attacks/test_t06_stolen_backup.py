@@ -20,6 +20,7 @@ from creditshare.client.bank import Client
 from creditshare.client.evidence import Evidence
 from creditshare.keys.keyring import Keyring, KeyringFile
 from creditshare.settings import Settings
+from creditshare.storage import schema
 
 
 @pytest.mark.slow
@@ -31,17 +32,24 @@ def test_a_copy_served_with_other_keys_opens_nothing(service: RunningService, tm
     consent = grant(asker, subject)
     query = str(asker.query(subject, purpose="pre_loan", consent_id=consent)["query_id"])
     keyring = tmp_path / "keyring.json"
-    KeyringFile(keyring, passphrase=None).replace(Keyring.generate())
-    with (
-        older_copy(service) as copy,
-        another_process(service, keyring_file=str(keyring), **copy) as url,
-        Client(url, lender.identity) as thief,
-        Client(url, asker.identity) as helper,
-    ):
-        assert attempt(thief, "GET", f"/v1/records/{record}") == "internal_error"
-        assert attempt(helper, "GET", f"/v1/consents/{consent}") == "internal_error"
-        assert attempt(helper, "GET", f"/v1/queries/{query}") == "internal_error"
-        assert ask(helper, subject, consent) == "consent_missing"
+    others = Keyring.generate()
+    KeyringFile(keyring, passphrase=None).replace(others)
+    with older_copy(service) as copy:
+        refused = pytest.raises(AssertionError, match="another key file than the database's")
+        with refused, another_process(service, keyring_file=str(keyring), **copy):
+            pass
+        # So the thief takes the seals away, and has his own keys seal what is left.
+        schema.downgrade(copy["owner_database_url"], revision="0008")
+        schema.upgrade(copy["owner_database_url"], seals=others.row_seals())
+        with (
+            another_process(service, keyring_file=str(keyring), **copy) as url,
+            Client(url, lender.identity) as thief,
+            Client(url, asker.identity) as helper,
+        ):
+            assert attempt(thief, "GET", f"/v1/records/{record}") == "internal_error"
+            assert attempt(helper, "GET", f"/v1/consents/{consent}") == "internal_error"
+            assert attempt(helper, "GET", f"/v1/queries/{query}") == "internal_error"
+            assert ask(helper, subject, consent) == "consent_missing"
     assert ask(asker, subject, consent) == "1 defaults"
 
 

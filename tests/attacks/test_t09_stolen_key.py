@@ -54,11 +54,10 @@ def test_a_revocation_reaches_all_that_the_thief_registered(shared_service: Runn
     first, second = SigningKey.generate(), SigningKey.generate()
     assert register(owner, first) == "done"
     assert register(as_key(shared_service, owner, first), second) == "done"
-    with shared_service.superuser() as database:
-        # The spare key is older than the theft.
-        database.execute(
-            "UPDATE member_key SET registered_at = registered_at - interval '1 day' WHERE kid = %s", [spare.kid]
-        )
+    # The spare key is older than the theft.
+    shared_service.rewrite(
+        "UPDATE member_key SET registered_at = registered_at - interval '1 day' WHERE kid = %s", spare.kid
+    )
     rescuer, fresh = as_key(shared_service, owner, spare), SigningKey.generate()
     # No key makes itself the only one, so the owner first takes a place from the thief and fills it.
     assert revoke(rescuer, stolen.kid, since=since) == "state_conflict"

@@ -103,8 +103,7 @@ def test_a_left_over_proposal_is_not_approved_later(desk: Desk) -> None:
 def test_a_suspension_ends_what_was_proposed_before_it(desk: Desk) -> None:
     assert desk.suspend(desk.honest, desk.member) == "done"
     assert desk.propose(desk.evil, "lift_suspension") == "done"
-    with desk.service.superuser() as database:
-        database.execute("UPDATE member SET status = 'active' WHERE name = 'Lender'")
+    desk.service.rewrite("UPDATE member SET status = 'active' WHERE name = 'Lender'")
     assert desk.suspend(desk.honest, desk.member) == "done"
     assert desk.approve(desk.honest, "lift_suspension") == "state_conflict"
 
@@ -136,9 +135,7 @@ def test_nobody_judges_in_its_own_cause(desk: Desk) -> None:
 def test_a_bootstrap_key_leaves_no_key_behind(desk: Desk) -> None:
     """Two keys of one machine are one person; a key that they registered would outlive them and admit lenders."""
     mine, outliving = desk.evil.session.signer, SigningKey.generate()
-    with desk.service.superuser() as database:
-        database.execute("UPDATE member_key SET bootstrap = true WHERE kid = %s", [mine.key.kid])
-    desk.service.run(desk.service.services.key_table.reload())
+    desk.service.rewrite("UPDATE member_key SET bootstrap = true WHERE kid = %s", mine.key.kid)
     body = {"jwk": dict(outliving.public_jwk), "proof": desk.evil.session.proof_for(outliving)}
     path = f"/v1/members/{mine.member_id}/keys"
     assert attempt(desk.evil, "POST", path, body) == "role_forbidden"

@@ -7,15 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.fixtures.service import RunningService
+from sqlalchemy import select
+from tests.fixtures.service import KEYRING, RunningService
 
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import Refused
 from creditshare.ids import parse, spell
-from creditshare.keys.keyring import Keyring
-from creditshare.keys.tombstones import Tombstones
+from creditshare.members.keys import BOOTSTRAP_LIFE
 from creditshare.members.models import member_key
-from creditshare.members.service import BOOTSTRAP_LIFE, Application, MemberRole, Members
+from creditshare.members.service import Application, MemberRole, Members
 from creditshare.storage.engine import WriteSession
 from creditshare.wire.registration import make_proof
 
@@ -27,10 +27,9 @@ def run(shared_service: RunningService) -> Callable[[Act], Any]:
     """Act as a production service would, in a transaction that rolls back."""
     members = Members(
         environment="production",
-        service_box=Keyring.generate().box("service"),
+        service_box=KEYRING.box("service"),
+        seals=KEYRING.row_seals(),
         default_evaluations_per_day=10,
-        audit=shared_service.services.audit,
-        tombstones=Tombstones(shared_service.settings.tombstones_path),
     )
 
     async def acting(act: Act) -> Any:
@@ -64,27 +63,28 @@ def test_nobody_but_operators_is_admitted_while_bootstrap_keys_live(
     key, now = SigningKey.generate(), datetime.now(UTC)
 
     async def act(members: Members, session: WriteSession) -> object:
-        await mark_bootstrap(session, now)
+        await mark_bootstrap(members, session, now)
         return await members.apply(session, by, application(role, key.kid), bootstrap_key=bootstrap_key, now=now)
 
     assert code_of(run, act) == ("state_conflict", [])
 
     async def operator(members: Members, session: WriteSession) -> Any:
-        await mark_bootstrap(session, now)
+        await mark_bootstrap(members, session, now)
         return await members.apply(session, by, application("operator", key.kid), bootstrap_key=bootstrap_key, now=now)
 
     assert run(operator).value.status == "applicant"
 
     async def later(members: Members, session: WriteSession) -> Any:
-        await mark_bootstrap(session, now)
+        await mark_bootstrap(members, session, now)
         after = now + BOOTSTRAP_LIFE + timedelta(seconds=1)
         return await members.apply(session, by, application(role, key.kid), bootstrap_key=False, now=after)
 
     assert run(later).value.status == "applicant"
 
 
-async def mark_bootstrap(session: WriteSession, now: datetime) -> None:
-    await session.execute(member_key.update().values(bootstrap=True, expires_at=now + BOOTSTRAP_LIFE))
+async def mark_bootstrap(members: Members, session: WriteSession, now: datetime) -> None:
+    for row in (await session.execute(select(member_key))).mappings().all():
+        await members.rows.change(session, "member_key", row, bootstrap=True, expires_at=now + BOOTSTRAP_LIFE)
 
 
 def test_an_admission_names_the_key_that_may_enrol(shared_service: RunningService, run: Callable[[Act], Any]) -> None:
@@ -125,7 +125,7 @@ def test_only_the_approved_key_can_enrol(
             iat=int(now.timestamp()),
             jti=secrets.token_urlsafe(18),
         )
-        return await members.enrol_first(
+        return await shared_service.services.member_keys.enrol_first(
             session,
             member_id,
             jwk=key.public_jwk,

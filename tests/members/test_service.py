@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from sqlalchemy import RowMapping
 
-from creditshare.members.service import CODE_TRIES_PER_HOUR, _too_many_tries
+from creditshare.members.keys import CODE_TRIES_PER_HOUR, _too_many_tries
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 

@@ -24,7 +24,7 @@ from tests.fixtures.service import RunningService, wait_for
 from creditshare.app import keyring_file
 from creditshare.audit.state import LogState
 from creditshare.keys.keyring import Keyring
-from creditshare.members.service import LastKey
+from creditshare.members.keys import LastKey
 from creditshare.operations.doctor import ask_service, certificate_lasts, clocks_agree, examine, keys_last, log_keeps_up
 from creditshare.startup import Finding
 
@@ -97,7 +97,12 @@ def test_another_key_file_a_service_that_does_not_answer_and_a_lost_worker_are_t
     keyring = tmp_path / "keyring.json"
     keyring_file(service.settings.model_copy(update={"keyring_file": keyring})).replace(Keyring.generate())
     tombstones = service.settings.tombstones_path
-    assert examined(service, keyring_file=keyring, tombstones_file=tombstones).keys() == {"checkpoint"}
+    assert examined(service, keyring_file=keyring, tombstones_file=tombstones).keys() == {
+        "checkpoint",
+        "key table",
+        "policy",
+        "sealed rows",
+    }
     assert examined(service, url=f"http://127.0.0.1:{unused_port()}").keys() == {"service"}
     with service.superuser() as database:
         database.execute(f"REVOKE CONNECT ON DATABASE {service.database} FROM creditshare_worker")

@@ -108,11 +108,10 @@ def test_the_command_says_what_is_not_there_yet_and_production_refuses(service: 
     passphrase.chmod(0o400)
     sealing = {"keyring_passphrase_file": str(passphrase)}
     assert command(service, "keys", "seal", "--data", str(service.folder), **sealing).returncode == 0
-    with service.superuser() as database:  # operators as production's own bootstrap makes them
-        database.execute(
-            "UPDATE member_key SET bootstrap = true FROM member m WHERE m.member_id = member_key.member_id"
-            " AND m.role = 'operator'"
-        )
+    service.rewrite(  # operators as production's own bootstrap makes them
+        "UPDATE member_key SET bootstrap = true FROM member m WHERE m.member_id = member_key.member_id"
+        " AND m.role = 'operator'"
+    )
     with another_process(service, environment="production", **sealing) as url:
         for refused in (
             command(service, "sandbox", "seed", *arguments, "--url", url),

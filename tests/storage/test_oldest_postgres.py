@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 from tests.fixtures.postgres import open_folder
-from tests.fixtures.service import running_service, wait_for
+from tests.fixtures.service import KEYRING, running_service, wait_for
 from tests.operations.test_backup import elsewhere
 from tests.stories import test_main_job as main_job
 
@@ -18,7 +18,7 @@ from creditshare.storage.embedded import EmbeddedPostgres
 @pytest.fixture(scope="module")
 def oldest_template(oldest_postgres: EmbeddedPostgres) -> str:
     oldest_postgres.create_database("creditshare_template")
-    schema.upgrade(oldest_postgres.url("owner", "creditshare_template"))
+    schema.upgrade(oldest_postgres.url("owner", "creditshare_template"), seals=KEYRING.row_seals())
     return "creditshare_template"
 
 
@@ -31,10 +31,10 @@ def test_it_is_the_version_that_it_is_taken_for(oldest_postgres: EmbeddedPostgre
 def test_migrations_go_up_down_and_up_and_leave_nothing_to_generate(oldest_postgres: EmbeddedPostgres) -> None:
     oldest_postgres.create_database("t_migrations")
     url = oldest_postgres.url("owner", "t_migrations")
-    schema.upgrade(url)
+    schema.upgrade(url, seals=KEYRING.row_seals())
     assert schema.drift(url, metadata) == []
     schema.downgrade(url)
-    schema.upgrade(url)
+    schema.upgrade(url, seals=KEYRING.row_seals())
     assert schema.drift(url, metadata) == []
     schema.downgrade(url, revision="base")
     assert schema.current(url) is None

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 from sqlalchemy import UniqueConstraint
+from tests.fixtures.service import KEYRING
 
 from creditshare.registry import metadata
 from creditshare.storage import schema
@@ -15,11 +16,11 @@ def test_up_from_empty_down_to_empty_and_up_again(postgres: EmbeddedPostgres) ->
     postgres.create_database("t_migrations")
     url = postgres.url("owner", "t_migrations")
     try:
-        schema.upgrade(url)
+        schema.upgrade(url, seals=KEYRING.row_seals())
         assert schema.current(url) == schema.head()
         assert schema.drift(url, metadata) == []
         schema.downgrade(url)
-        schema.upgrade(url)
+        schema.upgrade(url, seals=KEYRING.row_seals())
         assert schema.drift(url, metadata) == []
         schema.downgrade(url, revision="base")
         assert schema.current(url) is None

@@ -392,8 +392,7 @@ def test_a_suspended_member_gets_no_further(postgres: EmbeddedPostgres, template
         assert service.run(service.services.batches.step())
         assert lender.call("GET", f"/v1/jobs/{job}")["accepted"] == 100
         assert lender.identity is not None
-        with service.superuser() as database:
-            database.execute("UPDATE member SET status = 'suspended' WHERE name = 'Suspended' AND status = 'active'")
+        service.rewrite("UPDATE member SET status = 'suspended' WHERE name = 'Suspended'")
         assert service.run(service.services.batches.step())
         shown = lender.call("GET", f"/v1/jobs/{job}").data
         assert (shown["status"], shown["code"], shown["accepted"]) == ("failed", "member_suspended", 100)

@@ -18,10 +18,12 @@ from creditshare.access.models import idempotency, refusal_tally, replay_guard
 from creditshare.audit.service import Actor
 from creditshare.clock import Clock
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import FieldError, Malformed, Refused, Unavailable
+from creditshare.errors import FieldError, IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import Prefix, parse, spell
 from creditshare.keys.custody import SubjectKeys
-from creditshare.members.service import Member, key_lives, status_of, why_key_cannot_sign
+from creditshare.members.key_table import seal_of_key, seal_of_member
+from creditshare.members.keys import key_lives, why_key_cannot_sign
+from creditshare.members.service import Member
 from creditshare.storage.engine import Database, WriteSession
 from creditshare.wire.requests import Authenticated, Received, authenticate
 from creditshare.wire.requests import parse as parse_request
@@ -47,6 +49,8 @@ class Caller:
     rqh: str
     request_token: str
     request_id: str
+    seals: tuple[bytes, bytes]
+    """Of the key's row and the member's, as they were checked."""
     traceparent: str = ""
     signed_digest: str | None = None
     """The claim ``cdg``. Where the body follows the gate, this is all that is known of it."""
@@ -64,7 +68,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A request that is used up now: the database's time, and the caller with its member's status of this moment."""
+    """A request that is used up now: the database's time, and the caller with its member as of this moment."""
 
     now: datetime
     caller: Caller
@@ -153,6 +157,7 @@ class Access:
             rqh=proved.rqh,
             request_token=proved.token_bytes.decode("ascii"),
             request_id=request_id,
+            seals=known.seals,
             traceparent=traceparent,
             signed_digest=proved.claims.cdg,
         )
@@ -205,8 +210,8 @@ class Access:
     async def claim_request(self, session: WriteSession, caller: Caller) -> Claimed:
         """Use up the request's jti, if its key is still good now, and return the business time with the caller.
 
-        The first statement of every signed action: all else depends on its row. It also reads the member's status,
-        so that a suspension holds at once and not only after the key table's next reload.
+        The first statement of every signed action: all else depends on its row. It also reads the seals of the key's
+        and the member's rows, so that a suspension holds at once and not only after the key table's next reload.
         """
         statement = (
             insert(replay_guard)
@@ -217,13 +222,37 @@ class Access:
                 ).where(key_lives(caller.kid)),
             )
             .on_conflict_do_nothing()
-            .returning(func.creditshare_now().label("now"), status_of(caller.member_id).label("status"))
+            .returning(
+                func.creditshare_now().label("now"),
+                seal_of_key(caller.kid).label("key_seal"),
+                seal_of_member(caller.member_id).label("member_seal"),
+            )
         )
         row = (await session.execute(statement)).one_or_none()
         if row is None:
             raise Refused(await why_key_cannot_sign(session, caller.kid) or "replay_detected")
-        member = replace(caller.member, status=row.status)
-        return Claimed(row.now.astimezone(UTC), replace(caller, member=member))
+        current = await self.confirmed(caller, (bytes(row.key_seal), bytes(row.member_seal)))
+        return Claimed(row.now.astimezone(UTC), current)
+
+    async def confirmed(self, caller: Caller, seals: tuple[bytes, bytes]) -> Caller:
+        """Return a caller as its rows stand, by the seals that a statement just read in them.
+
+        Where they are the ones that the key table checked, so is all that they seal, and what the key table knows is
+        what holds. Otherwise something changed since, and the key table reads and checks it now. A statement's own look
+        at a status or state can only refuse more: who edits the database cannot grant himself anything by it.
+        """
+        if seals == caller.seals:
+            return caller
+        await self.key_table.reload()
+        known = self.key_table.known(caller.kid)
+        if known is None or known.seals != seals:
+            await self.key_table.reload(everything=True)
+            known = self.key_table.known(caller.kid)
+        if known is None or known.seals != seals:
+            raise IntegrityError("a key's row or its member's is not the one that the key table reads")
+        if known.registered.state == "revoked":
+            raise Refused("key_revoked")
+        return replace(caller, member=known.member, bootstrap=known.bootstrap, seals=seals)
 
     def claim_of(self, member_id: UUID, *, route: str, key: str | None, method: str, body: bytes) -> Claim:
         """Return the claim that an ``Idempotency-Key`` header makes; missing or misshapen is refused.

@@ -17,7 +17,7 @@ from creditshare.audit.service import Actor, ExchangeDigests
 from creditshare.crypto.digests import content_digest, sha256_b64url
 from creditshare.errors import FieldError, Malformed, Refused, Unavailable
 from creditshare.ids import spell
-from creditshare.members.service import WrongCode, checked_jwk
+from creditshare.members.keys import WrongCode, checked_jwk
 from creditshare.services import Services
 from creditshare.wire.answers import sign_answer
 from creditshare.wire.strict_json import decode
@@ -57,7 +57,7 @@ async def _enrol(request: Request, services: Services, member_text: str, body: b
             if told is not None:
                 answer = services.access.open_answer(claim, told, subject=None)
                 return _signed(services, given.proof, member_id, answer, replayed=True)
-            done = await services.members.enrol_first(
+            done = await services.member_keys.enrol_first(
                 session, member_id, jwk=given.jwk, proof=given.proof, code=code, issuer=services.issuer, now=now
             )
             answer = json.dumps(KeyOut.of(done.value, now=now).model_dump(mode="json")).encode()
@@ -74,7 +74,7 @@ async def _enrol(request: Request, services: Services, member_text: str, body: b
             await session.commit()
     except WrongCode as wrong:
         async with services.database.writing() as session:
-            await services.members.count_wrong_code(session, wrong.member_id, now=services.clock.now())
+            await services.member_keys.count_wrong_code(session, wrong.member_id, now=services.clock.now())
             await session.commit()
         raise
     return _signed(services, given.proof, member_id, answer, log=event.log_entry.to_mapping())

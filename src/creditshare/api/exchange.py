@@ -151,6 +151,10 @@ class Exchange:
             return self._unsigned(refusal)
         except Unavailable:
             return self._unsigned(Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S))
+        except IntegrityError as error:
+            # Not who asks, but what the database says of this key; the key table told the operator which row.
+            log.error("integrity", action=self._action, request_id=self._trace.request_id, kind=str(error))  # noqa: TRY400  told there already
+            return self._unsigned(Refused("internal_error"))
         self._request.state.member_id = spell("mem", caller.member_id)
         return await self._admit(caller, run_route)
 

@@ -19,7 +19,8 @@ from creditshare.consents.service import Evidence, Held, Terms
 from creditshare.crypto.digests import parse_content_digest
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import parse, spell
-from creditshare.members.service import Application, Key, Member
+from creditshare.members.keys import Key
+from creditshare.members.service import Application, Member
 from creditshare.notices.rules import AttestedNotice
 from creditshare.records import grid, rules
 from creditshare.records.service import Held as HeldRecord

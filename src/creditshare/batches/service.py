@@ -19,7 +19,8 @@ from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.crypto.sealing import KEY_BYTES, KEY_ID_BYTES, Box, Place
 from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
-from creditshare.members.service import Member, Members, why_key_cannot_sign
+from creditshare.members.keys import MemberKeys
+from creditshare.members.service import Member, Members
 from creditshare.records.service import Held, Records, Submission
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, ReadSession, WriteSession
@@ -96,6 +97,7 @@ class Batches:
         database: Database,
         records: Records,
         members: Members,
+        member_keys: MemberKeys,
         audit: Audit,
         service_box: Box,
         read_row: ReadRow,
@@ -103,6 +105,7 @@ class Batches:
         self._database = database
         self._records = records
         self._members = members
+        self._member_keys = member_keys
         self._audit = audit
         self._box = service_box
         self._read_row = read_row
@@ -286,7 +289,7 @@ class Batches:
         """Refuse to go on for a member that was suspended, or whose key was revoked, since it sent the file."""
         if member.status != "active" or member.role != "lender":
             raise Refused("member_suspended" if member.role == "lender" else "role_forbidden")
-        if await why_key_cannot_sign(session, order.actor.kid) == "key_revoked":
+        if await self._member_keys.was_revoked(session, order.actor.kid):
             raise Refused("key_revoked")
 
     async def _deal(

@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from creditshare.cli import erase, imports, keys, lender, members, profiles, proofs, restore, sandbox, service, vectors
+from creditshare.cli import (
+    erase,
+    imports,
+    keys,
+    lender,
+    members,
+    profiles,
+    proofs,
+    restore,
+    sandbox,
+    seals,
+    service,
+    vectors,
+)
 from creditshare.cli.backup import backup
 from creditshare.cli.call import call
 from creditshare.cli.demo.run import demo
@@ -42,6 +55,7 @@ app.add_typer(members.member, name="member")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(erase.erase, name="erase")
 app.add_typer(restore.restore, name="restore")
+app.add_typer(seals.seals, name="seals")
 app.add_typer(sandbox.sandbox, name="sandbox")
 app.add_typer(lender.consent, name="consent")
 lender.record.command("import", help=imports.HELP)(imports.import_file)

@@ -35,7 +35,7 @@ from creditshare.errors import IntegrityError, Refused
 from creditshare.ids import spell, uuid7
 from creditshare.keys.custody import SubjectKeys
 from creditshare.keys.keyring import Keyring
-from creditshare.members.service import KEY_LIFE, Key
+from creditshare.members.keys import KEY_LIFE, Key
 from creditshare.notices import rules as notices
 from creditshare.policy.service import Policy, Rule
 from creditshare.records.history import History

@@ -46,13 +46,15 @@ def bootstrap(data: DataFolder = Path("creditshare-data"), as_json: AsJson = Fal
 
 async def _bootstrap(settings: Settings, keys: list[SigningKey]) -> list[str]:
     database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
-    audit = Audit(opening_box=keyring_file(settings).load().box("log_opening"), merge_delay_s=settings.merge_delay_s)
+    keyring = keyring_file(settings).load()
+    audit = Audit(opening_box=keyring.box("log_opening"), merge_delay_s=settings.merge_delay_s)
     try:
         async with database.writing() as session:
             now = SystemClock().now()
             made = await bootstrap_operators(
                 session,
                 [key.verifying_key for key in keys],
+                seals=keyring.row_seals(),
                 production=settings.mode == "production",
                 evaluations_per_day=settings.evaluations_per_day,
                 now=now,

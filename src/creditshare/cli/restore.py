@@ -98,7 +98,7 @@ async def _run(settings: Settings, *, apply: bool) -> Returned:
                 database=services.database,
                 eraser=eraser,
                 erasure=Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers),
-                members=services.members,
+                keys=services.member_keys,
                 now=services.clock.now(),
             )
         return found

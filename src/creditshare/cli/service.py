@@ -30,6 +30,7 @@ from creditshare.app import (
     public_address,
     require_database,
     sequencer,
+    upgrade_schema,
     write_json,
 )
 from creditshare.cli.companion import Companion
@@ -60,9 +61,9 @@ def prepare(settings: Settings) -> bool:
     require(check_settings(settings))
     started = embedded_postgres(settings).start() if settings.embedded else False
     try:
+        keyring = keyring_file(settings).load_or_create()
         if settings.embedded or settings.mode == "sandbox":
-            schema.upgrade(database_url(settings, "owner"))
-        keyring_file(settings).load_or_create()
+            upgrade_schema(settings, keyring)
         asyncio.run(require_database(settings, restored=False))
     except BaseException:
         if started:
@@ -201,12 +202,22 @@ async def _wait_for(database: Database) -> None:
 
 
 @db.command("upgrade")
-def upgrade(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
-    """Bring the database to this version's schema."""
+def upgrade(
+    data: DataFolder = Path("creditshare-data"),
+    seal_anew: Annotated[
+        bool, typer.Option("--seal-anew", help="Seal members, keys and policy as they stand, after a step down.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database to this version's schema. Needs the key file, and makes one for an empty database."""
     settings = settings_of(data)
     if settings.embedded:
         embedded_postgres(settings).start()
-    schema.upgrade(database_url(settings, "owner"))
+    url = database_url(settings, "owner")
+    file = keyring_file(settings)
+    # A database that is in use already belongs to a key file: another one must not seal what is in it.
+    keyring = file.load_or_create() if schema.current(url) is None else file.load()
+    upgrade_schema(settings, keyring, seal_anew=seal_anew)
     show({"schema": schema.head()}, as_json=as_json, line=f"the schema is at {schema.head()}")
 
 

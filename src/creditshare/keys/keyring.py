@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from creditshare.crypto.jws import SigningKey
 from creditshare.crypto.oprf import SecretKey
+from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import KEY_BYTES, KEY_ID_BYTES, Box, Place
 from creditshare.errors import ConfigurationError, IntegrityError
 from creditshare.keys.provider import Wrapped
@@ -86,6 +87,13 @@ class Keyring:
     def box(self, name: str) -> Box:
         """Return the current key of a set as a box for sealing what belongs to no borrower."""
         return Box.of(self.secret(name), key_id=key_id(name, self.current(name)))
+
+    def row_seals(self) -> RowSeals:
+        """Return the seals of rows that decide who may do what, under keys derived from the service's own."""
+        secrets_by_id = {
+            key_id("service", version): self.secret("service", version) for version in self.versions("service")
+        }
+        return RowSeals.of(secrets_by_id, current=key_id("service", self.current("service")))
 
     def signing_keys(self) -> dict[str, SigningKey]:
         """Return the service's ES256 keys by version."""

@@ -57,6 +57,14 @@ class Tombstones:
             os.fsync(file.fileno())
         _sync_folder(self.path.parent)
 
+    def stamp(self) -> tuple[int, int] | None:
+        """Return what changes whenever a line is added; None while there is no file that can be looked at."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
     def read(self) -> Buried:
         """Return all that is buried; a line that is no tombstone is a ``ConfigurationError``."""
         try:

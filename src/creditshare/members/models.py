@@ -1,4 +1,8 @@
-"""Tables of institutions, keys, proposals and budgets. Reference tables hold no counters."""
+"""Tables of institutions, keys, proposals and enrolment codes. Reference tables hold no counters.
+
+Rows that decide who may do what bear a seal (``crypto/rowseals.py``); ``repository`` writes and checks it. ``revision``
+counts the changes of a row, and ``key_table_version.sum`` is the sum over all rows of ``member`` and ``member_key``.
+"""
 
 from sqlalchemy import (
     ARRAY,
@@ -34,6 +38,8 @@ member = Table(
     Column("evaluations_per_day", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
+    Column("revision", Integer, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     CheckConstraint("role IN ('lender', 'regulator', 'operator')", name="role"),
     CheckConstraint("status IN ('applicant', 'certified', 'active', 'suspended')", name="status"),
     info=REFERENCE,
@@ -53,6 +59,8 @@ member_key = Table(
     Column("revoked_at", DateTime(timezone=True), nullable=True),
     Column("reason", Text, nullable=True),
     Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
+    Column("revision", Integer, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     CheckConstraint("state IN ('active', 'retiring', 'revoked')", name="state"),
     info=REFERENCE,
 )
@@ -69,6 +77,7 @@ member_proposal = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("decided_by", Uuid, nullable=True),
     Column("decided_at", DateTime(timezone=True), nullable=True),
+    Column("seal", LargeBinary, nullable=False),
     CheckConstraint("action IN ('admission', 'quotas', 'lift_suspension', 'recovery')", name="action"),
     CheckConstraint("decided_by IS DISTINCT FROM proposed_by", name="four_eyes"),
     info=REFERENCE,
@@ -83,6 +92,7 @@ enrolment = Table(
     Column("used_at", DateTime(timezone=True), nullable=True),
     Column("wrong_tries", Integer, nullable=False, server_default="0"),
     Column("tries_since", DateTime(timezone=True), nullable=True),
+    Column("seal", LargeBinary, nullable=False),
     info=REFERENCE,
 )
 
@@ -91,6 +101,7 @@ key_table_version = Table(
     metadata,
     Column("single", Boolean, primary_key=True, server_default="true"),
     Column("version", BigInteger, nullable=False),
+    Column("sum", LargeBinary, nullable=False),
     CheckConstraint("single", name="single_row"),
     info=COORDINATOR,
 )

@@ -25,9 +25,9 @@ from creditshare.audit.state import LogState, log_state
 from creditshare.errors import ConfigurationError, CreditshareError, Unavailable
 from creditshare.ids import spell
 from creditshare.keys.keyring import Keyring
-from creditshare.members.service import LastKey, last_keys
+from creditshare.members.keys import LastKey, last_keys
 from creditshare.settings import Settings
-from creditshare.startup import Finding, check_database, check_restored, check_settings
+from creditshare.startup import Finding, check_database, check_restored, check_seals, check_settings
 from creditshare.storage.engine import Database, ReadSession, Role, connection_options
 from creditshare.tlog.checkpoint import open_checkpoint
 
@@ -137,6 +137,8 @@ async def _inside(settings: Settings, issuer: str | None, keyring: Keyring | Non
         if findings[0].problem is not None:
             return [*findings, Finding("clocks, log, keys", None, "not looked at: the schema does not fit")]
         findings += await check_restored(settings, database)
+        if keyring is not None:
+            findings += await check_seals(database, keyring.row_seals())
         async with database.reading() as session:
             findings += await _server(session)
             findings.append(log_keeps_up(await log_state(session), settings.merge_delay_s))

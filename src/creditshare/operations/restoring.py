@@ -21,7 +21,7 @@ from typing import Final
 
 import psycopg
 
-from creditshare.app import ADDRESS_FILE, database_url, keyring_file, log_signer, public_address
+from creditshare.app import ADDRESS_FILE, database_url, keyring_file, log_signer, public_address, upgrade_schema
 from creditshare.audit.rebuild import Rebuilt, rebuild
 from creditshare.errors import ConfigurationError, IntegrityError, Malformed, Unavailable, VerificationFailed
 from creditshare.operations import programs
@@ -92,7 +92,8 @@ def load(settings: Settings, folder: Path, *, known: Sequence[Path] = ()) -> Loa
     programs.run(program, arguments, database=database.url)
     rebuilt = asyncio.run(_rebuild(database, [checkpoint.size for checkpoint in held]))
     require_same_log(rebuilt, manifest, held)
-    schema.upgrade(database_url(settings, "owner"))
+    # Whoever loads a backup of before the seals vouches for it, as for all that it brings back.
+    upgrade_schema(settings, keyring_file(settings).load(), seal_anew=True)
     return Loaded(manifest, rebuilt.size)
 
 

@@ -1,6 +1,6 @@
 """The effective-dated policy table."""
 
-from sqlalchemy import Column, Date, Table, Text
+from sqlalchemy import Column, Date, LargeBinary, Table, Text
 
 from creditshare.storage.metadata import REFERENCE, metadata
 
@@ -13,5 +13,6 @@ policy_rule = Table(
     Column("valid_to", Date, nullable=True),
     Column("value", Text, nullable=False),
     Column("article", Text, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     info=REFERENCE,
 )

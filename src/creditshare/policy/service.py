@@ -1,4 +1,8 @@
-"""Reading the policy table: one frozen value, loaded at start, asked by jurisdiction, rule and day."""
+"""Reading the policy table: one frozen value, loaded at start, asked by jurisdiction, rule and day.
+
+Each row's seal (``crypto/rowseals.py``) covers the row and the digest of the whole set, so that no row can be edited,
+added or taken away. Only a migration changes the set, and seals it.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,6 +13,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 
+from creditshare.crypto.rowseals import RowSeals
+from creditshare.errors import IntegrityError
 from creditshare.policy.models import policy_rule
 from creditshare.storage.engine import ReadSession
 from creditshare.wire.strict_json import canonical
@@ -32,16 +38,13 @@ class Policy:
     """The policy rows in force. ``version`` names exactly these rows and goes into every answer."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = sorted(rules, key=lambda rule: (rule.jurisdiction, rule.name, rule.valid_from))
-        rows = [
-            [r.jurisdiction, r.name, r.value, r.article, r.valid_from.isoformat(), str(r.valid_to)] for r in self._rules
-        ]
-        self.version = "pol-" + hashlib.sha256(canonical(rows)).hexdigest()[:12]
+        self.rules = sorted(rules, key=lambda rule: (rule.jurisdiction, rule.name, rule.valid_from))
+        self.version = "pol-" + digest(self.rules).hex()[:12]
 
     def rule(self, jurisdiction: str, name: str, on: date) -> Rule:
         """Return the row that holds on a day; a jurisdiction without one is judged by the strictest."""
         for scope in (jurisdiction, STRICTEST):
-            for rule in reversed(self._rules):
+            for rule in reversed(self.rules):
                 within = rule.valid_from <= on and (rule.valid_to is None or on <= rule.valid_to)
                 if rule.jurisdiction == scope and rule.name == name and within:
                     return rule
@@ -64,7 +67,31 @@ class Policy:
         return ZoneInfo(self.text(jurisdiction, "timezone", on))
 
 
-async def load_policy(session: ReadSession) -> Policy:
-    """Read all rows."""
-    rows = await session.execute(select(policy_rule))
-    return Policy(Rule(r.jurisdiction, r.rule, r.value, r.article, r.valid_from, r.valid_to) for r in rows)
+def digest(rules: Iterable[Rule]) -> bytes:
+    """Return the SHA-256 of a whole set of rows, in order."""
+    rows = [[r.jurisdiction, r.name, r.value, r.article, r.valid_from.isoformat(), str(r.valid_to)] for r in rules]
+    return hashlib.sha256(canonical(rows)).digest()
+
+
+async def load_policy(session: ReadSession, seals: RowSeals) -> Policy:
+    """Read all rows; ``IntegrityError`` if they are not the ones that a migration wrote."""
+    rows = (await session.execute(select(policy_rule))).all()
+    policy = Policy(Rule(r.jurisdiction, r.rule, r.value, r.article, r.valid_from, r.valid_to) for r in rows)
+    whole = digest(policy.rules)
+    for row, rule in zip(sorted(rows, key=lambda r: (r.jurisdiction, r.rule, r.valid_from)), policy.rules, strict=True):
+        if not seals.holds(policy_rule.name, sealed_columns(rule, whole), bytes(row.seal)):
+            raise IntegrityError(f"the policy row {rule.name} of {rule.jurisdiction} does not match its seal")
+    return policy
+
+
+def sealed_columns(rule: Rule, whole: bytes) -> dict[str, str | bytes | date | None]:
+    """Return what a row's seal covers: its columns, and the digest of the set that it belongs to."""
+    return {
+        "jurisdiction": rule.jurisdiction,
+        "rule": rule.name,
+        "valid_from": rule.valid_from,
+        "valid_to": rule.valid_to,
+        "value": rule.value,
+        "article": rule.article,
+        "set": whole,
+    }

@@ -16,7 +16,7 @@ from creditshare.storage.engine import Database
 
 READ: Final = """
 SELECT creditshare_now() AS now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
-       m.status AS member_status,
+       k.seal AS key_seal, m.seal AS member_seal,
        i.fingerprint, i.query_id AS told_query_id,
        s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac,
        c.consent_id, c.member_id, c.kind, c.state AS consent_state, c.valid_from, c.valid_until, c.max_uses, c.uses,
@@ -55,7 +55,8 @@ WITH same_subject AS (
     FOR SHARE),
 same_caller AS (
     SELECT k.member_id FROM member_key k JOIN member m ON m.member_id = k.member_id
-    WHERE k.kid = %(kid)s AND k.state <> 'revoked' AND k.expires_at > clock_timestamp() AND m.status = 'active'),
+    WHERE k.kid = %(kid)s AND k.state <> 'revoked' AND k.expires_at > clock_timestamp() AND m.status = 'active'
+        AND k.seal = %(key_seal)s AND m.seal = %(member_seal)s),
 first_time AS (
     INSERT INTO replay_guard (iss, jti_hash, expires_at)
     SELECT member_id, %(jti_hash)s, %(replay_until)s FROM same_caller, same_subject

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, select, update
 
-from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
+from creditshare.access.service import IDEMPOTENCY_LIFE, Access, Caller, Claim, jti_hash, replay_expiry
 from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.consents.rules import Consent
 from creditshare.consents.service import open_consent
@@ -74,6 +74,7 @@ class Sharing:
         self,
         *,
         questions: Questions,
+        access: Access,
         subjects: Subjects,
         records: Records,
         audit: Audit,
@@ -82,6 +83,7 @@ class Sharing:
         skew_s: int,
     ) -> None:
         self._questions = questions
+        self._access = access
         self._subjects = subjects
         self._records = records
         self._audit = audit
@@ -99,6 +101,7 @@ class Sharing:
             if seen is None:
                 raise Refused("key_revoked")
             _require_key(seen)
+            caller = await self._access.confirmed(caller, (seen["key_seal"], seen["member_seal"]))
             if seen["fingerprint"] is not None:
                 if not hmac.compare_digest(seen["fingerprint"], claim.fingerprint):
                     raise Refused("idempotency_mismatch")
@@ -107,7 +110,7 @@ class Sharing:
             _require_past(question, now)
             state, consent = self._open(seen, token)
             decision = decide(  # 2
-                question, consent, member_id=caller.member_id, member_status=seen["member_status"], now=now
+                question, consent, member_id=caller.member_id, member_status=caller.member.status, now=now
             )
             if isinstance(decision, Refusal) or state is None:
                 raise Refused(decision.reason if isinstance(decision, Refusal) else "consent_missing")
@@ -238,6 +241,8 @@ def _write_parameters(
         "dek_id": state.keys.key_id,
         "kid": caller.kid,
         "member_id": caller.member_id,
+        "key_seal": caller.seals[0],
+        "member_seal": caller.seals[1],
         "jti_hash": jti_hash(caller.jti),
         "replay_until": replay_expiry(caller, skew_s),
         "route": claim.route,

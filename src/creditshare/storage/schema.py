@@ -11,6 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, MetaData, create_engine, func, select
 
+from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import ConfigurationError
 from creditshare.storage.engine import driver_url
 
@@ -33,13 +34,18 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def upgrade(url: str | URL, *, revision: str = "head") -> None:
-    """Bring the schema to a revision. Takes the owner's address; processes that start together wait for each other."""
+def upgrade(url: str | URL, *, seals: RowSeals, revision: str = "head") -> None:
+    """Bring the schema to a revision. Takes the owner's address; processes that start together wait for each other.
+
+    ``seals`` are those of the service's own key file: a migration that adds or changes sealed rows seals them.
+    """
     engine = create_engine(driver_url(url))
     try:
         with engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            command.upgrade(_config(connection), revision)
+            config = _config(connection)
+            config.attributes["row_seals"] = seals
+            command.upgrade(config, revision)
     finally:
         engine.dispose()
 

@@ -25,7 +25,7 @@ from creditshare.ids import uuid7
 from creditshare.keys.custody import Custody, SubjectKeys, seal_place
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.models import member_subject, subject, subject_index
-from creditshare.subjects.tokeniser import Tokeniser, introduce
+from creditshare.subjects.tokeniser import Tokeniser
 
 EMPTY_CHAIN: Final = bytes(32)
 COUNTING_TIMEOUT: Final = "10min"  # reads every borrower's row once
@@ -110,7 +110,7 @@ class Subjects:
                 [{"subject_id": subject_id, "member_id": member_id} for subject_id in live],
             )
             if count := len(introduced.all()):
-                session.at_the_end(partial(introduce, session, member_id, count=count))
+                session.at_the_end(partial(self._tokeniser.budgets.introduce, session, member_id, count=count, now=now))
         return [index if isinstance(index, Refused) else states[named[index]] for index in indexes]
 
     def _index_or_refusal(self, token: BorrowerToken) -> bytes | Refused:

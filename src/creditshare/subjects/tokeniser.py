@@ -9,20 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Final
 from uuid import UUID
-
-from sqlalchemy import case, literal, select
-from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
 from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_decode
 from creditshare.errors import FieldError, Malformed, Refused
-from creditshare.storage.engine import ReadSession, WriteSession
-from creditshare.subjects.models import member_budget
-
-SECONDS_PER_DAY: Final = 86_400
+from creditshare.storage.engine import WriteSession
+from creditshare.subjects.budgets import Budgets, used_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +31,10 @@ class Evaluation:
 class Tokeniser:
     """Holds the oblivious function's keys by version; one of them is current."""
 
-    def __init__(self, keys: Mapping[int, oprf.SecretKey], *, current: int) -> None:
+    def __init__(self, keys: Mapping[int, oprf.SecretKey], *, current: int, budgets: Budgets) -> None:
         self._keys = dict(keys)
         self.current = current
+        self.budgets = budgets
 
     @property
     def public_keys(self) -> dict[int, bytes]:
@@ -70,9 +65,9 @@ class Tokeniser:
         elements = [_element(text, position) for position, text in enumerate(blinded)]
         count = len(elements)
         # Looked at before the work, so that nobody's computing is free, and counted strictly at the end.
-        if await used_today(session, member_id, now=now) + count > per_day:
-            raise _day_is_used_up(now)
-        session.at_the_end(partial(_spend, session, member_id, count=count, per_day=per_day, now=now))
+        if await self.budgets.used_today(session, member_id, now=now) + count > per_day:
+            raise used_up(now)
+        session.at_the_end(partial(self.budgets.spend, session, member_id, count=count, per_day=per_day, now=now))
         try:
             # In a thread: a full batch takes a while, and others' requests shall not wait for it.
             evaluated, proof = await asyncio.to_thread(oprf.evaluate, key, elements)
@@ -82,51 +77,6 @@ class Tokeniser:
             ) from None
         entry = Entry("evaluate_tokens", details={"elements": count, "key_version": key_version})
         return Recorded(Evaluation(key_version, tuple(evaluated), proof), entry)
-
-
-async def _spend(session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
-    """Count evaluations of today, and of all time: the latter bounds how many borrowers a member may introduce."""
-    today = now.date()
-    used = case((member_budget.c.day == today, member_budget.c.evaluated_today), else_=0)
-    statement = (
-        insert(member_budget)
-        .from_select(
-            ["member_id", "day", "evaluated_today", "evaluated"],
-            select(literal(member_id), literal(today), literal(count), literal(count)).where(literal(count) <= per_day),
-        )
-        .on_conflict_do_update(
-            index_elements=["member_id"],
-            set_={"day": today, "evaluated_today": used + count, "evaluated": member_budget.c.evaluated + count},
-            where=used + count <= per_day,
-        )
-        .returning(member_budget.c.evaluated)
-    )
-    if (await session.execute(statement)).first() is None:
-        raise _day_is_used_up(now)
-
-
-async def introduce(session: WriteSession, member_id: UUID, *, count: int = 1) -> None:
-    """Count borrowers that this member names for the first time; never more than it had evaluations."""
-    counted = await session.execute(
-        member_budget.update()
-        .where(member_budget.c.member_id == member_id, member_budget.c.introduced + count <= member_budget.c.evaluated)
-        .values(introduced=member_budget.c.introduced + count)
-        .returning(member_budget.c.introduced)
-    )
-    if counted.first() is None:
-        raise Refused("quota_exhausted")
-
-
-async def used_today(session: ReadSession, member_id: UUID, *, now: datetime) -> int:
-    """Return how many evaluations of today's budget (UTC day) a member has used."""
-    used = select(member_budget.c.evaluated_today).where(
-        member_budget.c.member_id == member_id, member_budget.c.day == now.date()
-    )
-    return int((await session.execute(used)).scalar_one_or_none() or 0)
-
-
-def _day_is_used_up(now: datetime) -> Refused:
-    return Refused("quota_exhausted", retry_after=SECONDS_PER_DAY - int(now.timestamp()) % SECONDS_PER_DAY)
 
 
 def _element(text: str, position: int) -> bytes:

@@ -14,6 +14,7 @@ AGAIN: Final = "_again"
 
 OWN_ACTS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "accept_rows": "Rows that did not match their seals were sealed as they stood, by the operator's decision.",
         "bootstrap_operators": "The first operators were made, once, on the service's own machine.",
         "enrol_first_key": "A member enrolled its first key by its one-time code, before it could sign a request.",
         "erase_borrower": "All that was held about one borrower was made unreadable.",

@@ -32,7 +32,7 @@ from creditshare.api.wiring import Wired, opened
 from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
 from creditshare.ids import spell
-from creditshare.members.service import checked_jwk
+from creditshare.members.keys import checked_jwk
 
 router = APIRouter(route_class=SignedRoute, tags=["members"])
 first_key = APIRouter(include_in_schema=False)
@@ -166,7 +166,7 @@ async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: 
         raise Refused("not_found")
     checked_jwk(body.jwk)
     caller = work.caller
-    done = await services.members.add_key(
+    done = await services.member_keys.add_key(
         session,
         owner,
         jwk=body.jwk,
@@ -194,7 +194,7 @@ async def list_keys(member_id: MemberId, work: MemberWork, services: Wired) -> l
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")
-    return [KeyOut.of(key, now=now) for key in await services.members.keys_of(session, owner)]
+    return [KeyOut.of(key, now=now) for key in await services.member_keys.keys_of(session, owner)]
 
 
 @router.post("/v1/members/{member_id}/keys/{kid}/revocation")
@@ -214,7 +214,7 @@ async def revoke_key(
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")
-    done = await services.members.revoke_key(
+    done = await services.member_keys.revoke_key(
         session, owner, kid, reason=body.reason, since=body.since, now=now, by_kid=work.caller.kid
     )
     return KeyOut.of(work.record(done), now=now)
@@ -235,7 +235,7 @@ async def retire_key(
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
-    return KeyOut.of(work.record(await services.members.retire_key(session, owner, kid, now=now)), now=now)
+    return KeyOut.of(work.record(await services.member_keys.retire_key(session, owner, kid, now=now)), now=now)
 
 
 @router.get("/v1/members/{member_id}/keys/{kid}/signatures")
@@ -250,7 +250,7 @@ async def review_key(
     """List for review what a key signed since an instant, a stretch of the log at a time; a page may be empty."""
     session, _ = opened(work)
     owner = public_id("mem", member_id)
-    keys = await services.members.keys_of(session, owner)
+    keys = await services.member_keys.keys_of(session, owner)
     allowed = work.caller.member.role == "operator" or owner == work.caller.member_id
     if not allowed or kid not in {key.kid for key in keys}:
         raise Refused("not_found")

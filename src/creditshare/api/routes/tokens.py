@@ -7,7 +7,6 @@ from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.schemas import EvaluateIn, EvaluateOut, QuotaOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.crypto.encoding import b64url_encode
-from creditshare.subjects.tokeniser import used_today
 
 router = APIRouter(route_class=SignedRoute, tags=["tokens"])
 
@@ -37,10 +36,10 @@ async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -
 
 
 @router.get("/v1/me/quota")
-async def show_quota(work: MemberWork) -> QuotaOut:
+async def show_quota(work: MemberWork, services: Wired) -> QuotaOut:
     """Show today's evaluation budget and what is used of it."""
     session, now = opened(work)
     return QuotaOut(
         evaluations_per_day=work.caller.member.evaluations_per_day,
-        evaluations_used_today=await used_today(session, work.caller.member_id, now=now),
+        evaluations_used_today=await services.tokeniser.budgets.used_today(session, work.caller.member_id, now=now),
     )

@@ -1,0 +1,113 @@
+"""What a member has used of its evaluations: today, and of all time, which bounds how many borrowers it may introduce.
+
+A row bears a seal (``crypto/rowseals.py``). The counters of all time only grow, so a process also notices a row that
+was taken away, or put back to an older state of its own behind what this process has seen.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.crypto.rowseals import RowSeals
+from creditshare.errors import IntegrityError, Refused
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.subjects.models import member_budget
+
+TABLE: Final = "member_budget"
+SECONDS_PER_DAY: Final = 86_400
+
+
+class Budgets:
+    """Counts evaluations and introductions, all or none, under the lock of a member's row."""
+
+    def __init__(self, seals: RowSeals) -> None:
+        self._seals = seals
+        self._seen: dict[UUID, tuple[int, int]] = {}
+
+    async def used_today(self, session: ReadSession, member_id: UUID, *, now: datetime) -> int:
+        """Return how many evaluations of today's budget (UTC day) a member has used."""
+        found = await session.execute(select(member_budget).where(member_budget.c.member_id == member_id))
+        row = found.mappings().one_or_none()
+        return 0 if row is None else _today(self._checked(row), now)
+
+    async def spend(self, session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
+        """Count evaluations of today and of all time; ``quota_exhausted`` where they are more than the day has left."""
+        row = await self._lock(session, member_id, now=now)
+        used = _today(row, now) + count
+        if used > per_day:
+            raise used_up(now)
+        await self._write(session, row, day=now.date(), evaluated_today=used, evaluated=row["evaluated"] + count)
+
+    async def introduce(self, session: WriteSession, member_id: UUID, *, count: int, now: datetime) -> None:
+        """Count borrowers that a member names for the first time; never more than it had evaluations."""
+        row = await self._lock(session, member_id, now=now)
+        if row["introduced"] + count > row["evaluated"]:
+            raise Refused("quota_exhausted")
+        await self._write(session, row, introduced=row["introduced"] + count)
+
+    async def broken(self, session: ReadSession) -> list[UUID]:
+        """Return the members whose rows do not match their seals."""
+        rows = (await session.execute(select(member_budget))).mappings()
+        return [row["member_id"] for row in rows if not self._seals.holds(TABLE, _decisive(row), bytes(row["seal"]))]
+
+    async def accept(self, session: WriteSession, member_id: UUID) -> None:
+        """Seal a row as it stands, for an operator who looked at it."""
+        found = await session.execute(
+            select(member_budget).where(member_budget.c.member_id == member_id).with_for_update()
+        )
+        await self._write(session, found.mappings().one())
+
+    async def _lock(self, session: WriteSession, member_id: UUID, *, now: datetime) -> RowMapping:
+        locked = select(member_budget).where(member_budget.c.member_id == member_id).with_for_update()
+        row = (await session.execute(locked)).mappings().one_or_none()
+        if row is None:
+            if member_id in self._seen:
+                raise IntegrityError("a member's budget was taken away")
+            fresh: dict[str, Any] = {
+                "member_id": member_id,
+                "day": now.date(),
+                "evaluated_today": 0,
+                "evaluated": 0,
+                "introduced": 0,
+            }
+            seal = self._seals.seal(TABLE, fresh)
+            await session.execute(insert(member_budget).values({**fresh, "seal": seal}).on_conflict_do_nothing())
+            row = (await session.execute(locked)).mappings().one()
+        self._checked(row)
+        # Read under the lock, so nobody else in this process can have seen more meanwhile.
+        counted, known = (row["evaluated"], row["introduced"]), self._seen.get(member_id, (0, 0))
+        if counted[0] < known[0] or counted[1] < known[1]:
+            raise IntegrityError("a member's budget went back behind what was used of it")
+        if counted[0]:  # a row of this transaction alone may never be committed
+            self._seen[member_id] = counted
+        return row
+
+    def _checked(self, row: RowMapping) -> RowMapping:
+        if not self._seals.holds(TABLE, _decisive(row), bytes(row["seal"])):
+            raise IntegrityError("a member's budget does not match its seal")
+        return row
+
+    async def _write(self, session: WriteSession, row: RowMapping, **changes: Any) -> None:
+        seal = self._seals.seal(TABLE, _decisive({**row, **changes}))
+        await session.execute(
+            member_budget.update()
+            .where(member_budget.c.member_id == row["member_id"])
+            .values({**changes, "seal": seal})
+        )
+
+
+def used_up(now: datetime) -> Refused:
+    """Return the refusal of a day that has nothing left, with the seconds until the next one."""
+    return Refused("quota_exhausted", retry_after=SECONDS_PER_DAY - int(now.timestamp()) % SECONDS_PER_DAY)
+
+
+def _today(row: RowMapping, now: datetime) -> int:
+    return int(row["evaluated_today"]) if row["day"] == now.date() else 0
+
+
+def _decisive(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {column.name: row[column.name] for column in member_budget.c if column.name != "seal"}
