@@ -41,7 +41,7 @@ TYPES = {
 }
 ELSEWHERE = {
     "replay_until": ":p_later::timestamptz",
-    "idempotent_until": ":p_later::timestamptz",
+    "idempotent_for": "interval '72 hours'",
     "fingerprint": ":p_key_hash::bytea",
     "window_start": "NULL::date",
     "sealed": ":p_leaf::bytea",
