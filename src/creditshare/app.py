@@ -155,7 +155,15 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     subjects = Subjects(custody=custody, tokeniser=tokeniser, pepper=keyring.secret("pepper"))
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
-    records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
+    records = Records(
+        database=database,
+        subjects=subjects,
+        consents=consents,
+        audit=audit,
+        policy=policy,
+        reference_key=reference_key,
+        skew_s=settings.skew_s,
+    )
     members = Members(
         environment=settings.mode,
         service_box=keyring.box("service"),
