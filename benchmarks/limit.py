@@ -41,9 +41,11 @@ TYPES = {
 }
 ELSEWHERE = {
     "replay_until": ":p_later::timestamptz",
-    "idempotent_until": ":p_later::timestamptz",
+    "idempotent_for": "interval '72 hours'",
     "fingerprint": ":p_key_hash::bytea",
     "window_start": "NULL::date",
+    "status": "200::smallint",
+    "answer": "NULL::bytea",
     "sealed": ":p_leaf::bytea",
     "leaf_hash": "sha256('\\x00'::bytea || :p_leaf::bytea)",
     "groups": "ARRAY['meta','subj','body']",

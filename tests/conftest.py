@@ -4,11 +4,15 @@
 - The database is always a real PostgreSQL: one embedded server per session, made by the migrations.
 - Service tests roll back; stories and faults get a fresh database from a template and really commit.
 - The other side is simulated in memory, never mocked call by call. Warnings are errors.
-- What takes more than a few seconds is marked ``slow``.
+- What takes more than a few seconds is marked ``slow``. No test measures time, so no example has a deadline.
 """
 
+from hypothesis import settings
 from tests.fixtures.postgres import postgres
 from tests.fixtures.service import service, shared_service, template
 from tests.fixtures.system_postgres import oldest_postgres
+
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 __all__ = ["oldest_postgres", "postgres", "service", "shared_service", "template"]

@@ -160,7 +160,6 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     subjects = Subjects(custody=custody, tokeniser=tokeniser, pepper=keyring.secret("pepper"))
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
-    records = Records(subjects=subjects, consents=consents, policy=policy, reference_key=reference_key)
     tombstones = Tombstones(settings.tombstones_path)
     members = Members(
         environment=settings.mode,
@@ -184,6 +183,16 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         fingerprint_key=keyring.secret("fingerprint"),
         service_box=keyring.box("service"),
         limits=process_limits(settings),
+    )
+    records = Records(
+        database=database,
+        access=access,
+        subjects=subjects,
+        consents=consents,
+        audit=audit,
+        policy=policy,
+        reference_key=reference_key,
+        skew_s=settings.skew_s,
     )
     return Services(
         settings=settings,

@@ -242,12 +242,16 @@ class Exchange:
             claimed = await self._services.access.claim_request(session, caller)
             work.caller, work.now = claimed.caller, claimed.now
             self._admits.check(work.caller.member)
-            if work.claim is not None and not self._part.own_transaction:
+            if work.retell is not None:
+                work.claim = None  # an answer of its own, or none that is kept
+                return await self._commit(work, session, await work.retell(work))
+            if work.claim is not None:
                 told = await self._services.access.claim_key(session, work.claim)
                 if told is not None:
                     return await self._again(work, session, told)
-            response = await self._routed(run_route) if not self._part.own_transaction else await self._retell(work)
-            return await self._commit(work, session, response)
+            if self._part.own_transaction:
+                raise Unavailable("the stored answer was forgotten between two looks at it")
+            return await self._commit(work, session, await self._routed(run_route))
 
     async def _commit(self, work: Work, session: WriteSession, response: Response) -> Response:
         body, entry, event = bytes(response.body), work.entry, None
@@ -256,7 +260,7 @@ class Exchange:
                 entry, actor=work.caller.actor, exchange=self._digests(work, body), now=work.now
             )
             await self._services.audit.append(session, event)
-            if work.claim is not None and not self._part.own_transaction:
+            if work.claim is not None:
                 await self._services.access.keep_answer(
                     session, work.claim, status=response.status_code, body=body, subject=entry.subject
                 )
@@ -277,10 +281,6 @@ class Exchange:
         work.claim = None
         work.headers["Idempotent-Replayed"] = "true"
         return await self._commit(work, session, Response(body, told.status, media_type=JSON_TYPE))
-
-    async def _retell(self, work: Work) -> Response:
-        retell: Callable[[Work], Awaitable[Response]] = self._request.state.retell
-        return await retell(work)
 
     async def _routed(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         try:

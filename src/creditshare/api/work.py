@@ -1,10 +1,11 @@
 """One signed request being answered, and whom a route lets in."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from creditshare.access.service import Caller, Claim
 from creditshare.audit.service import Entry, Recorded
@@ -20,7 +21,9 @@ T = TypeVar("T")
 class Work:
     """Who asks, in which transaction, at which time, and what was done.
 
-    ``purpose`` is what the caller asks for, where the route knows it: a refusal is logged with it too.
+    ``purpose`` is what the caller asks for, where the route knows it: a refusal is logged with it too. A route with a
+    transaction of its own sets ``committed``; or ``retell``, which says in a transaction of the edge what is to be told
+    instead; or neither, where the request was answered before and the stored answer is told again.
     """
 
     caller: Caller
@@ -31,6 +34,7 @@ class Work:
     now: datetime | None = None
     entry: Entry | None = None
     committed: LogEntry | None = None
+    retell: "Callable[[Work], Awaitable[Response]] | None" = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def record(self, done: Recorded[T]) -> T:

@@ -255,6 +255,12 @@ def open_consent(keys: SubjectKeys, row: Mapping[str, Any], *, version: int | No
     )
 
 
+def open_seen_consent(keys: SubjectKeys, seen: Mapping[str, Any], *, version: int | None) -> Consent:
+    """Open a consent that a statement read beside its borrower: what both rows have is named ``consent_…`` there."""
+    names = ("state", "version", "sealed", "mac")
+    return open_consent(keys, {**seen, **{name: seen[f"consent_{name}"] for name in names}}, version=version)
+
+
 def _content(keys: SubjectKeys, row: Mapping[str, Any]) -> dict[str, Any]:
     opened = decode(keys.box("consent").open(seal_place("consent", "sealed", row["consent_id"]), row["sealed"]))
     if not isinstance(opened, dict):

@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -23,6 +23,9 @@ from creditshare.subjects.service import EMPTY_CHAIN, SubjectState, chain_step
 _HAPPENED: Final = TypeAdapter(Happened)
 ERASED: Final = b""
 """The content of the event that ends an erased record."""
+_EVENTS: Final = ("event_nos", "event_records", "event_versions", "event_sealed", "event_macs")
+_CURRENT: Final = ("records", "record_members", "record_lifecycles", "record_visible")
+_SALTS: Final = ("salt_records", "salts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,19 @@ def open_histories(
         for row in sorted(current, key=lambda row: row.record_id)
         if not _is_erased(row, salts, erased)
     ]
+
+
+def histories_of(state: SubjectState, seen: Mapping[str, Any]) -> list[History]:
+    """Open all records of a borrower from the columns ``HISTORY`` of a statement."""
+    events, current, salts = (
+        list(zip(*(seen[name] or () for name in names), strict=True)) for names in (_EVENTS, _CURRENT, _SALTS)
+    )
+    return open_histories(
+        state,
+        [EventRow(*row) for row in events],
+        [CurrentRow(record, member, lifecycle, visible, None) for record, member, lifecycle, visible in current],
+        dict(salts),
+    )
 
 
 def erasure_event(keys: SubjectKeys, record_id: UUID, *, event_no: int, version: int) -> EventRow:

@@ -1,26 +1,40 @@
 """Submitting, reading, advancing, correcting and withdrawing default records. The only door to them."""
 
 import hmac
+import re
 import secrets
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Uuid, and_, any_, literal, select, update
+from sqlalchemy import ARRAY, LargeBinary, Uuid, and_, any_, literal, select, text, update
 
-from creditshare.audit.service import Entry, Recorded
+from creditshare.access.service import Access, Caller, Claim
+from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
+from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.statements import event_parameters
 from creditshare.consents import rules as consent_rules
-from creditshare.consents.service import Consents
+from creditshare.consents.rules import Consent
+from creditshare.consents.service import Consents, open_seen_consent
+from creditshare.crypto.digests import content_digest
 from creditshare.crypto.sealing import length_prefixed
-from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.errors import FieldError, Malformed, Refused, Unavailable
 from creditshare.ids import parse, spell, uuid7
 from creditshare.keys.custody import SALT_BYTES
 from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
-from creditshare.records.history import CurrentRow, EventRow, History, current_mac_bytes, open_histories, seal_event
+from creditshare.records.history import (
+    CurrentRow,
+    EventRow,
+    History,
+    current_mac_bytes,
+    histories_of,
+    open_histories,
+    seal_event,
+)
 from creditshare.records.models import record_current, record_event, record_lookup, record_secret
 from creditshare.records.rules import (
     Happened,
@@ -33,9 +47,34 @@ from creditshare.records.rules import (
     follows,
     jurisdiction,
 )
-from creditshare.storage.engine import ReadSession, WriteSession
-from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, advanced, next_event_time
+from creditshare.records.statements import BORROWER_COLUMNS, FREED_COLUMNS, LOAD, READ, RECORD_COLUMNS, SUBMIT
+from creditshare.storage.engine import (
+    Changed,
+    Database,
+    DriverConnection,
+    ReadSession,
+    WriteSession,
+    read_row,
+    write_whole,
+)
+from creditshare.subjects.service import (
+    WRAPPING_LOCK,
+    BorrowerToken,
+    Subjects,
+    SubjectState,
+    advanced,
+    check_token,
+    next_event_time,
+    sealed_row,
+)
+from creditshare.wire.leaf import LogEntry
 
+TRIES: Final = 3
+CREATED: Final = 201
+LOAD_MANY: Final = text(
+    re.sub(r"%\((\w+)\)s::([a-z]+\[\])", r"CAST(:\1 AS \2)", LOAD).replace("%(member_id)s", ":member_id")
+)
+"""``LOAD`` as sessions spell parameters."""
 _AccountPlace = tuple[UUID, bytes | None]
 
 
@@ -65,6 +104,14 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """A default that is taken in and committed: the answer's exact bytes and its log entry."""
+
+    body: bytes
+    log_entry: LogEntry
+
+
+@dataclass(frozen=True, slots=True)
 class _Due:
     """A submission that passed the rules: whose it is, and its clear columns."""
 
@@ -81,7 +128,22 @@ class _Due:
 class Records:
     """The only door to default records."""
 
-    def __init__(self, *, subjects: Subjects, consents: Consents, policy: Policy, reference_key: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        access: Access,
+        subjects: Subjects,
+        consents: Consents,
+        audit: Audit,
+        policy: Policy,
+        reference_key: bytes,
+        skew_s: int,
+    ) -> None:
+        self._database = database
+        self._access = access
+        self._audit = audit
+        self._skew = skew_s
         self._subjects = subjects
         self._consents = consents
         self._policy = policy
@@ -89,19 +151,103 @@ class Records:
 
     async def submit(
         self,
-        session: WriteSession,
-        member_id: UUID,
-        admitted: tuple[str, ...],
+        caller: Caller,
+        claim: Claim,
         token: BorrowerToken,
         report: Report,
         *,
-        now: datetime,
-    ) -> Recorded[Held]:
-        """Take in a default record, if reason, basis, notice and jurisdiction allow it. Unique per account and role."""
-        (outcome,) = await self.submit_many(session, member_id, admitted, [Submission(token, report)], now=now)
-        if isinstance(outcome, Refused):
-            raise outcome
-        return outcome
+        request_digest: str,
+        present: Callable[[Held], bytes],
+    ) -> Submitted | None:
+        """Take in a default, if reason, basis, notice and jurisdiction allow it. Unique per account and role.
+
+        One transaction of two statements, as a question's (``sharing.service``): all that the report rests on is read,
+        pure rules decide, everything is sealed, and all is written or nothing; then it starts again. ``present`` makes
+        the answer's bytes, to which the event commits. None: this was answered before under the same key.
+        """
+        for _ in range(TRIES):
+            try:
+                async with self._database.raw(transaction=True) as connection:
+                    return await self._submit(
+                        connection, caller, claim, token, report, request_digest=request_digest, present=present
+                    )
+            except Changed:
+                continue
+        raise Unavailable("the borrower's data kept changing while the report was taken in")
+
+    async def _submit(
+        self,
+        connection: DriverConnection,
+        caller: Caller,
+        claim: Claim,
+        token: BorrowerToken,
+        report: Report,
+        *,
+        request_digest: str,
+        present: Callable[[Held], bytes],
+    ) -> Submitted | None:
+        index, consent_id = self._subjects.index_or_refusal(token), _consent_named(report)
+        account = self._account_index(caller.member_id, report)
+        seen = await read_row(
+            connection,
+            READ,
+            {
+                **read_parameters(caller, claim),
+                "index": b"" if isinstance(index, Refused) else index,
+                "consent_id": consent_id,
+                "account_index": account,
+                "wrapping_lock": WRAPPING_LOCK,
+            },
+        )
+        if seen is None:
+            raise Refused("key_revoked")
+        require_key(seen)
+        caller = await self._access.confirmed(caller, (seen["key_seal"], seen["member_seal"]))
+        if answered_before(seen, claim):
+            return None
+        if seen["member_status"] != "active":
+            raise Refused("member_suspended")
+        now = seen["now"].astimezone(UTC)
+        visible_from = self._judge(report, caller.member.jurisdictions, now)
+        if isinstance(index, Refused):
+            raise index
+        # A borrower is made in any case, so that it takes as long whether somebody named it before or not.
+        made = self._subjects.make(uuid7(now), token, now=now)
+        new = seen["subject_id"] is None
+        state = made.state if new else self._subjects.opened(seen)
+        if not new:
+            check_token(state, seen["element"], token)
+        consent = None if seen["consent_id"] is None else open_seen_consent(state.keys, seen, version=None)
+        _require_consent(report, consent, caller.member_id, now)
+        freed = self._freed(state, seen, caller.member_id, report)
+        due = _Due(report, state.subject_id, CurrentRow(uuid7(now), caller.member_id, "live", visible_from, account))
+        changed, row, held = _happens(due, state, now)
+        body = present(held)
+        event = self._audit.compose(
+            self._entry("submit_record", changed, held.record_id),
+            actor=caller.actor,
+            exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
+            now=now,
+        )
+        written = {
+            **claim_parameters(caller, claim, status=CREATED, skew_s=self._skew),
+            "subject_id": state.subject_id,
+            "query_id": None,
+            "answer": state.keys.box("idempotency").seal(claim.place, body),
+            "new": int(new),
+            "index": index,
+            "key_version": token.key_version,
+            "made_id": made.state.subject_id,
+            "dek": made.dek,
+            "element": made.element,
+            **_named("b", BORROWER_COLUMNS, _borrower_row(changed, state.version)),
+            **_named("d", RECORD_COLUMNS, row),
+            **_named("f", FREED_COLUMNS, (state.subject_id, freed)),
+            **event_parameters(event),
+        }
+        if await write_whole(connection, SUBMIT, written):  # last, because many transactions change a member's budget
+            await self._subjects.introduced(connection, caller.member_id)
+        return Submitted(body, event.log_entry)
 
     async def submit_many(
         self,
@@ -115,7 +261,7 @@ class Records:
         """Take in default records by the rules of ``submit``; what came of each, in their order.
 
         A refusal concerns its own submission only: the others are taken in, in the same transaction. The statements
-        are as many for a hundred as for one, besides one for each named consent.
+        are as many for a hundred as for one, besides one for each named consent and each account reported before.
         """
         outcomes: dict[int, Recorded[Held] | Refused] = {}
         visible: dict[int, datetime] = {}
@@ -134,7 +280,9 @@ class Records:
                 outcomes[number] = state
                 continue
             try:
-                await self._require_consent(session, member_id, state, report, now)
+                consent_id = _consent_named(report)
+                consent = await self._consents.for_report(session, state.keys, consent_id) if consent_id else None
+                _require_consent(report, consent, member_id, now)
             except Refused as refusal:
                 outcomes[number] = refusal
                 continue
@@ -158,45 +306,38 @@ class Records:
         """Write those whose account is new, each as the next event of its borrower, and seal the borrowers once."""
         outcomes: dict[int, Recorded[Held] | Refused] = {}
         taken = await self._reported_already(session, due.values())
-        new, listed = dict[int, _Due](), set[UUID]()
+        new, listed, freed = dict[int, _Due](), set[UUID](), list[tuple[UUID, UUID]]()
         for number, one in due.items():
             earlier = taken.get(one.place)
             # What stands in this very list is not written yet, and is no default that ended.
             if earlier is not None and (
-                earlier in listed or not await self._make_way(session, states[one.subject_id], one, earlier)
+                earlier in listed or not await self._makes_way(session, states[one.subject_id], one, earlier)
             ):
                 outcomes[number] = _already(earlier)
                 continue
+            if earlier is not None:
+                freed.append((one.subject_id, earlier))
             taken[one.place], new[number] = one.row.record_id, one
             listed.add(one.row.record_id)
         if not new:
             return outcomes
-        # Nobody else takes a place meanwhile: the borrowers are locked.
-        await session.execute(
-            record_current.insert(), [{"subject_id": one.subject_id, **asdict(one.row)} for one in new.values()]
-        )
-        salts, events = list[dict[str, Any]](), list[dict[str, Any]]()
+        before = {one.subject_id: states[one.subject_id].version for one in new.values()}
+        rows = []
         for number, one in new.items():
-            record_id = one.row.record_id
-            state, salt = states[one.subject_id], secrets.token_bytes(SALT_BYTES)
-            at = next_event_time(state, now)
-            # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
-            event = Happened("submitted", at, report=one.report, reason=current_mac_bytes(one.row).decode())
-            row = seal_event(
-                state.keys, salt, record_id, event_no=state.event_count + 1, version=state.version + 1, event=event
-            )
-            states[one.subject_id] = state = advanced(state, event_macs=[row.mac], at=at)
-            salts.append({"subject_id": one.subject_id, "record_id": record_id, "salt": salt})
-            events.append({"subject_id": one.subject_id, **asdict(row)})
-            history = History(record_id, one.row.member_id, one.row.visible_from, ((state.version, event),))
-            outcomes[number] = Recorded(_held(history, now), self._entry("submit_record", state, record_id))
-        await session.execute(record_secret.insert(), salts)
+            states[one.subject_id], row, held = _happens(one, states[one.subject_id], now)
+            rows.append(row)
+            outcomes[number] = Recorded(held, self._entry("submit_record", states[one.subject_id], held.record_id))
+        borrowers = [_borrower_row(states[subject_id], version) for subject_id, version in sorted(before.items())]
+        # Nobody else takes a place meanwhile: the borrowers are locked, so all of it is written.
         await session.execute(
-            record_lookup.insert(), [{name: row[name] for name in ("subject_id", "record_id")} for row in salts]
+            LOAD_MANY,
+            {
+                "member_id": next(iter(new.values())).row.member_id,
+                **_named("b", BORROWER_COLUMNS, _columns(borrowers, BORROWER_COLUMNS)),
+                **_named("d", RECORD_COLUMNS, _columns(rows, RECORD_COLUMNS)),
+                **_named("f", FREED_COLUMNS, _columns(freed, FREED_COLUMNS)),
+            },
         )
-        await session.execute(record_event.insert(), events)
-        changed = sorted({row["subject_id"] for row in events})
-        await self._subjects.save(session, [states[subject_id] for subject_id in changed])
         return outcomes
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
@@ -315,21 +456,6 @@ class Records:
             now=now,
         )
 
-    async def _require_consent(
-        self, session: ReadSession, member_id: UUID, state: SubjectState, report: Report, now: datetime
-    ) -> None:
-        """A named consent to provide must hold; the basis ``consent`` must name one (征信业管理条例 art. 29)."""
-        if report.provide_consent_id is None:
-            return
-        try:
-            consent_id = parse("cns", report.provide_consent_id)
-        except Malformed:
-            raise Refused("consent_missing") from None
-        consent = await self._consents.for_report(session, state.keys, consent_id)
-        reason = consent_rules.refusal(consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now)
-        if reason is not None:
-            raise Refused(reason)
-
     async def _reported_already(self, session: ReadSession, due: Collection[_Due]) -> dict[_AccountPlace, UUID]:
         """Return under which records these accounts have been reported, by borrower and account."""
         found = await session.execute(
@@ -341,21 +467,25 @@ class Records:
         )
         return {(row.subject_id, bytes(row.account_index)): row.record_id for row in found}
 
-    async def _make_way(self, session: WriteSession, state: SubjectState, one: _Due, earlier: UUID) -> bool:
-        """Let an ended default of this account give its place to a later one; False where it does not.
+    async def _makes_way(self, session: ReadSession, state: SubjectState, one: _Due, earlier: UUID) -> bool:
+        """Whether an ended default of this account, this member's own, gives its place to a later one.
 
-        It is this member's own: the index says so. A loan that was cured may default again; that is a new record with
-        its own notice, and what ended before stays as it was.
+        A loan that was cured may default again; that is a new record with its own notice, and what ended before stays
+        as it was.
         """
         history, _ = await self._own(session, state, one.row.member_id, earlier)
-        if not follows(_known(history), one.report):
-            return False
-        await session.execute(
-            update(record_current)
-            .where(record_current.c.subject_id == state.subject_id, record_current.c.record_id == earlier)
-            .values(account_index=None)
-        )
-        return True
+        return follows(_known(history), one.report)
+
+    @staticmethod
+    def _freed(state: SubjectState, seen: Mapping[str, Any], member_id: UUID, report: Report) -> UUID | None:
+        """Return the record of this account that makes way for another, None where there is none; else refuse."""
+        earlier: UUID | None = seen["earlier"]
+        if earlier is None:
+            return None
+        history = _own_of(histories_of(state, seen), member_id, earlier)
+        if not follows(_known(history), report):
+            raise _already(earlier)
+        return earlier
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
         message = length_prefixed(b"account", member_id.bytes, report.account_ref.encode(), report.role.encode())
@@ -365,10 +495,7 @@ class Records:
         self, session: ReadSession, state: SubjectState, member_id: UUID, record_id: UUID
     ) -> tuple[History, bytes]:
         histories, salts = await self._all(session, state)
-        for history in histories:
-            if history.record_id == record_id and history.member_id == member_id:
-                return history, salts[record_id]
-        raise Refused("erased")
+        return _own_of(histories, member_id, record_id), salts[record_id]
 
     async def _all(self, session: ReadSession, state: SubjectState) -> tuple[list[History], dict[UUID, bytes]]:
         mine = state.subject_id
@@ -431,6 +558,76 @@ async def still_readable(
         )
     )
     return tuple(found.scalars())
+
+
+def _consent_named(report: Report) -> UUID | None:
+    try:
+        return parse("cns", report.provide_consent_id) if report.provide_consent_id is not None else None
+    except Malformed:
+        return None
+
+
+def _require_consent(report: Report, consent: Consent | None, member_id: UUID, now: datetime) -> None:
+    """A named consent to provide must hold; the basis ``consent`` must name one (征信业管理条例 art. 29)."""
+    if report.provide_consent_id is None:
+        return
+    reason = consent_rules.refusal(consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now)
+    if reason is not None:
+        raise Refused(reason)
+
+
+def _happens(due: _Due, state: SubjectState, now: datetime) -> tuple[SubjectState, tuple[Any, ...], Held]:
+    """Make a default the next event of its borrower: the borrower after it, the values of its row, the record."""
+    record_id, salt = due.row.record_id, secrets.token_bytes(SALT_BYTES)
+    at = next_event_time(state, now)
+    # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
+    event = Happened("submitted", at, report=due.report, reason=current_mac_bytes(due.row).decode())
+    sealed = seal_event(
+        state.keys, salt, record_id, event_no=state.event_count + 1, version=state.version + 1, event=event
+    )
+    changed = advanced(state, event_macs=[sealed.mac], at=at)
+    row = (
+        state.subject_id,
+        record_id,
+        due.row.visible_from,
+        due.row.account_index,
+        salt,
+        sealed.event_no,
+        sealed.version,
+        sealed.sealed,
+        sealed.mac,
+    )
+    history = History(record_id, due.row.member_id, due.row.visible_from, ((changed.version, event),))
+    return changed, row, _held(history, now)
+
+
+def _borrower_row(state: SubjectState, version_before: int) -> tuple[Any, ...]:
+    return (
+        state.subject_id,
+        version_before,
+        state.keys.key_id,
+        state.version,
+        state.event_count,
+        state.chain,
+        state.last_event_at,
+        sealed_row(state),
+    )
+
+
+def _named(name: str, columns: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """Return the parameters ``<name>_<column>`` of a source of rows."""
+    return {f"{name}_{column}": value for column, value in zip(columns, values, strict=True)}
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> list[list[Any]]:
+    return [[row[number] for row in rows] for number in range(len(columns))]
+
+
+def _own_of(histories: Sequence[History], member_id: UUID, record_id: UUID) -> History:
+    for history in histories:
+        if history.record_id == record_id and history.member_id == member_id:
+            return history
+    raise Refused("erased")
 
 
 def _already(record_id: UUID) -> Refused:

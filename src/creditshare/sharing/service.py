@@ -11,7 +11,6 @@
 5. *Commit*, then release. Signing happens at the edge, after this returns.
 """
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,27 +19,30 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, select, update
 
-from creditshare.access.service import IDEMPOTENCY_LIFE, Access, Caller, Claim, jti_hash, replay_expiry
+from creditshare.access.service import Access, Caller, Claim
+from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
 from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
+from creditshare.audit.statements import event_parameters
 from creditshare.consents.rules import Consent
-from creditshare.consents.service import open_consent
+from creditshare.consents.service import open_seen_consent
 from creditshare.crypto.digests import content_digest
 from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
 from creditshare.keys.custody import SubjectKeys, seal_place
 from creditshare.policy.service import Policy
-from creditshare.records.history import CurrentRow, EventRow, History, open_histories
+from creditshare.records.history import History, histories_of
 from creditshare.records.service import Records
 from creditshare.sharing.answer import Asking, compose, instant, told
 from creditshare.sharing.models import query_answer, query_lookup
-from creditshare.sharing.repository import Changed, Questions
+from creditshare.sharing.repository import Questions
 from creditshare.sharing.rules import Question, Refusal, decide, grant
-from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.engine import Changed, ReadSession, WriteSession
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, check_token
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.strict_json import canonical, decode
 
 TRIES: Final = 3
+OK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +99,14 @@ class Sharing:
         """Answer one question (steps in the module's docstring)."""
         index = self._subjects.index(token)
         for _ in range(TRIES):
-            seen = await self._questions.read(_read_parameters(caller, claim, index, question))  # 1
+            seen = await self._questions.read(  # 1
+                read_parameters(caller, claim) | {"index": index, "consent_id": question.consent_id}
+            )
             if seen is None:
                 raise Refused("key_revoked")
-            _require_key(seen)
+            require_key(seen)
             caller = await self._access.confirmed(caller, (seen["key_seal"], seen["member_seal"]))
-            if seen["fingerprint"] is not None:
-                if not hmac.compare_digest(seen["fingerprint"], claim.fingerprint):
-                    raise Refused("idempotency_mismatch")
+            if answered_before(seen, claim):
                 return Retried(seen["told_query_id"])
             now = seen["now"].astimezone(UTC)
             _require_past(question, now)
@@ -115,23 +117,17 @@ class Sharing:
             if isinstance(decision, Refusal) or state is None:
                 raise Refused(decision.reason if isinstance(decision, Refusal) else "consent_missing")
             asking = Asking(uuid7(now), caller.member_id, question, decision, now, state.version, self._policy.version)
-            body = compose(asking, _histories(state, seen), handle_key=self._handle_key)  # 3
+            body = compose(asking, histories_of(state, seen), handle_key=self._handle_key)  # 3
             event = self._audit.compose(
                 _entry("run_query", state.keys, asking),
                 actor=caller.actor,
                 exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
                 now=now,
             )
-            written = _write_parameters(caller, claim, asking, consent, state, body, skew_s=self._skew) | {
-                "event_id": event.event_id,
-                "leaf": event.leaf,
-                "leaf_hash": event.leaf_hash,
-                "groups": [o.group for o in event.openings],
-                "owners": [o.subject_id for o in event.openings],
-                "openings": [o.sealed for o in event.openings],
-            }
+            written = _write_parameters(asking, consent, state, body)
+            claimed = claim_parameters(caller, claim, status=OK, skew_s=self._skew)
             try:
-                await self._questions.write(written)  # 4, 5
+                await self._questions.write(written | claimed | event_parameters(event))  # 4, 5
             except Changed:
                 continue
             return Answer(asking.query_id, body, event.log_entry)
@@ -164,14 +160,7 @@ class Sharing:
         check_token(state, seen["element"], token)
         if seen["consent_id"] is None:
             return state, None
-        row = {
-            **seen,
-            "state": seen["consent_state"],
-            "version": seen["consent_version"],
-            "sealed": seen["consent_sealed"],
-            "mac": seen["consent_mac"],
-        }
-        return state, open_consent(state.keys, row, version=state.version)
+        return state, open_seen_consent(state.keys, seen, version=state.version)
 
     @staticmethod
     async def _stored(session: ReadSession, query_id: UUID) -> RowMapping:
@@ -191,38 +180,12 @@ async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
     await session.execute(update(query_answer).where(query_answer.c.subject_id == subject_id).values(sealed=None))
 
 
-def _require_key(seen: Mapping[str, Any]) -> None:
-    if seen["key_state"] == "revoked":
-        raise Refused("key_revoked")
-    if not seen["key_lives"]:
-        raise Refused("key_expired")
-
-
 def _require_past(question: Question, now: datetime) -> None:
     if question.as_of is not None and question.as_of > now:
         raise Refused("validation_failed", fields=[FieldError("/as_of", "in_future", "an instant not after now")])
 
 
-def _read_parameters(caller: Caller, claim: Claim, index: bytes, question: Question) -> dict[str, Any]:
-    return {
-        "kid": caller.kid,
-        "route": claim.route,
-        "key_hash": claim.key_hash,
-        "index": index,
-        "consent_id": question.consent_id,
-    }
-
-
-def _write_parameters(
-    caller: Caller,
-    claim: Claim,
-    asking: Asking,
-    consent: Consent | None,
-    state: SubjectState,
-    body: bytes,
-    *,
-    skew_s: int,
-) -> dict[str, Any]:
+def _write_parameters(asking: Asking, consent: Consent | None, state: SubjectState, body: bytes) -> dict[str, Any]:
     frequency = consent.frequency if consent else None
     stored = canonical(
         {
@@ -239,46 +202,13 @@ def _write_parameters(
         "subject_id": state.subject_id,
         "version": state.version,
         "dek_id": state.keys.key_id,
-        "kid": caller.kid,
-        "member_id": caller.member_id,
-        "key_seal": caller.seals[0],
-        "member_seal": caller.seals[1],
-        "jti_hash": jti_hash(caller.jti),
-        "replay_until": replay_expiry(caller, skew_s),
-        "route": claim.route,
-        "key_hash": claim.key_hash,
-        "fingerprint": claim.fingerprint,
-        "idempotent_for": IDEMPOTENCY_LIFE,
+        "answer": None,
         "query_id": asking.query_id,
         "consent_id": asking.question.consent_id,
         "window_start": frequency.window(asking.now) if frequency else None,
         "now": asking.now,
         "sealed": state.keys.box("answer").seal(seal_place("query_answer", "sealed", asking.query_id), stored),
     }
-
-
-def _histories(state: SubjectState, seen: Mapping[str, Any]) -> list[History]:
-    events = zip(
-        seen["event_nos"] or (),
-        seen["event_records"] or (),
-        seen["event_versions"] or (),
-        seen["event_sealed"] or (),
-        seen["event_macs"] or (),
-        strict=True,
-    )
-    current = zip(
-        seen["records"] or (),
-        seen["record_members"] or (),
-        seen["record_lifecycles"] or (),
-        seen["record_visible"] or (),
-        strict=True,
-    )
-    return open_histories(
-        state,
-        [EventRow(*row) for row in events],
-        [CurrentRow(*row, None) for row in current],
-        dict(zip(seen["salt_records"] or (), seen["salts"] or (), strict=True)),
-    )
 
 
 def _open_stored(keys: SubjectKeys, row: RowMapping) -> dict[str, Any]:

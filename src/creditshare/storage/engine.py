@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import URL, Executable, make_url
 from sqlalchemy.engine import CursorResult
@@ -22,9 +22,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from creditshare.errors import ConfigurationError, Unavailable
+from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.telemetry import DATABASE_FAILURES, DATABASE_WAIT
 
+DriverConnection = psycopg.AsyncConnection[TupleRow]
 Role = Literal["creditshare_app", "creditshare_worker", "creditshare_eraser", "creditshare_owner"]
 
 CONNECT_TIMEOUT_S = 5
@@ -40,6 +41,19 @@ KEEPALIVE: Mapping[str, int] = {  # a peer that vanished without a word is notic
 LOCK_TIMEOUT_S = 2  # a twin of an idempotent request waits this long, then 409
 STATEMENT_TIMEOUT_S = 10
 IDLE_IN_TRANSACTION_TIMEOUT_S = 10  # a process that hangs within a transaction must not hold its locks for ever
+
+
+class Changed(Exception):
+    """Something that a statement rested on changed since it was read; nothing was written. Read again."""
+
+
+def whole(*conditions: str, tells: str = "0") -> str:
+    """Return the end of a writing statement that makes it all or nothing: without these conditions it fails.
+
+    It divides by zero then, which is the error that SQL itself can raise; ``write_whole`` knows it. ``tells`` is a
+    number that the caller wants to know.
+    """
+    return f"SELECT 1 / ({' AND '.join(conditions)})::int, {tells}"
 
 
 class ReadSession:
@@ -116,13 +130,19 @@ class Database:
                 **KEEPALIVE,
             },
         )
-        self._pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]](
+        self._pool = AsyncConnectionPool[DriverConnection](
             conninfo=self.conninfo,
             min_size=1,
             max_size=pool_size,
             timeout=pool_wait_s,
             reconnect_timeout=RECONNECT_S,
-            kwargs={"options": options, "prepare_threshold": 0, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE},
+            kwargs={
+                "options": options,
+                "prepare_threshold": 0,
+                "autocommit": True,
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                **KEEPALIVE,
+            },
             open=False,
         )
         self._renewal: asyncio.Task[None] | None = None
@@ -188,16 +208,21 @@ class Database:
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     @asynccontextmanager
-    async def raw(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+    async def raw(self, *, transaction: bool = False) -> AsyncIterator[DriverConnection]:
         """Lend a bare driver connection for prepared statements of the hot path.
 
-        Leaving the block commits, an exception rolls back; the pool sends no reset statement.
+        Each statement is a transaction of its own, unless the block is to be one: then leaving it commits, and an
+        exception rolls back. The pool sends no reset statement.
         """
         asked = time.perf_counter()
         try:
             async with self._pool.connection() as connection:
                 DATABASE_WAIT.observe(time.perf_counter() - asked)
-                yield connection
+                if transaction:
+                    async with connection.transaction():
+                        yield connection
+                else:
+                    yield connection
         except PoolTimeout as error:
             DATABASE_FAILURES.inc()
             raise Unavailable("no connection became free in time") from error
@@ -210,3 +235,28 @@ class Database:
         """Let the pool look at its idle connections, so that after a restart of the database only one request fails."""
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._pool.check())
+
+
+async def read_row(
+    connection: DriverConnection, statement: str, parameters: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Run a prepared statement and return its one row, or None."""
+    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(statement, parameters)
+        return await cursor.fetchone()
+
+
+async def write_whole(connection: DriverConnection, statement: str, parameters: Mapping[str, Any]) -> int:
+    """Run a statement that ends in ``whole``: everything, or ``Changed`` and nothing. Return the number that it tells.
+
+    A row that a twin holds for longer than the lock's time limit is ``idempotency_in_progress``.
+    """
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute(statement, parameters)
+            row = await cursor.fetchone()
+    except psycopg.errors.DivisionByZero:
+        raise Changed from None
+    except psycopg.errors.LockNotAvailable as error:
+        raise Refused("idempotency_in_progress", retry_after=1) from error
+    return int(row[1]) if row else 0

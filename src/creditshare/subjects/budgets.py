@@ -6,7 +6,7 @@ was taken away, or put back to an older state of its own behind what this proces
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select
@@ -14,11 +14,17 @@ from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import IntegrityError, Refused
-from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.engine import DriverConnection, ReadSession, WriteSession, read_row
 from creditshare.subjects.models import member_budget
 
 TABLE: Final = "member_budget"
 SECONDS_PER_DAY: Final = 86_400
+LOCK_ROW: Final = "SELECT * FROM member_budget WHERE member_id = %(member_id)s FOR UPDATE"
+COUNT_INTRODUCED: Final = """
+UPDATE member_budget SET introduced = %(introduced)s, seal = %(seal)s WHERE member_id = %(member_id)s"""
+
+
+Row = TypeVar("Row", bound=Mapping[Any, Any])
 
 
 class Budgets:
@@ -49,6 +55,20 @@ class Budgets:
             raise Refused("quota_exhausted")
         await self._write(session, row, introduced=row["introduced"] + count)
 
+    async def introduce_one(self, connection: DriverConnection, member_id: UUID) -> None:
+        """Count one borrower within the transaction of a single report: two statements on the driver's connection."""
+        row = await read_row(connection, LOCK_ROW, {"member_id": member_id})
+        if row is None:
+            self._require_unknown(member_id)
+            raise Refused("quota_exhausted")
+        row = dict(self._believed(row))
+        row["introduced"] += 1
+        if row["introduced"] > row["evaluated"]:
+            raise Refused("quota_exhausted")
+        seal = self._seals.seal(TABLE, _decisive(row))
+        changed = {"member_id": member_id, "introduced": row["introduced"], "seal": seal}
+        await connection.execute(COUNT_INTRODUCED, changed)
+
     async def broken(self, session: ReadSession) -> list[UUID]:
         """Return the members whose rows do not match their seals."""
         rows = (await session.execute(select(member_budget))).mappings()
@@ -65,8 +85,7 @@ class Budgets:
         locked = select(member_budget).where(member_budget.c.member_id == member_id).with_for_update()
         row = (await session.execute(locked)).mappings().one_or_none()
         if row is None:
-            if member_id in self._seen:
-                raise IntegrityError("a member's budget was taken away")
+            self._require_unknown(member_id)
             fresh: dict[str, Any] = {
                 "member_id": member_id,
                 "day": now.date(),
@@ -77,16 +96,25 @@ class Budgets:
             seal = self._seals.seal(TABLE, fresh)
             await session.execute(insert(member_budget).values({**fresh, "seal": seal}).on_conflict_do_nothing())
             row = (await session.execute(locked)).mappings().one()
+        return self._believed(row)
+
+    def _require_unknown(self, member_id: UUID) -> None:
+        if member_id in self._seen:
+            raise IntegrityError("a member's budget was taken away")
+
+    def _believed(self, row: Row) -> Row:
+        """Return a locked row if it bears its seal and does not lie behind what this process has seen."""
         self._checked(row)
         # Read under the lock, so nobody else in this process can have seen more meanwhile.
-        counted, known = (row["evaluated"], row["introduced"]), self._seen.get(member_id, (0, 0))
+        member_id, counted = row["member_id"], (row["evaluated"], row["introduced"])
+        known = self._seen.get(member_id, (0, 0))
         if counted[0] < known[0] or counted[1] < known[1]:
             raise IntegrityError("a member's budget went back behind what was used of it")
         if counted[0]:  # a row of this transaction alone may never be committed
             self._seen[member_id] = counted
         return row
 
-    def _checked(self, row: RowMapping) -> RowMapping:
+    def _checked(self, row: Row) -> Row:
         if not self._seals.holds(TABLE, _decisive(row), bytes(row["seal"])):
             raise IntegrityError("a member's budget does not match its seal")
         return row

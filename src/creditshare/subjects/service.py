@@ -23,13 +23,13 @@ from creditshare.crypto.sealing import KEY_ID_BYTES
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import uuid7
 from creditshare.keys.custody import Custody, SubjectKeys, seal_place
-from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.engine import DriverConnection, ReadSession, WriteSession
 from creditshare.subjects.models import member_subject, subject, subject_index
 from creditshare.subjects.tokeniser import Tokeniser
 
 EMPTY_CHAIN: Final = bytes(32)
 COUNTING_TIMEOUT: Final = "10min"  # reads every borrower's row once
-_WRAPPING_LOCK: Final = 0x6B65_6B77_7261_70  # shared while a borrower is made, alone while a wrapping key is retired
+WRAPPING_LOCK: Final = 0x6B65_6B77_7261_70  # shared while a borrower is made, alone while a wrapping key is retired
 _TICK: Final = timedelta(milliseconds=1)
 
 
@@ -52,6 +52,15 @@ class SubjectState:
     chain: bytes
     last_event_at: datetime
     keys: SubjectKeys
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new borrower, not yet written: its state, its wrapped key and its sealed token."""
+
+    state: SubjectState
+    dek: bytes
+    element: bytes
 
 
 class Subjects:
@@ -97,7 +106,7 @@ class Subjects:
         First the indexes are taken, then the rows are locked, each in one order that all transactions share: none
         waits for another in a circle.
         """
-        indexes = [self._index_or_refusal(token) for token in tokens]
+        indexes = [self.index_or_refusal(token) for token in tokens]
         wanted = {index: token for index, token in zip(indexes, tokens, strict=True) if isinstance(index, bytes)}
         if not wanted:
             return [index for index in indexes if isinstance(index, Refused)]
@@ -113,7 +122,12 @@ class Subjects:
                 session.at_the_end(partial(self._tokeniser.budgets.introduce, session, member_id, count=count, now=now))
         return [index if isinstance(index, Refused) else states[named[index]] for index in indexes]
 
-    def _index_or_refusal(self, token: BorrowerToken) -> bytes | Refused:
+    async def introduced(self, connection: DriverConnection, member_id: UUID) -> None:
+        """Count that a member named a borrower for the first time, or refuse and let its transaction roll back."""
+        await self._tokeniser.budgets.introduce_one(connection, member_id)
+
+    def index_or_refusal(self, token: BorrowerToken) -> bytes | Refused:
+        """Return ``index``, or the refusal where that is to wait until something else was looked at."""
         try:
             return self.index(token)
         except Refused as refusal:
@@ -126,7 +140,7 @@ class Subjects:
         taken = await session.execute(
             insert(subject_index)
             .on_conflict_do_nothing()
-            .returning(subject_index.c.index, func.pg_advisory_xact_lock_shared(_WRAPPING_LOCK)),
+            .returning(subject_index.c.index, func.pg_advisory_xact_lock_shared(WRAPPING_LOCK)),
             [
                 {"index": index, "subject_id": named[index], "key_version": token.key_version}
                 for index, token in wanted.items()
@@ -149,22 +163,31 @@ class Subjects:
         return named
 
     def _new_row(self, subject_id: UUID, token: BorrowerToken, *, now: datetime) -> dict[str, object]:
-        keys, wrapped = self._custody.make(subject_id)
+        made = self.make(subject_id, token, now=now)
+        state = made.state
         return {
             "subject_id": subject_id,
             "state": "live",
-            "version": 1,
-            "dek_id": keys.key_id,
-            "dek": wrapped.data,
-            # The token was looked up before, so its element is known to be good.
-            "element": keys.box("element").seal(
-                seal_place("subject", "element", subject_id), b64url_decode(token.element)
-            ),
-            "event_count": 0,
-            "chain": EMPTY_CHAIN,
+            "version": state.version,
+            "dek_id": state.keys.key_id,
+            "dek": made.dek,
+            "element": made.element,
+            "event_count": state.event_count,
+            "chain": state.chain,
             "last_event_at": now,
-            "mac": row_mac(keys, version=1, event_count=0, chain=EMPTY_CHAIN, last_event_at=now),
+            "mac": sealed_row(state),
         }
+
+    def make(self, subject_id: UUID, token: BorrowerToken, *, now: datetime) -> "Made":
+        """Make a borrower that nobody named before, with a key of its own. Nothing is written yet.
+
+        The caller holds ``WRAPPING_LOCK`` until its transaction ends, so that the key that wraps this one is not
+        retired meanwhile.
+        """
+        keys, wrapped = self._custody.make(subject_id)
+        # The token was looked up before, so its element is known to be good.
+        element = keys.box("element").seal(seal_place("subject", "element", subject_id), b64url_decode(token.element))
+        return Made(SubjectState(subject_id, 1, 0, EMPTY_CHAIN, now, keys), wrapped.data, element)
 
     async def _lock_all(
         self, session: WriteSession, named: Mapping[bytes, tuple[UUID, BorrowerToken]]
@@ -269,13 +292,7 @@ class Subjects:
                     "event_count": state.event_count,
                     "chain": state.chain,
                     "last_event_at": state.last_event_at,
-                    "mac": row_mac(
-                        state.keys,
-                        version=state.version,
-                        event_count=state.event_count,
-                        chain=state.chain,
-                        last_event_at=state.last_event_at,
-                    ),
+                    "mac": sealed_row(state),
                 }
                 for state in states
             ],
@@ -288,7 +305,7 @@ class Subjects:
         """
         await session.execute(select(func.set_config("statement_timeout", COUNTING_TIMEOUT, True)))  # noqa: FBT003  SQL's own argument, positional there
         if hold:
-            await session.execute(select(func.pg_advisory_xact_lock(_WRAPPING_LOCK)))
+            await session.execute(select(func.pg_advisory_xact_lock(WRAPPING_LOCK)))
         name = func.substring(subject.c.dek, 3, KEY_ID_BYTES)
         counted = await session.execute(
             select(name.label("key_id"), func.count().label("rows")).where(subject.c.dek.is_not(None)).group_by(name)
@@ -386,6 +403,17 @@ def next_event_time(state: SubjectState, now: datetime) -> datetime:
 def chain_step(keys: SubjectKeys, chain: bytes, event_mac: bytes) -> bytes:
     """Return the chained MAC after one more record event."""
     return keys.mac(b"chain", chain, event_mac)
+
+
+def sealed_row(state: SubjectState) -> bytes:
+    """Return the seal of the row that holds this state."""
+    return row_mac(
+        state.keys,
+        version=state.version,
+        event_count=state.event_count,
+        chain=state.chain,
+        last_event_at=state.last_event_at,
+    )
 
 
 def row_mac(keys: SubjectKeys, *, version: int, event_count: int, chain: bytes, last_event_at: datetime) -> bytes:

@@ -5,7 +5,7 @@ The door of the hot path; the path itself is ``sharing/service.py``.
 
 from dataclasses import replace
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
@@ -27,7 +27,7 @@ router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 @router.post("/v1/queries", response_model=QueryOut)
 @takes_part(own_transaction=True)
-async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: Request) -> Response:
+async def run_query(body: QueryIn, work: LenderWork, services: Wired) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose
     if work.claim is None:
@@ -44,7 +44,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
             found = await services.sharing.told(session, again.caller.member_id, retried.query_id)
             return _tell(again, again.record(replace(found, entry=replace(found.entry, action="run_query" + AGAIN))))
 
-        request.state.retell = retell
+        work.retell = retell
         return Response()
     work.committed = answer.log_entry
     return Response(answer.body, 200, media_type=JSON_TYPE)
@@ -52,7 +52,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired, request: R
 
 @router.post("/v1/query-batches", response_model=QueryBatchOut)
 @takes_part(own_transaction=True)
-async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired, request: Request) -> Response:
+async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired) -> Response:
     """Ask up to 1,000 questions at once, each under its own consent; a refused one stops no other.
 
     Results stand in the order asked. Each holds its answer as `/v1/queries` gives it or the refusal's status and code,
@@ -80,7 +80,7 @@ async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired,
             then.headers["Idempotent-Replayed"] = "true"
         return Response(b'{"results":[' + b",".join(map(_result, told)) + b"]}", 200, media_type=JSON_TYPE)
 
-    request.state.retell = tell
+    work.retell = tell
     return Response()
 
 

@@ -1,25 +1,35 @@
 """Default records of this lender."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.callers import CorrectingLenderWork, LenderWork
-from creditshare.api.exchange import SignedRoute
+from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.schemas import CorrectionIn, RecordEventIn, RecordIn, RecordOut, WithdrawalIn
 from creditshare.api.wiring import Wired, opened
+from creditshare.errors import Refused
 
 router = APIRouter(route_class=SignedRoute, tags=["records"])
 
 
-@router.post("/v1/records", status_code=201)
-async def submit_record(body: RecordIn, work: LenderWork, services: Wired) -> RecordOut:
+@router.post("/v1/records", status_code=201, response_model=RecordOut)
+@takes_part(own_transaction=True)
+async def submit_record(body: RecordIn, work: LenderWork, services: Wired) -> Response:
     """Report a default. Where the law asks for a notice it stays pending until the window has ended."""
-    session, now = opened(work)
-    member = work.caller.member
+    if work.claim is None:
+        raise Refused("idempotency_key_missing")
     done = await services.records.submit(
-        session, member.member_id, member.jurisdictions, body.subject.token(), body.report(), now=now
+        work.caller,
+        work.claim,
+        body.subject.token(),
+        body.report(),
+        request_digest=work.request_digest,
+        present=lambda held: RecordOut.of(held).model_dump_json().encode(),
     )
-    return RecordOut.of(work.record(done))
+    if done is None:
+        return Response()
+    work.committed = done.log_entry
+    return Response(done.body, 201, media_type=JSON_TYPE)
 
 
 @router.get("/v1/records/{record_id}")
