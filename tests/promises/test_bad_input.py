@@ -41,13 +41,13 @@ class World:
         return self.service.operators[0] if route in {"members", "quotas", "suspension"} else self.lender
 
     def post(
-        self, route: str, body: bytes, *, content_type: str = "application/json", key: bool = True
+        self, route: str, body: bytes, *, content_type: str = "application/json", key: bool = True, accept: str = "*/*"
     ) -> SignedAnswer:
         """Sign and send these bytes as they are; return the checked answer."""
         identity, path = self.who(route), self.bodies[route][0]
         named = str(uuid4()) if key and route != "evaluate" else None
         request = signed(identity, self.service.url, path, body, named)
-        headers = {**request.headers, "Content-Type": content_type}
+        headers = {**request.headers, "Content-Type": content_type, "Accept": accept}
         got = self.http.post(self.service.url + path, headers=headers, content=body)
         return check_answer(
             request,
@@ -295,6 +295,8 @@ def test_another_media_type_and_a_missing_key_are_refused(world: World, route: s
     for media_type in ("text/plain", "application/xml", "application/x-www-form-urlencoded"):
         answer = world.post(route, body, content_type=media_type)
         assert (answer.status, answer.data["code"]) == (415, "unsupported_media_type")
+    answer = world.post(route, body, accept="application/xml, text/*")
+    assert (answer.status, answer.data["code"]) == (406, "not_acceptable")
     if route != "evaluate":
         answer = world.post(route, body, key=False)
         assert (answer.status, answer.data["code"]) == (400, "idempotency_key_missing")

@@ -55,6 +55,7 @@ log = structlog.get_logger()
 
 MAX_DEPTH: Final = 16
 JSON_TYPE: Final = "application/json"
+NO_WEIGHT: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
 """Refusals that leave a body unread."""
 
@@ -88,6 +89,8 @@ class Part:
     data: bool = True
     file_types: tuple[str, ...] = ()
     """Media types of a file that is the body: it is read after the gate and spooled, never held whole."""
+    answers: str = JSON_TYPE
+    """Media type of a successful answer."""
 
 
 def takes_part(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -231,6 +234,8 @@ class Exchange:
         if self._part.data and self._services.log_is_late():
             raise Unavailable("the log is behind its promise")
         self._check_body()
+        if not acceptable(self._request.headers.get("accept", ""), self._part.answers):
+            raise Refused("not_acceptable")
         work = Work(caller, self._request_digest(), self._claim(caller))
         self._request.state.work = work
         if self._part.own_transaction:
@@ -411,6 +416,22 @@ def check_length(request: Request, *, limit: int) -> None:
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise Refused("content_too_large")
+
+
+def acceptable(accept: str, media_type: str) -> bool:
+    """Say whether an ``Accept`` header takes this media type (RFC 9110 §12.5.1); an absent or empty one takes all.
+
+    The most specific range that matches decides, so that ``*/*, application/json;q=0`` does not take JSON.
+    """
+    wanted = {"*/*": 0, media_type.partition("/")[0] + "/*": 1, media_type: 2}
+    best, takes = -1, not accept.strip()
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        rank = wanted.get(name, -1)
+        if rank > best:
+            none = any(parameter.replace(" ", "") in NO_WEIGHT for parameter in parameters)
+            best, takes = rank, not none
+    return takes
 
 
 def media_type(request: Request) -> str:

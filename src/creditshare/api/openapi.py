@@ -262,6 +262,7 @@ _EDGE: Final = (
     "request_timeout",
     "content_too_large",
     "unsupported_media_type",
+    "not_acceptable",
     "rate_limited",
     "internal_error",
     "unavailable",

@@ -1,4 +1,4 @@
-"""The event's part of a statement that does a whole action (decision 11)."""
+"""The event's part of a statement that does a whole action (decision 13)."""
 
 from typing import Any, Final
 

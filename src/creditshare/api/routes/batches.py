@@ -60,6 +60,7 @@ async def show_job(job_id: str, work: CorrectingLenderWork, services: Wired) -> 
 
 
 @router.get("/v1/jobs/{job_id}/errors")
+@takes_part(answers=NDJSON)
 async def show_job_errors(
     job_id: str,
     work: CorrectingLenderWork,
@@ -77,6 +78,7 @@ async def show_job_errors(
 
 
 @router.get("/v1/jobs/{job_id}/records")
+@takes_part(answers=NDJSON)
 async def show_job_records(
     job_id: str,
     work: CorrectingLenderWork,
