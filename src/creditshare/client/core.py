@@ -20,6 +20,7 @@ from creditshare.wire.requests import sign_request
 from creditshare.wire.strict_json import decode_object
 
 JSON_TYPE: Final = "application/json"
+ACCEPTED: Final = f"{JSON_TYPE}, application/x-ndjson"
 ERROR_STATUS: Final = 400
 UNSIGNED: Final = frozenset({400, 401, 404, 405, 408, 413, 414, 415, 429, 431, 500, 502, 503, 504})
 """Statuses that may come without a signature: the caller was not known yet, or a machine between answered. Every other
@@ -169,7 +170,7 @@ def build_request(
         jti=b64url_encode(secrets.token_bytes(18)),
         idempotency_key=idempotency_key,
     )
-    headers = {"Authorization": f"Bearer {token}", "Accept": JSON_TYPE, "Accept-Encoding": "identity"}
+    headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPTED, "Accept-Encoding": "identity"}
     if body:
         headers["Content-Type"] = media_type
     if idempotency_key is not None:
