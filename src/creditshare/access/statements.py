@@ -1,6 +1,6 @@
 """The gate's parts of a statement that does a whole action: who calls, is it new, was it answered already.
 
-Used by the actions whose transaction is one reading and one writing statement (decision 11). Parameters by name:
+Used by the actions whose transaction is one reading and one writing statement (decision 13). Parameters by name:
 ``kid``, ``route``, ``key_hash``, ``jti_hash`` to read; those of ``claim_parameters`` to write.
 """
 

@@ -1,4 +1,4 @@
-"""Records in statements that do a whole action (decision 11): reading a borrower's history, taking in defaults.
+"""Records in statements that do a whole action (decision 13): reading a borrower's history, taking in defaults.
 
 ``TAKEN_IN`` is the one way in which a default is written. A single report writes it with its request's use, its event
 and, where nobody named the borrower before, the borrower itself (``SUBMIT``); a file writes it for many rows at once,
