@@ -85,7 +85,7 @@ def test_a_new_borrower_that_many_report_at_once_is_made_once(service: RunningSe
     [
         ("UPDATE member SET status = 'suspended' WHERE name = 'Lender'", "member_suspended"),
         (
-            "UPDATE member_key k SET state = 'revoked' FROM member m WHERE m.member_id = k.member_id AND m.name = 'Lender'",
+            "UPDATE member_key k SET state='revoked' FROM member m WHERE (m.member_id, name) = (k.member_id, 'Lender')",
             "key_revoked",
         ),
         ("UPDATE member_budget SET introduced = evaluated", "quota_exhausted"),
