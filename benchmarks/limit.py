@@ -48,9 +48,9 @@ ELSEWHERE = {
     "answer": "NULL::bytea",
     "sealed": ":p_leaf::bytea",
     "leaf_hash": "sha256('\\x00'::bytea || :p_leaf::bytea)",
-    "groups": "ARRAY['meta','subj','body']",
-    "owners": "ARRAY[NULL, :p_subject_id, :p_subject_id]::uuid[]",
-    "openings": "ARRAY[:p_leaf, :p_leaf, :p_leaf]::bytea[]",
+    "meta_owner": "NULL::uuid",
+    **dict.fromkeys(("subj_owner", "body_owner"), ":p_subject_id::uuid"),
+    **dict.fromkeys(("meta_sealed", "subj_sealed", "body_sealed"), ":p_leaf::bytea"),
 }
 
 

@@ -8,6 +8,10 @@
 5. Only then is the answer signed and sent. A refusal rolls all back and takes a transaction of its own,
    in which the request is used up and the refusal is an event.
 
+Questions and reports, which lenders send all day, have a transaction of their own in place of 2 to 4: the
+service reads all by one statement and writes all by another, which does the same in the same order
+(``access.statements``, ``audit.statements``). What was answered before is told again by the edge's.
+
 The route class does this rather than a dependency, because the framework parses bodies before it solves
 dependencies, and nothing of a stranger's body shall be parsed.
 """

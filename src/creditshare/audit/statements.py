@@ -4,15 +4,13 @@ from typing import Any, Final
 
 from creditshare.audit.service import ComposedEvent
 
-OPENINGS: Final = """
-openings AS (
-    INSERT INTO audit_opening (event_id, grp, subject_id, sealed)
-    SELECT event.event_id, o.grp, o.subject_id, o.sealed
-    FROM event, unnest(%(groups)s::text[], %(owners)s::uuid[], %(openings)s::bytea[]) AS o (grp, subject_id, sealed)
-    RETURNING 1)"""
+GROUPS: Final = ("meta", "subj", "body")
+"""What opens the event of an act that concerns a borrower: always these three."""
 
-ALL_OPENED: Final = "(SELECT count(*) FROM openings) = cardinality(%(groups)s::text[])"
+ALL_OPENED: Final = f"(SELECT count(*) FROM openings) = {len(GROUPS)}"  # noqa: S608  a number
 """Whether the event and all its openings were written."""
+
+_OPENINGS: Final = ", ".join(f"('{group}', %({group}_owner)s::uuid, %({group}_sealed)s::bytea)" for group in GROUPS)
 
 
 def event_after(done: str) -> str:
@@ -20,16 +18,18 @@ def event_after(done: str) -> str:
     return f"""
 event AS (
     INSERT INTO audit_event (event_id, leaf, leaf_hash)
-    SELECT %(event_id)s, %(leaf)s, %(leaf_hash)s FROM {done} RETURNING event_id),{OPENINGS}"""  # noqa: S608  names of parts
+    SELECT %(event_id)s, %(leaf)s, %(leaf_hash)s FROM {done} RETURNING event_id),
+openings AS (
+    INSERT INTO audit_opening (event_id, grp, subject_id, sealed)
+    SELECT event.event_id, o.grp, o.subject_id, o.sealed
+    FROM event, (VALUES {_OPENINGS}) AS o (grp, subject_id, sealed)
+    RETURNING 1)"""  # noqa: S608  names of parts
 
 
 def event_parameters(event: ComposedEvent) -> dict[str, Any]:
-    """Return the parameters of ``event_after`` and ``ALL_OPENED``."""
-    return {
-        "event_id": event.event_id,
-        "leaf": event.leaf,
-        "leaf_hash": event.leaf_hash,
-        "groups": [opening.group for opening in event.openings],
-        "owners": [opening.subject_id for opening in event.openings],
-        "openings": [opening.sealed for opening in event.openings],
-    }
+    """Return the parameters of ``event_after``."""
+    parameters: dict[str, Any] = {"event_id": event.event_id, "leaf": event.leaf, "leaf_hash": event.leaf_hash}
+    for opening in event.openings:
+        parameters[f"{opening.group}_owner"] = opening.subject_id
+        parameters[f"{opening.group}_sealed"] = opening.sealed
+    return parameters

@@ -59,11 +59,15 @@ def canonical(value: object) -> bytes:
     Takes mappings with string names, lists, tuples, str, bool, None and integers within ±(2**53 - 1); raises
     ``Malformed`` for floats, whose spelling differs between languages, and for everything else.
     """
-    return json.dumps(_plain(value, MAX_DEPTH), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _CANONICAL.encode(_plain(value, MAX_DEPTH)).encode("ascii")
 
 
 def _plain(value: object, depth: int) -> object:
     """Return ``value`` with mappings as dicts and sequences as lists, refusing what has no canonical spelling."""
+    if type(value) is str:  # the usual case, on every path of a request
+        if not value.isascii():
+            _check_text(value)
+        return value
     match value:
         case None | bool():
             return value
@@ -83,7 +87,8 @@ def _plain(value: object, depth: int) -> object:
 def _name(name: object) -> str:
     if not isinstance(name, str):
         raise Malformed("names in JSON are strings")
-    _check_text(name)
+    if not name.isascii():
+        _check_text(name)
     return name
 
 
@@ -150,3 +155,4 @@ _WITH_FLOATS: Final = json.JSONDecoder(
 _WITHOUT_FLOATS: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_no_float, parse_constant=_no_constant
 )
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
