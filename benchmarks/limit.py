@@ -13,11 +13,12 @@ from creditshare.sharing.repository import READ, WRITE
 
 CASES = """
 CREATE UNLOGGED TABLE IF NOT EXISTS bench_case AS
-SELECT row_number() OVER () - 1 AS i, k.kid, k.member_id, si.index, c.consent_id, s.subject_id, s.version, s.dek_id
+SELECT row_number() OVER () - 1 AS i, k.kid, k.member_id, si.index, c.consent_id, s.subject_id, s.version, s.dek_id,
+    k.seal AS key_seal, m.seal AS member_seal
 FROM consent c JOIN subject s USING (subject_id) JOIN subject_index si USING (subject_id)
-JOIN member_key k ON k.member_id = c.member_id"""
+JOIN member_key k ON k.member_id = c.member_id JOIN member m ON m.member_id = c.member_id"""
 PICK = """
-SELECT kid, member_id, index, consent_id, subject_id, version, dek_id, '/v1/queries' AS route,
+SELECT kid, member_id, key_seal, member_seal, index, consent_id, subject_id, version, dek_id, '/v1/queries' AS route,
        decode(md5(random()::text), 'hex') AS jti_hash, decode(md5(random()::text), 'hex') AS key_hash,
        gen_random_uuid() AS query_id, gen_random_uuid() AS event_id, clock_timestamp() AS now,
        clock_timestamp() + interval '1 hour' AS later, convert_to(repeat(md5(random()::text), 8), 'UTF8') AS leaf
@@ -26,6 +27,8 @@ FROM bench_case WHERE i = :i \\gset p_
 TYPES = {
     "kid": "text",
     "member_id": "uuid",
+    "key_seal": "bytea",
+    "member_seal": "bytea",
     "index": "bytea",
     "consent_id": "uuid",
     "subject_id": "uuid",
