@@ -47,7 +47,15 @@ from creditshare.records.rules import (
     follows,
     jurisdiction,
 )
-from creditshare.records.statements import BORROWER_COLUMNS, FREED_COLUMNS, LOAD, READ, RECORD_COLUMNS, SUBMIT
+from creditshare.records.statements import (
+    BORROWER_COLUMNS,
+    FREED_COLUMNS,
+    HOLD_BORROWER,
+    LOAD,
+    READ,
+    RECORD_COLUMNS,
+    SUBMIT,
+)
 from creditshare.storage.engine import (
     Changed,
     Database,
@@ -165,15 +173,22 @@ class Records:
         pure rules decide, everything is sealed, and all is written or nothing; then it starts again. ``present`` makes
         the answer's bytes, to which the event commits. None: this was answered before under the same key.
         """
-        for _ in range(TRIES):
+        for tried in range(TRIES):
             try:
                 async with self._database.raw(transaction=True) as connection:
+                    if tried:  # others report of this borrower at this moment: wait for them rather than lose again
+                        await self._hold_borrower(connection, token)
                     return await self._submit(
                         connection, caller, claim, token, report, request_digest=request_digest, present=present
                     )
             except Changed:
                 continue
         raise Unavailable("the borrower's data kept changing while the report was taken in")
+
+    async def _hold_borrower(self, connection: DriverConnection, token: BorrowerToken) -> None:
+        index = self._subjects.index_or_refusal(token)
+        if not isinstance(index, Refused):
+            await connection.execute(HOLD_BORROWER, {"index": index})
 
     async def _submit(
         self,

@@ -128,6 +128,11 @@ WHERE k.kid = %(kid)s
 It also holds the lock that keeps a wrapping key from being retired until the transaction ends.
 """
 
+HOLD_BORROWER: Final = """
+SELECT s.subject_id FROM subject_index si JOIN subject s USING (subject_id) WHERE si.index = %(index)s FOR UPDATE OF s
+"""
+"""Makes a report that lost a race the next one of its borrower."""
+
 SUBMIT: Final = f"""
 WITH {CLAIM},
 made AS (
