@@ -299,14 +299,14 @@ def test_a_file_that_does_not_come_is_refused_by_its_own_time_limit(postgres: Em
 
 
 def test_a_file_may_take_longer_than_other_requests(postgres: EmbeddedPostgres, template: str) -> None:
-    with running_service(postgres, template, request_time_limit_s=0.5, batch_time_limit_s=2) as service:
+    with running_service(postgres, template, request_time_limit_s=2, batch_time_limit_s=20) as service:
         request = service.admit("Patient", region="US").sign("POST", BATCHES, data=as_file([{}]))
         half = HalfSent(service, request, len(request.body))
         with half.socket:
-            half.socket.settimeout(1)
+            half.socket.settimeout(3)
             with pytest.raises(TimeoutError):
                 half.socket.recv(1)
-            half.socket.settimeout(10)
+            half.socket.settimeout(15)
             half.socket.sendall(request.body)
             assert half.socket.recv(65_536).split(b" ", 2)[1] == b"202"
 

@@ -347,8 +347,7 @@ def worked_on(desk: Desk, *, until_job: bool = False) -> tuple[int, dict[str, An
     if until_job:
         wait_for(lambda: jobs_of(desk) == 1, seconds=60)
         assert desk.service.run(desk.service.services.batches.step())
-        with desk.service.superuser() as database:
-            database.execute("UPDATE member SET status = 'suspended' WHERE name = 'Lender'")
+        desk.service.rewrite("UPDATE member SET status = 'suspended' WHERE name = 'Lender'")
     while process.poll() is None:
         desk.service.run(desk.service.services.batches.step())
         time.sleep(0.05)
@@ -364,8 +363,7 @@ def test_a_file_that_the_service_ends_is_sent_anew_and_no_row_twice(postgres: Em
         status, first = worked_on(desk, until_job=True)
         assert (status, first["sent"], first["not_sent"]) == (1, 100, 150)
         assert "member_suspended" in desk.taken[-1]
-        with service.superuser() as database:
-            database.execute("UPDATE member SET status = 'active' WHERE name = 'Lender'")
+        service.rewrite("UPDATE member SET status = 'active' WHERE name = 'Lender'")
         status, rest = worked_on(desk)
         assert (status, rest["done_before"], rest["sent"], desk.records()) == (0, 100, 150, 250)
         assert jobs_of(desk) == 2
