@@ -5,29 +5,15 @@ how it was made. Goals stand beside the figures and are never a test.
 """
 
 import argparse
-import json
-import platform
 import shutil
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import limit, micro, ours, usual
 from benchmarks.load import closed_loop, drain, open_loop, post, repeat
 from benchmarks.processes import Cpu, cpu_of, postmaster_of, uvicorn_app
+from benchmarks.results import figure, show, write
 
-FOLDER = Path(__file__).parent
-GOALS = {
-    "query_cpu_vs_limit": "<= 2.5",
-    "query_cpu_vs_usual": ">= 8",
-    "submit_cpu_vs_usual": ">= 8",
-    "service_cpu_vs_bare": "<= 7",
-    "query_rps_vs_pgbench": ">= 0.2",
-    "query_p99_ms_at_half_load": "<= 15",
-    "gate_vs_raw_verify": "<= 1.6",
-    "seal_ops_vs_fernet": ">= 4",
-    "voprf_evaluations_per_s_core": "",
-}
 CONNECTIONS = 16
 PORTS = {"ours": 8971, "usual": 8972, "bare": 8973, "raw": 8974}
 
@@ -39,7 +25,7 @@ def main() -> None:
     options.add_argument("--only-micro", action="store_true", help="our own parts only; no service is started")
     options.add_argument("--write", action="store_true", help="write results.json and results.md")
     chosen = options.parse_args()
-    figures = {name: {"value": round(value, 3), "how": how} for name, (value, how) in micro.measure(1.0).items()}
+    figures = {name: figure(value, how) for name, (value, how) in micro.measure(1.0).items()}
     if not chosen.only_micro:
         figures |= macro(chosen.seconds, chosen.borrowers, figures)
     show(figures)
@@ -74,32 +60,28 @@ def macro(seconds: float, borrowers: int, parts: dict[str, dict[str, object]]) -
         + (float(str(parts["raw_verify_us"]["value"])) + float(str(parts["raw_sign_us"]["value"]))) / 1e3
     )
     return {
-        "query_cpu_vs_limit": _figure(
+        "query_cpu_vs_limit": figure(
             query.total / least,
             f"ours {_say(query)}; limit {least:.2f} ms: pgbench {floor.postgres_ms:.2f}, HTTP {raw:.2f},"
             " one verification and one signature",
         ),
-        "query_cpu_vs_usual": _figure(
+        "query_cpu_vs_usual": figure(
             usual_query.total / query.total, f"usual way {_say(usual_query)}; ours {_say(query)}"
         ),
-        "submit_cpu_vs_usual": _figure(
+        "submit_cpu_vs_usual": figure(
             usual_submit.total / submit.total, f"usual way {_say(usual_submit)}; ours {_say(submit)}"
         ),
-        "service_cpu_vs_bare": _figure(
+        "service_cpu_vs_bare": figure(
             query.service / bare, f"ours {query.service:.2f} ms; FastAPI answering a constant {bare:.2f} ms"
         ),
-        "query_rps_vs_pgbench": _figure(
+        "query_rps_vs_pgbench": figure(
             query_load.rate / floor.rate,
             f"ours {query_load.rate:.0f}/s with one process; pgbench {floor.rate:.0f}/s on the same statements",
         ),
-        "query_p99_ms_at_half_load": _figure(
+        "query_p99_ms_at_half_load": figure(
             half.percentile(0.99), f"open loop at {query_load.rate / 2:.0f}/s; p50 {half.percentile(0.5):.1f} ms"
         ),
     }
-
-
-def _figure(value: float, how: str) -> dict[str, object]:
-    return {"value": round(value, 3), "how": how}
 
 
 def _say(cpu: Cpu) -> str:
@@ -144,24 +126,6 @@ def _bare(app: str, port: int, stage: ours.Stage, seconds: float) -> float:
         load = closed_loop(port, repeat(lambda _: request), connections=CONNECTIONS, seconds=seconds)
         ours.check(load.statuses, 200)
         return (cpu_of(pid) - before) / load.count * 1e3
-
-
-def show(figures: dict[str, dict[str, object]]) -> None:
-    """Print the table."""
-    for name, figure in figures.items():
-        print(f"{name:30} {figure['value']:>10}  {GOALS.get(name, ''):8} {figure['how']}")
-
-
-def write(figures: dict[str, dict[str, object]]) -> None:
-    """Write results.json and results.md beside this file."""
-    (FOLDER / "results.json").write_text(json.dumps({"figures": figures}, indent=2) + "\n")
-    rows = [f"| `{name}` | {f['value']} | {GOALS.get(name, '')} | {f['how']} |" for name, f in figures.items()]
-    where = f"{platform.machine()}, Python {platform.python_version()}"
-    head = f"Measured {datetime.now(UTC).date()} on {where}, by `make bench ARGS=--write`."
-    (FOLDER / "results.md").write_text(
-        "\n".join(["# What it costs", "", head, "", "| figure | value | goal | how |", "|---|---|---|---|", *rows])
-        + "\n"
-    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ of the same tables with the same indexes: the least that PostgreSQL takes for th
 """
 
 import argparse
-import json
 import secrets
 import shutil
 import tempfile
@@ -19,11 +18,10 @@ import psycopg
 
 from benchmarks import ours
 from benchmarks.processes import Cpu, cpu_of, postmaster_of
+from benchmarks.results import figure, show, write
 
-FOLDER = Path(__file__).parent
 PORT = 8975
 NAME = "batch_vs_copy"
-GOAL = ">= 0.35, <= 128 MiB"
 NOTHING = "(no such process)"
 
 
@@ -67,7 +65,7 @@ def measure(rows: int) -> dict[str, dict[str, object]]:
         f" most memory: service {last.service:.0f} MiB ({first.service:.0f} before the file), worker"
         f" {last.worker:.0f} MiB ({first.worker:.0f} before, {slope:+.1f} MiB per 100,000 rows in the second half)"
     )
-    return {NAME: {"value": round(copied / intake.cpu.total, 3), "how": how}}
+    return {NAME: figure(copied / intake.cpu.total, how)}
 
 
 def take_in(stage: ours.Stage, database: "psycopg.Connection[Any]", rows: int) -> Intake:
@@ -146,22 +144,13 @@ def copy(database: "psycopg.Connection[Any]", stage: ours.Stage, table: str) -> 
     return used
 
 
-def write(figures: dict[str, dict[str, object]]) -> None:
-    """Put the figure into results.json, beside those of ``python -m benchmarks``."""
-    path = FOLDER / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else {"figures": {}}
-    results["figures"] |= figures
-    path.write_text(json.dumps(results, indent=2) + "\n")
-
-
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.batches", description=__doc__)
     options.add_argument("--rows", type=int, default=20_000, help="rows of the file")
     options.add_argument("--write", action="store_true", help="put the figure into results.json")
     chosen = options.parse_args()
     figures = measure(chosen.rows)
-    for name, figure in figures.items():
-        print(f"{name:30} {figure['value']:>10}  {GOAL:8} {figure['how']}")
+    show(figures)
     if chosen.write:
         write(figures)
 

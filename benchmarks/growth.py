@@ -18,10 +18,10 @@ from sqlalchemy import Column, Uuid
 
 from benchmarks import ours
 from benchmarks.load import closed_loop, repeat
+from benchmarks.results import figure, show, write
 from creditshare.registry import metadata
 
 NAME = "query_cpu_1M_vs_100k"
-GOAL = "<= 1.2"
 PORT = 8976
 BORROWERS = 500
 RECORDS_EACH = 2
@@ -57,7 +57,7 @@ def measure(sizes: Sequence[int], seconds: float) -> dict[str, dict[str, object]
         shutil.rmtree(folder, ignore_errors=True)
     how = "; ".join(f"{size:,} records {ms:.3f} ms" for size, ms in zip(sizes, costs, strict=True))
     how += f"; questions about {BORROWERS} borrowers, service and PostgreSQL, median of {ROUNDS}"
-    return {NAME: {"value": round(costs[-1] / costs[0], 3), "how": how}}
+    return {NAME: figure(costs[-1] / costs[0], how)}
 
 
 def fill(database: "psycopg.Connection[Any]", first: int, last: int) -> None:
@@ -109,9 +109,12 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     options.add_argument("--records", type=int, nargs=2, default=[100_000, 1_000_000], help="few and many")
     options.add_argument("--seconds", type=float, default=5.0, help="length of each load")
+    options.add_argument("--write", action="store_true", help="put the figure into results.json and results.md")
     chosen = options.parse_args()
-    for name, figure in measure(chosen.records, chosen.seconds).items():
-        print(f"{name:30} {figure['value']:>10}  {GOAL:8} {figure['how']}")
+    figures = measure(chosen.records, chosen.seconds)
+    show(figures)
+    if chosen.write:
+        write(figures)
 
 
 if __name__ == "__main__":

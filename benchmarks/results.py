@@ -1,0 +1,47 @@
+"""Figures beside their goals: shown, and kept in results.json and results.md. A goal is never a test."""
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+GOALS = {
+    "query_cpu_vs_limit": "<= 2.5",
+    "query_cpu_vs_usual": ">= 8",
+    "submit_cpu_vs_usual": ">= 8",
+    "service_cpu_vs_bare": "<= 7",
+    "query_rps_vs_pgbench": ">= 0.2",
+    "query_p99_ms_at_half_load": "<= 15",
+    "gate_vs_raw_verify": "<= 1.6",
+    "seal_ops_vs_fernet": ">= 4",
+    "voprf_evaluations_per_s_core": "",
+    "query_cpu_1M_vs_100k": "<= 1.2",
+    "batch_vs_copy": ">= 0.35",
+}
+Figures = Mapping[str, Mapping[str, object]]
+
+
+def figure(value: float, how: str) -> dict[str, object]:
+    """Return a figure with how it was made."""
+    return {"value": round(value, 3), "how": how}
+
+
+def show(figures: Figures) -> None:
+    """Print the figures with their goals."""
+    for name, one in figures.items():
+        print(f"{name:30} {one['value']:>10}  {GOALS.get(name, ''):8} {one['how']}", flush=True)
+
+
+def write(figures: Figures) -> None:
+    """Put figures into results.json, beside those of other runs, and write results.md anew from it."""
+    file, day = FOLDER / "results.json", str(datetime.now(UTC).date())
+    kept = json.loads(file.read_text())["figures"] if file.exists() else {}
+    kept |= {name: {**one, "measured": day} for name, one in figures.items()}
+    file.write_text(json.dumps({"figures": kept}, indent=2) + "\n")
+    rows = [f"| `{n}` | {f['value']} | {GOALS.get(n, '')} | {f['measured']} | {f['how']} |" for n, f in kept.items()]
+    where = f"{platform.machine()}, Python {platform.python_version()}"
+    head = f"Written by `make bench ARGS=--write`, `benchmarks.batches` and `benchmarks.growth`, on {where}."
+    table = ["| figure | value | goal | measured | how |", "|---|---|---|---|---|", *rows]
+    (FOLDER / "results.md").write_text("\n".join(["# What it costs", "", head, "", *table]) + "\n")
