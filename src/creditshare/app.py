@@ -342,17 +342,18 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
+    # Routes are tried one after the other, so what is called most comes first; the document has an order of its own.
     for router in (
+        queries.router,
+        records.router,
+        tokens.router,
+        consents.router,
+        batches.router,
         discovery.router,
         documentation.router,
         log_routes.router,
         members.first_key,
         members.router,
-        tokens.router,
-        consents.router,
-        records.router,
-        batches.router,
-        queries.router,
     ):
         app.include_router(router)
     if chosen.mode == "sandbox":

@@ -299,6 +299,20 @@ class Facts:
         return self.admits.role if self.admits else None
 
 
+READING_ORDER: Final = (
+    "discovery",
+    "log",
+    "members",
+    "tokens",
+    "consents",
+    "records",
+    "batches",
+    "queries",
+    "sandbox",
+)
+"""The order of the document; that of the routes follows how often they are called."""
+
+
 class DocumentedApp(FastAPI):
     """An application whose OpenAPI document is complete."""
 
@@ -356,12 +370,17 @@ def _facts(route: APIRoute) -> Facts:
     )
 
 
+def _place(path: tuple[str, Json]) -> int:
+    return min(READING_ORDER.index(operation["tags"][0]) for operation in path[1].values())
+
+
 def complete(document: Json, facts: Mapping[tuple[str, str], Facts]) -> Json:
     """Complete the framework's document in place and return it."""
     schemas: Json = document["components"]["schemas"]
     for leftover in ("HTTPValidationError", "ValidationError"):
         schemas.pop(leftover, None)
     schemas.update(Problem=_copy(PROBLEM), ProblemField=_copy(PROBLEM_FIELD))
+    document["paths"] = dict(sorted(document["paths"].items(), key=_place))
     tags: dict[str, str] = {}
     for path, item in document["paths"].items():
         for method, operation in item.items():
