@@ -64,10 +64,14 @@ def canonical(value: object) -> bytes:
 
 def _plain(value: object, depth: int) -> object:
     """Return ``value`` with mappings as dicts and sequences as lists, refusing what has no canonical spelling."""
-    if type(value) is str:  # the usual case, on every path of a request
-        if not value.isascii():
-            _check_text(value)
-        return value
+    # Nearly all that a request spells are dicts of short texts: these are told without a call for each.
+    if type(value) is dict and depth > 0:
+        return {
+            name if type(name) is str and name.isascii() else _name(name): (
+                item if type(item) is str and item.isascii() else _plain(item, depth - 1)
+            )
+            for name, item in value.items()
+        }
     match value:
         case None | bool():
             return value
