@@ -17,6 +17,7 @@ from creditshare.crypto.sealing import Box, Place
 from creditshare.wire.requests import Received, RegisteredKey, authenticate, parse, sign_request
 
 ISSUER = "https://bench.example"
+NOW = 1_000_000
 BODY = b'{"subject":{"suite":"P256-SHA256","key_version":1,"element":"' + b"A" * 44 + b'"},"purpose":"pre_loan"}'
 
 
@@ -33,8 +34,8 @@ def cost(act: Callable[[], object], *, seconds: float) -> float:
     return best
 
 
-def measure(seconds: float) -> dict[str, tuple[float, str]]:
-    """Return figures of the gate, sealing and the oblivious function."""
+def signed_request() -> tuple[SigningKey, str, Received, RegisteredKey]:
+    """Return a member's key, its token for a question, the request with it, and the key as the service knows it."""
     key = SigningKey.generate()
     token = sign_request(
         key,
@@ -44,15 +45,20 @@ def measure(seconds: float) -> dict[str, tuple[float, str]]:
         method="POST",
         path="/v1/queries",
         body=BODY,
-        iat=1_000_000,
+        iat=NOW,
         jti=secrets.token_urlsafe(18),
         idempotency_key="k",
     )
     received = Received("POST", b"/v1/queries", b"", (b"Bearer " + token.encode(),), BODY, b"k")
-    registered = RegisteredKey(key.kid, "mem_1", key.verifying_key, "active", 2_000_000)
+    return key, token, received, RegisteredKey(key.kid, "mem_1", key.verifying_key, "active", 2 * NOW)
+
+
+def measure(seconds: float) -> dict[str, tuple[float, str]]:
+    """Return figures of the gate, sealing and the oblivious function."""
+    key, token, received, registered = signed_request()
 
     def gate() -> object:
-        return authenticate(parse(received), received, registered=registered, issuer=ISSUER, now=1_000_000)
+        return authenticate(parse(received), received, registered=registered, issuer=ISSUER, now=NOW)
 
     compact = split(token)
     jwk = key.public_jwk

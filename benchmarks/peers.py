@@ -25,16 +25,14 @@ from sqlalchemy_utils.types.encrypted.encrypted_type import AesGcmEngine, Fernet
 from tink import aead
 from voprf import p384, ristretto
 
-from benchmarks.micro import BODY, ISSUER, cost, cost_of_batch
+from benchmarks.micro import ISSUER, NOW, cost, cost_of_batch, signed_request
 from creditshare.crypto import oprf
-from creditshare.crypto.jws import SigningKey
 from creditshare.crypto.sealing import Box, Place
 from creditshare.tlog.merkle import Node, fold_proof, inclusion_nodes, leaf_hash, verify_inclusion
 from creditshare.tlog.tiles import extend, root_from_edge
-from creditshare.wire.requests import Received, RegisteredKey, authenticate, parse, sign_request
+from creditshare.wire.requests import authenticate, parse
 
 SECONDS = 1.0
-NOW = 1_000_000
 TOKENS = 256
 LEAVES = 50_000
 SET_SIZE = 2_000
@@ -61,21 +59,7 @@ def main() -> None:
 
 def gate() -> Iterable[Line]:
     """A signed request: ours also checks method, target, body, idempotency key and age, and each spelling."""
-    key = SigningKey.generate()
-    token = sign_request(
-        key,
-        issuer=ISSUER,
-        member_id="mem_1",
-        sub="bench",
-        method="POST",
-        path="/v1/queries",
-        body=BODY,
-        iat=NOW,
-        jti=secrets.token_urlsafe(18),
-        idempotency_key="k",
-    )
-    received = Received("POST", b"/v1/queries", b"", (b"Bearer " + token.encode(),), BODY, b"k")
-    registered = RegisteredKey(key.kid, "mem_1", key.verifying_key, "active", 2 * NOW)
+    key, token, received, registered = signed_request()
     jwk: dict[str, Any] = {name: key.public_jwk[name] for name in ("kty", "crv", "x", "y")}
     public = pyjwt.PyJWK({**jwk, "alg": "ES256"}).key
     imported = ECKey.import_key(jwk)
