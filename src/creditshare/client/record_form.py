@@ -213,7 +213,7 @@ def _incomplete_groups(read: Mapping[str, Any], given: set[str]) -> list[FieldEr
             ]
     form = _REGION_CODES.get(read.get("region.scheme", ""))
     if form is not None and "region.code" in read and not re.fullmatch(form, read["region.code"]):
-        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
+        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, such as US-CA for ISO 3166-2"))
     return wrong
 
 

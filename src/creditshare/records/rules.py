@@ -283,7 +283,7 @@ def _code_errors(report: Report) -> list[FieldError]:
     ]
     form = _REGION_CODES.get(region.scheme)
     if form is not None and not form.fullmatch(region.code):
-        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, CC-XXX for ISO 3166-2"))
+        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, such as US-CA for ISO 3166-2"))
     return wrong
 
 
