@@ -104,8 +104,10 @@ def record(subject: dict[str, Any], account: str) -> dict[str, Any]:
 @contextmanager
 def running(data: Path, port: int, *, borrowers: int, spare: int) -> Iterator[Stage]:
     """Run the service; two records and one consent for each borrower, and tokens for submissions still to come."""
-    # One member sends everything here, which its pace would not allow.
-    with service(data, port, member_requests_per_s="100000", member_burst_requests="100000") as url:
+    # One member sends everything here, which its pace and its day would not allow.
+    allowed = {"member_requests_per_s": "100000", "member_burst_requests": "100000"}
+    allowed |= {"queries_per_day": "1000000000", "reports_per_day": "1000000000"}
+    with service(data, port, **allowed) as url:
         pid = _pid_of(data)
         first_file, second_file = operator_files(data)
         budget = borrowers + spare + 256
@@ -114,7 +116,10 @@ def running(data: Path, port: int, *, borrowers: int, spare: int) -> Iterator[St
             Client(url, Identity.from_file(second_file)) as second,
         ):
             clients = [
-                Client(url, admit((first, second), name, "lender", "US", data / f"{name}.jwk", budget))
+                Client(
+                    url,
+                    admit((first, second), name, "lender", "US", data / f"{name}.jwk", {"evaluations_per_day": budget}),
+                )
                 for name in ("reporter", "asker")
             ]
         source = random.Random(1)

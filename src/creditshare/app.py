@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.limits import Limits, Pace, Places, Rate, Tallies
+from creditshare.access.quotas import Quotas
 from creditshare.access.service import Access
 from creditshare.api.bounds import Bounded
 from creditshare.api.openapi import DocumentedApp
@@ -186,6 +187,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         fingerprint_key=keyring.secret("fingerprint"),
         service_box=keyring.box("service"),
         limits=process_limits(settings),
+        quotas=Quotas(database, defaults={"queries": settings.queries_per_day, "reports": settings.reports_per_day}),
     )
     records = Records(
         database=database,

@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 from tests.fixtures.attack import BORROWER, UNKNOWN, at_once, attempt, look
+from tests.fixtures.processes import another_process
 from tests.fixtures.service import RunningService, record_body
 
 from creditshare.client.bank import Client
@@ -43,6 +44,20 @@ def test_parallel_batches_never_exceed_the_budget(service: RunningService) -> No
     assert used(scanner) == 48, "a batch that does not fit is evaluated in no part"
     assert evaluate(scanner, 12) == "done"
     assert evaluate(scanner, 1) == "quota_exhausted"
+
+
+def test_two_processes_together_answer_no_more_questions_than_the_day_has(service: RunningService) -> None:
+    scanner = service.admit("Scanner", queries_per_day=50)
+    body = {
+        "subject": {**SUITE, "element": point()},
+        "purpose": "pre_loan",
+        "consent_id": "cns_01900000-0000-7000-8000-000000000000",
+        "scopes": ["defaults"],
+    }
+    with another_process(service) as url, Client(url, scanner.identity) as elsewhere:
+        doors = (scanner, elsewhere)
+        told = at_once(8, lambda number: [attempt(doors[number % 2], "POST", "/v1/queries", body) for _ in range(10)])
+    assert Counter(code for codes in told for code in codes) == {"consent_missing": 50, "quota_exhausted": 30}
 
 
 def test_one_who_is_refused_is_told_nothing_of_the_elements(service: RunningService) -> None:

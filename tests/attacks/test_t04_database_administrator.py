@@ -234,6 +234,8 @@ ROW_CHANGES = {
     "region": "UPDATE member SET region = 'CN' WHERE member_id = %s",
     "jurisdictions": "UPDATE member SET jurisdictions = '{CN,US}' WHERE member_id = %s",
     "quota": "UPDATE member SET evaluations_per_day = 1000000 WHERE member_id = %s",
+    "questions a day": "UPDATE member SET queries_per_day = 1000000 WHERE member_id = %s",
+    "reports a day": "UPDATE member SET reports_per_day = 1000000 WHERE member_id = %s",
     "thumbprint": "UPDATE member SET key_thumbprint = NULL, name = 'Other' WHERE member_id = %s",
     "revision": "UPDATE member SET revision = revision + 1 WHERE member_id = %s",
     "a key's end": "UPDATE member_key SET expires_at = expires_at + interval '9 years' WHERE member_id = %s",
@@ -381,6 +383,32 @@ def test_used_evaluations_do_not_come_back(world: World, change: str) -> None:
         database.execute(BUDGET_CHANGES[change].encode(), [member_of(world.asker)])
     with pytest.raises(Problem, match="internal_error"):
         world.asker.tokenise([ANOTHER])
+
+
+def test_a_lowered_quota_is_not_taken_off(world: World) -> None:
+    """Without a value the service's own default holds, and such a column has no part in the seal."""
+    first, second = (world.service.client(operator) for operator in world.service.operators)
+    path = f"/v1/members/{world.asker.session.signer.member_id}"
+    first.call("POST", f"{path}/quotas", data={"queries_per_day": 10})
+    second.call("POST", f"{path}/approvals", data={"action": "quotas", "queries_per_day": 10})
+    assert ask(world.asker, world.bad, world.consents["bad"]) == "1 defaults"
+    with world.service.superuser() as database:
+        database.execute("UPDATE member SET queries_per_day = NULL WHERE member_id = %s", [member_of(world.asker)])
+    wait_for(lambda: ask(world.asker, world.bad, world.consents["bad"]) == "internal_error")
+
+
+def test_a_day_that_was_put_back_grants_nothing(world: World) -> None:
+    """A process knows what it leased itself; so who puts the count back gets from each at most the quota once more."""
+    asker = world.service.admit("Asker of 40", region="US", queries_per_day=40)
+    body = {"subject": world.bad, "purpose": "pre_loan", "consent_id": world.consents["bad"], "scopes": ["defaults"]}
+
+    def told() -> str:
+        return str(asker.send(asker.sign("POST", "/v1/queries", data=body)).data["code"])
+
+    assert told() == "consent_missing"
+    with world.service.superuser() as database:
+        database.execute("UPDATE daily_quota SET leased = 0 WHERE member_id = %s", [member_of(asker)])
+    assert [told(), told()] == ["unavailable"] * 2
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def loans(count: int) -> list[Loan]:
     ]
 
 
-def desk_of(service: RunningService, folder: Path, *, evaluations_per_day: int | None = None) -> Desk:
+def desk_of(service: RunningService, folder: Path, *, evaluations_per_day: int = 2_000) -> Desk:
     client = service.admit("Lender", region="US", evaluations_per_day=evaluations_per_day)
     assert client.identity is not None
     key_file = service.folder / f"{client.identity.member_id}.jwk"

@@ -7,8 +7,8 @@ Three bounds, each for another fault:
 ``Tallies``   refusals by pace become one event per member, code and minute; they are counted here and handed over later
 
 Each process keeps its own, so a member's pace over the whole service is at most this times the processes: a shared
-counter would be a write per request, which is what a burst limit is there to prevent. Quotas per day are exact, because
-they are counted in the transaction that uses them. Times are seconds of a monotonic clock and are passed in.
+counter would be a write per request, which is what a burst limit is there to prevent. Quotas of the day are exact over
+all processes (``quotas.py``). Times are seconds of a monotonic clock and are passed in.
 """
 
 import contextlib

@@ -1,6 +1,18 @@
-"""The replay guard, idempotency and the tally of refusals that are counted rather than logged one by one."""
+"""The replay guard, idempotency, quotas of the day, the tally of refusals that are counted and not logged singly."""
 
-from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+)
 
 from creditshare.storage.metadata import COORDINATOR, metadata
 
@@ -38,3 +50,16 @@ refusal_tally = Table(
     Index("ix_refusal_tally_minute", "minute"),
     info=COORDINATOR,
 )
+
+daily_quota = Table(
+    "daily_quota",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("counted", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("leased", Integer, nullable=False),
+    Column("newest", Integer, nullable=False),
+    CheckConstraint("counted IN ('queries', 'reports')", name="counted"),
+    info=COORDINATOR,
+)
+"""What of a member's day the processes leased, in all and by the newest lease."""

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from creditshare.access.keytable import KeyTable, KnownKey
 from creditshare.access.limits import Limits, Standing, peer_name
 from creditshare.access.models import idempotency, refusal_tally, replay_guard
+from creditshare.access.quotas import Quotas, forget_days
 from creditshare.audit.service import Actor
 from creditshare.clock import Clock
 from creditshare.crypto.sealing import Box, Place
@@ -122,9 +123,11 @@ class Access:
         fingerprint_key: bytes,
         service_box: Box,
         limits: Limits,
+        quotas: Quotas,
     ) -> None:
         self.key_table = key_table
         self.limits = limits
+        self.quotas = quotas
         self._issuer = issuer
         self._skew = skew_s
         self._clock = clock
@@ -347,9 +350,10 @@ async def take_tallies(session: WriteSession, *, before: datetime) -> list[Tally
 
 
 async def forget_expired(session: WriteSession) -> None:
-    """Delete what the replay guard and idempotency need not remember any longer."""
+    """Delete what the replay guard and idempotency need not remember any longer, and quotas of days that are over."""
     await session.execute(delete(replay_guard).where(replay_guard.c.expires_at < func.now()))
     await session.execute(delete(idempotency).where(idempotency.c.expires_at < func.now()))
+    await forget_days(session)
 
 
 async def empty_answers(session: WriteSession, subject_id: UUID) -> None:

@@ -32,8 +32,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from creditshare.access.limits import Standing
+from creditshare.access.quotas import Counted
 from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, framework_code, refusal_of
+from creditshare.api.ratelimit import rate_headers
 from creditshare.api.spool import Spool
 from creditshare.api.tracing import trace_of
 from creditshare.api.work import Admits, Work
@@ -44,6 +46,7 @@ from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import spell
+from creditshare.members.service import Member
 from creditshare.sandbox.service import business_time
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database, WriteSession
@@ -85,12 +88,15 @@ class Part:
     """How a route takes part in the exchange.
 
     ``idempotent``: a POST needs an idempotency key. ``own_transaction``: the route opens and commits its own.
-    ``data``: it is closed while the log is behind its promise.
+    ``data``: it is closed while the log is behind its promise. ``quota``: what it counts as in the member's day, before
+    its body is looked at, or, if it holds ``many``, by the route itself.
     """
 
     idempotent: bool = True
     own_transaction: bool = False
     data: bool = True
+    quota: Counted | None = None
+    many: bool = False
     file_types: tuple[str, ...] = ()
     """Media types of a file that is the body: it is read after the gate and spooled, never held whole."""
     answers: str = JSON_TYPE
@@ -144,6 +150,7 @@ class Exchange:
         self._digest: str | None = None
         self._unread = bool(part.file_types)
         self._standing: Standing | None = None
+        self._member: Member | None = None
 
     async def run(self, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Answer the request; whatever happens, a problem document or a signed answer comes out."""
@@ -177,20 +184,23 @@ class Exchange:
         return self._received()
 
     async def _admit(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Answer within the member's pace and this process's places; beyond them nothing is written or used up."""
+        """Answer within the member's pace and day and this process's places; beyond them nothing is written."""
         access = self._services.access
-        self._standing = access.pace(caller)
+        self._member, self._standing = caller.member, access.pace(caller)
         if self._standing.wait_s:
             return self._signed_problem(caller, Refused("rate_limited", retry_after=self._standing.wait_s), None)
         try:
-            place = access.limits.places.take(caller.member_id)
+            with access.limits.places.take(caller.member_id):
+                if self._part.quota is not None and not self._part.many:
+                    await access.quotas.spend(caller.member, self._part.quota)
+                answer = self._answer_file if self._part.file_types else self._answer
+                return await answer(caller, run_route)
         except Refused as refusal:
             if refusal.code in TALLIED:
                 access.tally_later(caller, refusal.code)
             return self._signed_problem(caller, refusal, None)
-        with place:
-            answer = self._answer_file if self._part.file_types else self._answer
-            return await answer(caller, run_route)
+        except Unavailable:
+            return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
 
     async def _answer_file(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Read the file of a request that the gate let in by its header; use none of it before its digest is good."""
@@ -408,10 +418,10 @@ class Exchange:
         response.headers.update({**NOT_KEPT, **self._trace.headers})
         if self._unread:  # the connection ends, so that nobody goes on sending
             response.headers["Connection"] = "close"
-        if self._standing is not None:
-            rate = self._services.access.limits.members.rate
-            response.headers["RateLimit-Policy"] = f'"burst";q={rate.burst};w={rate.window_s}'
-            response.headers["RateLimit"] = f'"burst";r={self._standing.remaining};t={self._standing.full_in_s}'
+        if self._standing is not None and self._member is not None:
+            access, counted = self._services.access, self._part.quota
+            day = access.quotas.standing(self._member, counted) if counted else None
+            response.headers.update(rate_headers(access.limits.members.rate, self._standing, day))
         return response
 
 

@@ -21,6 +21,7 @@ from creditshare import __version__
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.problems import MEDIA_TYPE, STATUS
+from creditshare.api.ratelimit import LEFT, POLICY
 from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
@@ -242,13 +243,15 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     },
     "Link": {"description": "Where the next page is (RFC 8288, rel=next), if there is one.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
-    "RateLimit-Policy": {
-        "description": 'The allowance: `"burst";q=400;w=2` is 400 requests at once, full again after 2 s. It counts in '
-        "the process that answered; a service of several processes grants more.",
+    POLICY: {
+        "description": 'The allowances: `"burst";q=400;w=2` is 400 requests at once, full again after 2 s; it counts '
+        'in the process that answered, several grant more. `"daily";q=20000;w=86400` is the quota of the UTC day that '
+        "this operation counts against, exact over all processes.",
         "schema": _TEXT,
     },
-    "RateLimit": {
-        "description": 'What is left of it: `"burst";r=399;t=1` is 399 requests, full again after 1 s.',
+    LEFT: {
+        "description": 'What is left of them: `"burst";r=399;t=1` is 399 requests, full again after 1 s; '
+        '`"daily";r=19999;t=3600` is 19,999 until the day ends in an hour, as this process last saw it.',
         "schema": _TEXT,
     },
     "Content-Language": {"description": "Language of title and detail.", "schema": {"enum": ["en", "zh"]}},
@@ -277,7 +280,7 @@ _WAITING: Final = frozenset(
         "unavailable",
     }
 )
-_PACED: Final = ("RateLimit-Policy", "RateLimit")
+_PACED: Final = (POLICY, LEFT)
 _MEMBER_ERRORS: Final = 400
 
 Json = dict[str, Any]
@@ -484,6 +487,8 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
     if not facts.signed:
         return codes
     codes.update(_EDGE)
+    if facts.part.quota is not None:
+        codes.add("quota_exhausted")
     if facts.role is not None:
         codes.update(("role_forbidden", "member_suspended"))
     if any(p["in"] == "path" for p in parameters):

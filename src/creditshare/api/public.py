@@ -59,6 +59,8 @@ class Limits(Open):
     token_bytes: int
     evaluations_per_call: int
     evaluations_per_day: int
+    queries_per_day: int
+    reports_per_day: int
 
 
 class Discovery(Open):

@@ -10,7 +10,16 @@ from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 
 from creditshare.audit.service import SignedAct
 from creditshare.batches.service import Job
@@ -108,6 +117,7 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
+Quota = Annotated[int, Field(ge=1, le=10_000_000)]
 Thumbprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
@@ -701,6 +711,8 @@ class MemberOut(BaseModel):
     jurisdictions: list[str]
     status: str
     evaluations_per_day: int
+    queries_per_day: int | None = Field(description="Null: the service's default, as its discovery document says.")
+    reports_per_day: int | None = Field(description="Likewise.")
 
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
@@ -713,18 +725,22 @@ class MemberOut(BaseModel):
             jurisdictions=list(member.jurisdictions),
             status=member.status,
             evaluations_per_day=member.evaluations_per_day,
+            queries_per_day=member.queries_per_day,
+            reports_per_day=member.reports_per_day,
         )
 
 
 class ApprovalIn(Strict):
     """Which open proposal the second person approves.
 
-    The terms are repeated: the budget, or the thumbprint of the key that may enrol (of an admission in production).
+    The terms are repeated: the quotas, or the thumbprint of the key that may enrol (of an admission in production).
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
     action: Literal["admission", "quotas", "lift_suspension", "recovery"] = "admission"
-    evaluations_per_day: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    evaluations_per_day: Quota | None = None
+    queries_per_day: Quota | None = None
+    reports_per_day: Quota | None = None
     key_thumbprint: Thumbprint | None = None
 
     def terms(self) -> dict[str, Any]:
@@ -759,12 +775,29 @@ class ProposalOut(BaseModel):
 
 
 class QuotasIn(Strict):
-    """A member's budgets, proposed."""
+    """A member's quotas of the day, proposed; what is left out stays as it is."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, json_schema_extra={"examples": [{"evaluations_per_day": 20000}]}
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"evaluations_per_day": 20000}, {"queries_per_day": 50000, "reports_per_day": 100000}],
+            "minProperties": 1,
+        },
     )
-    evaluations_per_day: Annotated[int, Field(ge=1, le=10_000_000)]
+    evaluations_per_day: Quota | None = None
+    queries_per_day: Quota | None = None
+    reports_per_day: Quota | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "QuotasIn":
+        if not self.terms():
+            raise ValueError("at least one quota")
+        return self
+
+    def terms(self) -> dict[str, int]:
+        """Return what is proposed."""
+        return self.model_dump(exclude_none=True)
 
 
 class SuspensionIn(Strict):
@@ -896,10 +929,17 @@ class MeOut(MemberOut):
 
 
 class QuotaOut(BaseModel):
-    """A member's budget of today (UTC)."""
+    """A member's quotas and what is used of them today (UTC).
+
+    Questions and reports are leased to the service's processes in small blocks: what another one holds counts as used.
+    """
 
     evaluations_per_day: int
     evaluations_used_today: int
+    queries_per_day: int
+    queries_used_today: int
+    reports_per_day: int
+    reports_used_today: int
 
 
 def instant_in_query(name: str, text: str) -> datetime:

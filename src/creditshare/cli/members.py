@@ -22,6 +22,9 @@ from creditshare.settings import Settings
 from creditshare.storage.engine import Database
 
 MemberId = Annotated[str, typer.Argument(help="The institution's id, mem_…, as `member list` shows it.")]
+EvaluationsPerDay = Annotated[int | None, typer.Option(help="Blind evaluations a day.")]
+QueriesPerDay = Annotated[int | None, typer.Option(help="Questions a day.")]
+ReportsPerDay = Annotated[int | None, typer.Option(help="Reports a day, rows of files included.")]
 
 operator = typer.Typer(no_args_is_help=True, help="The operator's own people.")
 member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve, suspend, list.")
@@ -97,12 +100,19 @@ def approve(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     action: Annotated[str, typer.Option(help="admission, quotas, lift_suspension or recovery.")] = "admission",
-    evaluations_per_day: Annotated[int | None, typer.Option(help="The budget that you approve.")] = None,
+    evaluations_per_day: EvaluationsPerDay = None,
+    queries_per_day: QueriesPerDay = None,
+    reports_per_day: ReportsPerDay = None,
     key_thumbprint: Annotated[str | None, typer.Option(help="The kid that you approve: it alone may enrol.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve what another operator proposed, repeating its terms: a budget, or the key that may enrol."""
-    terms = {"evaluations_per_day": evaluations_per_day, "key_thumbprint": key_thumbprint}
+    """Approve what another operator proposed, repeating its terms: quotas, or the key that may enrol."""
+    terms = {
+        "evaluations_per_day": evaluations_per_day,
+        "queries_per_day": queries_per_day,
+        "reports_per_day": reports_per_day,
+        "key_thumbprint": key_thumbprint,
+    }
     body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
         done = service.call("POST", f"/v1/members/{member_id}/approvals", data=body).data
@@ -116,12 +126,18 @@ def quotas(
     member_id: MemberId,
     key_file: KeyFile = None,
     url: ServiceUrl = None,
-    *,
-    evaluations_per_day: Annotated[int, typer.Option(help="Blind evaluations a day.")],
+    evaluations_per_day: EvaluationsPerDay = None,
+    queries_per_day: QueriesPerDay = None,
+    reports_per_day: ReportsPerDay = None,
     as_json: AsJson = False,
 ) -> None:
-    """Propose another budget; another operator approves it with `member approve --action quotas`, naming it again."""
-    body = {"evaluations_per_day": evaluations_per_day}
+    """Propose other quotas; another operator approves them with `member approve --action quotas`, naming them again."""
+    terms = {
+        "evaluations_per_day": evaluations_per_day,
+        "queries_per_day": queries_per_day,
+        "reports_per_day": reports_per_day,
+    }
+    body = {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
         done = service.call("POST", f"/v1/members/{member_id}/quotas", data=body).data
     show(done, as_json=as_json, line="proposed; another operator must approve it")

@@ -36,6 +36,8 @@ member = Table(
     Column("licence_no", Text, nullable=True),
     Column("contacts", LargeBinary, nullable=True),
     Column("evaluations_per_day", Integer, nullable=False),
+    Column("queries_per_day", Integer, nullable=True),
+    Column("reports_per_day", Integer, nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
     Column("revision", Integer, nullable=False),

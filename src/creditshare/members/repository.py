@@ -27,6 +27,8 @@ IDENTITY: Final[Mapping[str, str]] = {
 }
 UNSEALED: Final = frozenset({"seal", "changed_at_version", "created_at", "wrong_tries", "tries_since"})
 """Columns that decide nothing: the seal itself, what a trigger or the database fills in, a counter against guessing."""
+LATER: Final = frozenset({"queries_per_day", "reports_per_day"})
+"""Columns that came after the seals: they are sealed where they have a value, so that rows from before keep theirs."""
 SUMMED: Final = ("member", "member_key")
 TABLES: Final[Mapping[str, Table]] = {
     "member": member,
@@ -97,7 +99,7 @@ class SealedRows:
         whole = {column.name: values.get(column.name) for column in TABLES[table].c if column.name not in UNSEALED}
         if table in SUMMED:
             whole["revision"] = 1
-        seal = self.seals.seal(table, whole)
+        seal = self.seals.seal(table, _decisive(table, whole))
         done = await session.execute(
             insert(TABLES[table]).values({**whole, "seal": seal}).on_conflict_do_nothing().returning(TABLES[table])
         )
@@ -198,4 +200,5 @@ class SealedRows:
 
 def _decisive(table: str, row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the columns of a row that its seal covers."""
-    return {column.name: row[column.name] for column in TABLES[table].c if column.name not in UNSEALED}
+    names = (column.name for column in TABLES[table].c if column.name not in UNSEALED)
+    return {name: row[name] for name in names if name not in LATER or row[name] is not None}

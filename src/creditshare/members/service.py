@@ -30,11 +30,12 @@ ProposalAction = Literal["admission", "quotas", "lift_suspension", "recovery"]
 CODE_LIFE: Final = timedelta(hours=72)
 CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
 PROPOSAL_LIFE: Final = timedelta(days=14)
+QUOTAS: Final = ("evaluations_per_day", "queries_per_day", "reports_per_day")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An institution as operators see it."""
+    """An institution as operators see it. A quota of None is the service's default."""
 
     member_id: UUID
     name: str
@@ -43,6 +44,8 @@ class Member:
     jurisdictions: tuple[str, ...]
     status: str
     evaluations_per_day: int
+    queries_per_day: int | None = None
+    reports_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,7 @@ class Members:
         changes: dict[str, dict[str, Any]] = {
             "admission": {"status": "certified"},
             "recovery": {"key_thumbprint": terms.get("key_thumbprint")},
-            "quotas": {"evaluations_per_day": terms.get("evaluations_per_day")},
+            "quotas": {name: terms[name] for name in QUOTAS if name in terms},
             "lift_suspension": {"status": "active"},
         }
         await self.rows.change(session, "member", row, **changes[action])
@@ -334,6 +337,8 @@ def member_of(row: RowMapping) -> Member:
         tuple(row["jurisdictions"]),
         row["status"],
         row["evaluations_per_day"],
+        row["queries_per_day"],
+        row["reports_per_day"],
     )
 
 

@@ -33,7 +33,7 @@ FILE: Final[dict[str, Any]] = {
 
 
 @router.post(FILE_PATH, status_code=202, openapi_extra=FILE)
-@takes_part(file_types=(NDJSON, CSV))
+@takes_part(quota="reports", many=True, file_types=(NDJSON, CSV))
 async def submit_record_batch(
     work: LenderWork,
     services: Wired,
@@ -42,13 +42,17 @@ async def submit_record_batch(
 ) -> JobOut:
     """Report a file of defaults. Each row is judged like a single report: one that is refused stops no other.
 
-    A row becomes one record and one event, or is named in the job's error file. A dry run does not see an account
-    that the same file reports twice, a hundred rows or more apart.
+    A row becomes one record and one event, or is named in the job's error file. Each counts against your reports of the
+    day; a dry run counts for nothing. It does not see an account that the same file reports twice, a hundred rows or
+    more apart.
     """
     session, now = opened(work)
     form = Form(request.headers["content-type"].partition(";")[0].strip().lower(), FIELDS)
     rows = form.rows(request.state.spool.blocks())
-    return JobOut.of(work.record(await services.batches.accept(session, work.caller, rows, dry_run=dry_run, now=now)))
+    job = work.record(await services.batches.accept(session, work.caller, rows, dry_run=dry_run, now=now))
+    if not dry_run:
+        await services.access.quotas.spend(work.caller.member, "reports", job.rows)
+    return JobOut.of(job)
 
 
 @router.get("/v1/jobs/{job_id}")

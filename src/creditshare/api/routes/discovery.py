@@ -67,6 +67,8 @@ async def discover(services: Wired) -> dict[str, object]:
             "token_bytes": 8192,
             "evaluations_per_call": oprf.MAX_BATCH,
             "evaluations_per_day": settings.evaluations_per_day,
+            "queries_per_day": settings.queries_per_day,
+            "reports_per_day": settings.reports_per_day,
         },
         "policy_version": services.policy.version,
         **clock,

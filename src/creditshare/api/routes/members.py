@@ -121,11 +121,11 @@ async def propose_change(member_id: MemberId, body: ProposalIn, work: OperatorWo
 
 @router.post("/v1/members/{member_id}/quotas", status_code=202)
 async def propose_quotas(member_id: MemberId, body: QuotasIn, work: OperatorWork, services: Wired) -> ProposalOut:
-    """Propose budgets; they hold once another operator approves."""
+    """Propose quotas of the day; they hold once another operator approves."""
     session, now = opened(work)
     done = work.record(
         await services.members.propose(
-            session, public_id("mem", member_id), "quotas", body.model_dump(), by=work.caller.member_id, now=now
+            session, public_id("mem", member_id), "quotas", body.terms(), by=work.caller.member_id, now=now
         )
     )
     return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)

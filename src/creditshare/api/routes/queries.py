@@ -26,7 +26,7 @@ router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 
 @router.post("/v1/queries", response_model=QueryOut)
-@takes_part(own_transaction=True)
+@takes_part(own_transaction=True, quota="queries")
 async def run_query(body: QueryIn, work: LenderWork, services: Wired) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose
@@ -51,7 +51,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired) -> Respons
 
 
 @router.post("/v1/query-batches", response_model=QueryBatchOut)
-@takes_part(own_transaction=True)
+@takes_part(own_transaction=True, quota="queries", many=True)
 async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired) -> Response:
     """Ask up to 1,000 questions at once, each under its own consent; a refused one stops no other.
 
@@ -60,6 +60,7 @@ async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired)
     """
     if work.claim is None:
         raise Refused("idempotency_key_missing")
+    await services.access.quotas.spend(work.caller.member, "queries", len(body.queries))
     asked = [Asked(one.subject.token(), _question_or_refusal(one), one.purpose) for one in body.queries]
     outcomes = await ask_many(services.sharing, work.caller, work.claim, asked, request_digest=work.request_digest)
 

@@ -37,9 +37,15 @@ async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -
 
 @router.get("/v1/me/quota")
 async def show_quota(work: MemberWork, services: Wired) -> QuotaOut:
-    """Show today's evaluation budget and what is used of it."""
+    """Show what the caller may send today and what is used of it; the day is UTC's."""
     session, now = opened(work)
+    member, quotas = work.caller.member, services.access.quotas
+    used = await quotas.used_today(session, member.member_id, now=now)
     return QuotaOut(
-        evaluations_per_day=work.caller.member.evaluations_per_day,
-        evaluations_used_today=await services.tokeniser.budgets.used_today(session, work.caller.member_id, now=now),
+        evaluations_per_day=member.evaluations_per_day,
+        evaluations_used_today=await services.tokeniser.budgets.used_today(session, member.member_id, now=now),
+        queries_per_day=quotas.per_day(member, "queries"),
+        queries_used_today=used.get("queries", 0),
+        reports_per_day=quotas.per_day(member, "reports"),
+        reports_used_today=used.get("reports", 0),
     )

@@ -30,6 +30,7 @@ from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.crypto import oprf
 from creditshare.errors import Unavailable, VerificationFailed
+from creditshare.members.service import QUOTAS
 from creditshare.settings import Settings
 
 COLUMNS: Final = (
@@ -56,7 +57,7 @@ PROCESSES: Final = 4
 BATCH: Final = oprf.MAX_BATCH
 ROWS_AT_ONCE: Final = 2_000
 """Of one file of records: the largest lenders' files shall not keep one process busy while the others are done."""
-BUDGET: Final = int(Settings.model_fields["evaluations_per_day"].default)
+DEFAULTS: Final = {name: int(Settings.model_fields[name].default) for name in QUOTAS}
 CONSENT_TEXT: Final = b"Demonstration: the file holds no consents, so this document stands in for each borrower's."
 
 Loan = dict[str, str]
@@ -182,18 +183,18 @@ def _client(url: str, key_file: Path) -> Client:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A lender to be admitted: its name, where its key will lie, and the evaluations a day that it needs beyond all."""
+    """A lender to be admitted: its name, where its key will lie, and the quotas of its day that must be raised."""
 
     name: str
     file: Path
-    evaluations_per_day: int | None
+    quotas: Mapping[str, int]
 
 
 def admit_all(url: str, operator: Path, lenders: Sequence[Admission]) -> list[None]:
     """Admit lenders: proposed by the operator of this key file, approved by the one beside it."""
     operators = _client(url, operator), _client(url, operator.with_name("operator-2.jwk.json"))
     for lender in lenders:
-        admit(operators, lender.name, "lender", "US", lender.file, evaluations_per_day=lender.evaluations_per_day)
+        admit(operators, lender.name, "lender", "US", lender.file, lender.quotas)
     return [None] * len(lenders)
 
 
@@ -243,13 +244,13 @@ def ask_all(url: str, key_file: Path, subjects: Sequence[dict[str, Any]]) -> lis
 def _admit(
     crew: Crew, operators: tuple[Path, Path], data: Path, chosen: Mapping[str, Sequence[Loan]]
 ) -> dict[str, Path]:
-    """Admit the lenders, the budgets of the large ones raised by two operators; return each one's key file."""
+    """Admit the lenders, the quotas of the large ones raised by two operators; return each one's key file."""
     needed = {name: 2 * len(loans) + BATCH for name, loans in chosen.items()}
     lenders = {
         name: Admission(
             f"{name[:100]} ({number})",
             data / "loan-members" / f"{number:04d}.jwk.json",
-            needed[name] if needed[name] > BUDGET else None,
+            {quota: needed[name] for quota, default in DEFAULTS.items() if needed[name] > default},
         )
         for number, name in enumerate(chosen)
     }
@@ -258,8 +259,8 @@ def _admit(
     shares = [(operators[0], everyone[start::PROCESSES]) for start in range(PROCESSES)]
     for _ in crew.each("lenders admitted", admit_all, shares):
         pass
-    raised = sum(lender.evaluations_per_day is not None for lender in everyone)
-    step(f"budgets of {raised} large lenders raised by two operators")
+    raised = sum(bool(lender.quotas) for lender in everyone)
+    step(f"quotas of {raised} large lenders raised by two operators")
     return {name: lender.file for name, lender in lenders.items()}
 
 
