@@ -1,23 +1,27 @@
 """T2, an enumerating member: a lender that wants to know which of the country's firms are in default.
 
 It has valid keys, the public register of firms, and patience. It must not get: more evaluations than two operators
-granted it, by whatever parallelism; a borrower's standing without a consent; more borrowers named than evaluated; an
-element whose order betrays the key.
+granted it, by whatever parallelism; a store of tokens of firms that it never does business with; a borrower's standing
+without a consent; more borrowers named than evaluated; an element whose order betrays the key.
 
 Not here, because not built yet: alarms on miss rates, canary borrowers.
 """
 
+import random
 import secrets
 from collections import Counter
 
+import httpx
 import pytest
 from tests.fixtures.attack import BORROWER, UNKNOWN, at_once, attempt, look
 from tests.fixtures.processes import another_process
 from tests.fixtures.service import RunningService, record_body
 
+from creditshare.cli.demo.story import synthetic_uscc
 from creditshare.client.bank import Client
 from creditshare.crypto import oprf, p256
 from creditshare.crypto.encoding import b64url_encode
+from creditshare.subjects.rules import PER_BORROWER_A_DAY, WHOLE_DAYS
 
 SUITE = {"suite": oprf.SUITE, "key_version": 1}
 
@@ -46,14 +50,73 @@ def test_parallel_batches_never_exceed_the_budget(service: RunningService) -> No
     assert evaluate(scanner, 1) == "quota_exhausted"
 
 
-def test_two_processes_together_answer_no_more_questions_than_the_day_has(service: RunningService) -> None:
-    scanner = service.admit("Scanner", queries_per_day=50)
-    body = {
-        "subject": {**SUITE, "element": point()},
+def question(element: str) -> dict[str, object]:
+    return {
+        "subject": {**SUITE, "element": element},
         "purpose": "pre_loan",
         "consent_id": "cns_01900000-0000-7000-8000-000000000000",
         "scopes": ["defaults"],
     }
+
+
+def test_a_dictionary_ends_after_a_few_days_whatever_else_is_sent(service: RunningService) -> None:
+    scanner = service.admit("Scanner", region="US", evaluations_per_day=20)
+    for _ in range(WHOLE_DAYS):
+        assert evaluate(scanner, 20) == "done"
+        service.advance(days=1)
+    assert evaluate(scanner, 1) == "enumeration_suspected"
+    # Questions under no consent name nobody, and waiting alone does not help.
+    for _ in range(5):
+        assert attempt(scanner, "POST", "/v1/queries", question(point())) == "consent_missing"
+    service.advance(days=30)
+    assert evaluate(scanner, 1) == "enumeration_suspected"
+    # A few borrowers named, each a report or consent in the log, are worth a few evaluations a day.
+    for number in range(2):
+        body = record_body({**SUITE, "element": point()}, f"E-{number}")
+        assert attempt(scanner, "POST", "/v1/records", body) == "done"
+    service.advance(days=1)
+    assert evaluate(scanner, 2 * PER_BORROWER_A_DAY + 1) == "enumeration_suspected"
+    assert evaluate(scanner, 2 * PER_BORROWER_A_DAY) == "done"
+    assert evaluate(scanner, 1) == "enumeration_suspected"
+    # The alarm rings, and the log will tell whose it was in one event for each minute.
+    assert 'creditshare_refusals_total{code="enumeration_suspected"}' in httpx.get(service.url + "/metrics").text
+    with service.superuser() as database:
+        tallied = database.execute("SELECT count FROM refusal_tally WHERE code = 'enumeration_suspected'").fetchall()
+    assert 1 <= len(tallied) <= 2
+    assert sum(count for (count,) in tallied) == 4
+    # An operator looks, finds a reason, and two of them agree on more.
+    path = f"/v1/members/{scanner.session.signer.member_id}"
+    first, second = (service.client(operator) for operator in service.operators)
+    first.call("POST", f"{path}/quotas", data={"evaluations_per_day": 40})
+    second.call("POST", f"{path}/approvals", data={"action": "quotas", "evaluations_per_day": 40})
+    assert evaluate(scanner, 1) == "done"
+
+
+def test_a_lenders_import_is_not_taken_for_a_dictionary(service: RunningService) -> None:
+    """Two trial runs, the import, its next part a day later, and then everyone looked after each day."""
+    lender = service.admit("Importer", region="US", evaluations_per_day=60)
+    source = random.Random(7)  # noqa: S311  the same borrowers each time
+    files = [[synthetic_uscc(source) for _ in range(60)] for _ in range(2)]
+    for _ in range(2):
+        lender.tokenise(files[0])
+        service.advance(days=1)
+    for number, names in enumerate(files):
+        tokens = lender.tokenise(names)
+        batch = lender.records.submit_batch(
+            [record_body(token, f"I-{number}-{row}") for row, token in enumerate(tokens)]
+        )
+        assert batch.job["accepted"] == 60
+        service.advance(days=1)
+    for _ in range(5):
+        lender.tokenise(files[1])
+        service.advance(days=1)
+    told = lender.call("GET", "/v1/me/quota").data
+    assert (told["evaluations_unnamed"], told["evaluations_unnamed_at_most"]) == (0, WHOLE_DAYS * 60)
+
+
+def test_two_processes_together_answer_no_more_questions_than_the_day_has(service: RunningService) -> None:
+    scanner = service.admit("Scanner", queries_per_day=50)
+    body = question(point())
     with another_process(service) as url, Client(url, scanner.identity) as elsewhere:
         doors = (scanner, elsewhere)
         told = at_once(8, lambda number: [attempt(doors[number % 2], "POST", "/v1/queries", body) for _ in range(10)])

@@ -366,6 +366,7 @@ def test_a_planted_proposal_is_nobodys_proposal(world: World) -> None:
 
 BUDGET_CHANGES = {
     "set back": "UPDATE member_budget SET evaluated_today = 0 WHERE member_id = %s",
+    "named": "UPDATE member_budget SET unnamed = NULL WHERE member_id = %s",
     "taken away": "DELETE FROM member_budget WHERE member_id = %s",
     "put back": "UPDATE member_budget b SET (day, evaluated_today, evaluated, introduced, seal)"
     " = (SELECT day, evaluated_today, evaluated, introduced, seal FROM kept) WHERE b.member_id = %s",

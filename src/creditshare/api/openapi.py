@@ -81,7 +81,7 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "suspend_member": ("state_conflict",),
     "revoke_key": ("state_conflict",),
     "retire_key": ("state_conflict",),
-    "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted"),
+    "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted", "enumeration_suspected"),
     "grant_consent": (*_SUBJECT, "quota_exhausted"),
     "show_consent": ("erased",),
     "revoke_consent": _CHANGED,

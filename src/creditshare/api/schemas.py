@@ -932,10 +932,13 @@ class QuotaOut(BaseModel):
     """A member's quotas and what is used of them today (UTC).
 
     Questions and reports are leased to the service's processes in small blocks: what another one holds counts as used.
+    Unnamed evaluations are those, of any day, that no borrower you named in a consent or report accounts for.
     """
 
     evaluations_per_day: int
     evaluations_used_today: int
+    evaluations_unnamed: int
+    evaluations_unnamed_at_most: int
     queries_per_day: int
     queries_used_today: int
     reports_per_day: int

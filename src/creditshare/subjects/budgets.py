@@ -1,10 +1,12 @@
-"""What a member has used of its evaluations: today, and of all time, which bounds how many borrowers it may introduce.
+"""What a member has used of its evaluations: today; of all time, which bounds how many borrowers it may introduce; and
+how many of them named nobody yet, which tells who guesses (``rules.py``).
 
 A row bears a seal (``crypto/rowseals.py``). The counters of all time only grow, so a process also notices a row that
 was taken away, or put back to an older state of its own behind what this process has seen.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -15,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import IntegrityError, Refused
 from creditshare.storage.engine import DriverConnection, ReadSession, WriteSession, read_row
+from creditshare.subjects import rules
 from creditshare.subjects.models import member_budget
 
 TABLE: Final = "member_budget"
@@ -27,6 +30,17 @@ UPDATE member_budget SET introduced = %(introduced)s, seal = %(seal)s WHERE memb
 Row = TypeVar("Row", bound=Mapping[Any, Any])
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """How many evaluations a member has used today, and how many, of any day, named nobody yet."""
+
+    today: int
+    unnamed: int
+
+
+NOTHING_USED: Final = Used(0, 0)
+
+
 class Budgets:
     """Counts evaluations and introductions, all or none, under the lock of a member's row."""
 
@@ -34,19 +48,24 @@ class Budgets:
         self._seals = seals
         self._seen: dict[UUID, tuple[int, int]] = {}
 
-    async def used_today(self, session: ReadSession, member_id: UUID, *, now: datetime) -> int:
-        """Return how many evaluations of today's budget (UTC day) a member has used."""
+    async def used(self, session: ReadSession, member_id: UUID, *, now: datetime) -> Used:
+        """Return what a member has used as of now; its day is UTC's."""
         found = await session.execute(select(member_budget).where(member_budget.c.member_id == member_id))
         row = found.mappings().one_or_none()
-        return 0 if row is None else _today(self._checked(row), now)
+        return NOTHING_USED if row is None else _used(self._checked(row), now)
 
     async def spend(self, session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
-        """Count evaluations of today and of all time; ``quota_exhausted`` where they are more than the day has left."""
+        """Count evaluations, or refuse all of them as ``more`` does."""
         row = await self._lock(session, member_id, now=now)
-        used = _today(row, now) + count
-        if used > per_day:
-            raise used_up(now)
-        await self._write(session, row, day=now.date(), evaluated_today=used, evaluated=row["evaluated"] + count)
+        used = more(_used(row, now), count, per_day=per_day, now=now)
+        await self._write(
+            session,
+            row,
+            day=now.date(),
+            evaluated_today=used.today,
+            evaluated=row["evaluated"] + count,
+            unnamed=used.unnamed,
+        )
 
     async def introduce(self, session: WriteSession, member_id: UUID, *, count: int, now: datetime) -> None:
         """Count borrowers that a member names for the first time; never more than it had evaluations."""
@@ -92,8 +111,9 @@ class Budgets:
                 "evaluated_today": 0,
                 "evaluated": 0,
                 "introduced": 0,
+                "unnamed": None,
             }
-            seal = self._seals.seal(TABLE, fresh)
+            seal = self._seals.seal(TABLE, _decisive(fresh))
             await session.execute(insert(member_budget).values({**fresh, "seal": seal}).on_conflict_do_nothing())
             row = (await session.execute(locked)).mappings().one()
         return self._believed(row)
@@ -133,9 +153,27 @@ def used_up(now: datetime) -> Refused:
     return Refused("quota_exhausted", retry_after=SECONDS_PER_DAY - int(now.timestamp()) % SECONDS_PER_DAY)
 
 
-def _today(row: RowMapping, now: datetime) -> int:
-    return int(row["evaluated_today"]) if row["day"] == now.date() else 0
+def more(used: Used, count: int, *, per_day: int, now: datetime) -> Used:
+    """Return what is used after ``count`` more evaluations.
+
+    ``quota_exhausted`` where the day has fewer left, ``enumeration_suspected`` where too many would be for nobody.
+    """
+    today, unnamed = used.today + count, used.unnamed + count
+    if today > per_day:
+        raise used_up(now)
+    if unnamed > rules.most_unnamed(per_day):
+        raise Refused("enumeration_suspected")
+    return Used(today, unnamed)
+
+
+def _used(row: RowMapping, now: datetime) -> Used:
+    unnamed = row["unnamed"] or 0
+    if row["day"] == now.date():
+        return Used(row["evaluated_today"], unnamed)
+    return Used(0, rules.left_over(unnamed, named=row["introduced"]))
 
 
 def _decisive(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {column.name: row[column.name] for column in member_budget.c if column.name != "seal"}
+    """Return the columns that the seal covers; ``unnamed``, which came later, where it has a value."""
+    names = (column.name for column in member_budget.c if column.name != "seal")
+    return {name: row[name] for name in names if name != "unnamed" or row[name] is not None}

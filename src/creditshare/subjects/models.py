@@ -59,6 +59,7 @@ member_budget = Table(
     Column("evaluated_today", Integer, nullable=False),
     Column("evaluated", BigInteger, nullable=False),
     Column("introduced", BigInteger, nullable=False, server_default="0"),
+    Column("unnamed", BigInteger, nullable=True),
     Column("seal", LargeBinary, nullable=False),
     CheckConstraint("introduced <= evaluated", name="introduced"),
     info=COORDINATOR,

@@ -16,7 +16,7 @@ from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_decode
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.storage.engine import WriteSession
-from creditshare.subjects.budgets import Budgets, used_up
+from creditshare.subjects.budgets import Budgets, more
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ class Tokeniser:
         elements = [_element(text, position) for position, text in enumerate(blinded)]
         count = len(elements)
         # Looked at before the work, so that nobody's computing is free, and counted strictly at the end.
-        if await self.budgets.used_today(session, member_id, now=now) + count > per_day:
-            raise used_up(now)
+        more(await self.budgets.used(session, member_id, now=now), count, per_day=per_day, now=now)
         session.at_the_end(partial(self.budgets.spend, session, member_id, count=count, per_day=per_day, now=now))
         try:
             # In a thread: a full batch takes a while, and others' requests shall not wait for it.

@@ -680,11 +680,14 @@ _LIMITS: Final = (
     ),
     _reason(
         "enumeration_suspected",
-        ("The pattern of questions looks like guessing borrowers.", "查询模式疑似在猜测借款人。"),
-        title=("Pattern of requests was stopped", "请求模式已被拦截"),
+        (
+            "Far more borrowers were evaluated than named in consents and reports; it looks like guessing.",
+            "盲化求值的借款人远多于授权与上报中指明的借款人，疑似在猜测借款人。",
+        ),
+        title=("Too many evaluations for nobody", "未指明借款人的求值过多"),
         detail=(
-            "Stop the job that sends these requests and talk to the operator; trying again makes it worse.",
-            "请停止发送此类请求的任务并联系运营方；继续尝试会使情况恶化。",
+            "Name the borrowers that you evaluated, or talk to the operator; GET /v1/me/quota shows the count.",
+            "请对已求值的借款人登记授权或上报，或联系运营方；计数见 GET /v1/me/quota。",
         ),
     ),
     _reason(

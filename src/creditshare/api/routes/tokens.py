@@ -7,6 +7,7 @@ from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.schemas import EvaluateIn, EvaluateOut, QuotaOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.crypto.encoding import b64url_encode
+from creditshare.subjects.rules import most_unnamed
 
 router = APIRouter(route_class=SignedRoute, tags=["tokens"])
 
@@ -40,10 +41,13 @@ async def show_quota(work: MemberWork, services: Wired) -> QuotaOut:
     """Show what the caller may send today and what is used of it; the day is UTC's."""
     session, now = opened(work)
     member, quotas = work.caller.member, services.access.quotas
+    evaluated = await services.tokeniser.budgets.used(session, member.member_id, now=now)
     used = await quotas.used_today(session, member.member_id, now=now)
     return QuotaOut(
         evaluations_per_day=member.evaluations_per_day,
-        evaluations_used_today=await services.tokeniser.budgets.used_today(session, member.member_id, now=now),
+        evaluations_used_today=evaluated.today,
+        evaluations_unnamed=evaluated.unnamed,
+        evaluations_unnamed_at_most=most_unnamed(member.evaluations_per_day),
         queries_per_day=quotas.per_day(member, "queries"),
         queries_used_today=used.get("queries", 0),
         reports_per_day=quotas.per_day(member, "reports"),
