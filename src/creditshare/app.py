@@ -193,7 +193,6 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         database=database,
         access=access,
         subjects=subjects,
-        consents=consents,
         audit=audit,
         policy=policy,
         reference_key=reference_key,

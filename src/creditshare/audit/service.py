@@ -21,6 +21,12 @@ from creditshare.wire.strict_json import canonical, decode_object
 T = TypeVar("T")
 Group = Literal["meta", "subj", "body"]
 SALT_BYTES: Final = 32
+APPEND: Final = """
+WITH events AS (
+    INSERT INTO audit_event (event_id, leaf, leaf_hash)
+    SELECT * FROM unnest(%(event_id)b::uuid[], %(leaf)b::bytea[], %(leaf_hash)b::bytea[]))
+INSERT INTO audit_opening (event_id, grp, subject_id, sealed)
+SELECT * FROM unnest(%(of)b::uuid[], %(grp)b::text[], %(subject_id)b::uuid[], %(sealed)b::bytea[])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,20 +190,21 @@ class Audit:
         await self.append_many(session, [event])
 
     async def append_many(self, session: WriteSession, events: Sequence[ComposedEvent]) -> None:
-        """Insert events and their openings, in two statements however many there are."""
+        """Insert events and their openings, in one statement however many there are."""
         if not events:
             return
-        await session.execute(
-            audit_event.insert(),
-            [{"event_id": event.event_id, "leaf": event.leaf, "leaf_hash": event.leaf_hash} for event in events],
-        )
-        await session.execute(
-            audit_opening.insert(),
-            [
-                {"event_id": event.event_id, "grp": o.group, "subject_id": o.subject_id, "sealed": o.sealed}
-                for event in events
-                for o in event.openings
-            ],
+        openings = [(event.event_id, opening) for event in events for opening in event.openings]
+        await session.run(
+            APPEND,
+            {
+                "event_id": [event.event_id for event in events],
+                "leaf": [event.leaf for event in events],
+                "leaf_hash": [event.leaf_hash for event in events],
+                "of": [event_id for event_id, _ in openings],
+                "grp": [opening.group for _, opening in openings],
+                "subject_id": [opening.subject_id for _, opening in openings],
+                "sealed": [opening.sealed for _, opening in openings],
+            },
         )
 
     async def record_own_act(self, session: WriteSession, entry: Entry, *, sub: str, now: datetime) -> ComposedEvent:

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -21,20 +21,22 @@ from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Member, Members
-from creditshare.records.service import Held, Records, Submission
+from creditshare.records.service import Loaded, Records, Submission
 from creditshare.sandbox.service import business_time
-from creditshare.storage.engine import Database, ReadSession, WriteSession
+from creditshare.storage.engine import Changed, Database, ReadSession, WriteSession
 from creditshare.wire.reasons import REASONS
 from creditshare.wire.strict_json import canonical, decode_object
 
 KEPT: Final = timedelta(hours=72)
 STAGED_AT_ONCE: Final = 16
+CHUNKS_AT_ONCE: Final = 20
+"""The most chunks of one transaction. What each statement costs is nothing beside 2,000 rows, and nobody waits long."""
 ROWS_AT_ONCE: Final = 1_000
 """How many rows one answer tells of."""
 WOKEN_BY: Final = "creditshare_jobs"
 """The channel on which workers hear that a job waits."""
 JobStatus = Literal["queued", "running", "done", "failed"]
-Outcome = Recorded[Held] | Refused
+Outcome = Loaded | Refused
 ReadRow = Callable[[bytes], Submission]
 """Reads a row as ``POST /v1/records`` would, or refuses it; the form of bodies belongs to ``api``, above this."""
 
@@ -204,7 +206,7 @@ class Batches:
         ]
 
     async def step(self) -> bool:
-        """Deal with the next chunk of one job, in one transaction; False where no job waits."""
+        """Deal with the next chunks of one job, in one transaction; False where no job waits."""
         job_id: UUID | None = None
         try:
             async with self._database.writing() as session:
@@ -217,6 +219,8 @@ class Batches:
                 await session.commit()
         except Unavailable:
             raise
+        except Changed:
+            return True  # nothing happened, the next step begins at the same row
         except Refused as refusal:
             code = refusal.code
         except Exception:
@@ -252,22 +256,27 @@ class Batches:
         return found.mappings().one_or_none()
 
     async def _advance(self, session: WriteSession, row: RowMapping, *, now: datetime) -> None:
-        job_id, number = row["job_id"], row["next_chunk"]
+        job_id, first = row["job_id"], row["next_chunk"]
+        # As many chunks as are done already: how a file fares is told soon, and most of it is done in long strides.
+        last = min(row["chunks"], first + min(max(first, 1), CHUNKS_AT_ONCE))
         order = self._order(row)
         member = await self._members.get(session, row["member_id"])
         await self._require_right(session, member, order)
         found = await session.execute(
             delete(job_chunk)
-            .where(job_chunk.c.job_id == job_id, job_chunk.c.chunk == number)
-            .returning(job_chunk.c.sealed)
+            .where(job_chunk.c.job_id == job_id, job_chunk.c.chunk >= first, job_chunk.c.chunk < last)
+            .returning(job_chunk.c.chunk, job_chunk.c.sealed)
         )
-        rows = order.box.open(_chunk_place(job_id, number), found.scalar_one()).split(b"\n")
-        outcomes = await self._deal(session, member, rows, dry_run=row["dry_run"], now=now)
-        refused = {
-            at: one for at, one in enumerate(outcomes, start=number * CHUNK_ROWS + 1) if isinstance(one, Refused)
-        }
+        staged = {row.chunk: row.sealed for row in found}
+        rows = [
+            line
+            for number in range(first, last)
+            for line in order.box.open(_chunk_place(job_id, number), staged[number]).split(b"\n")
+        ]
+        outcomes = await self._deal(session, member, rows, keep=not row["dry_run"], now=now)
+        refused = {at: one for at, one in enumerate(outcomes, start=first * CHUNK_ROWS + 1) if isinstance(one, Refused)}
         if not row["dry_run"]:
-            await self._record(session, job_id, number, order, outcomes, now=now)
+            await self._record(session, job_id, first, order, outcomes, now=now)
         if refused:
             await session.execute(
                 job_error.insert(),
@@ -276,9 +285,9 @@ class Batches:
         counts = {
             "accepted": row["accepted"] + len(rows) - len(refused),
             "refused": row["refused"] + len(refused),
-            "next_chunk": number + 1,
+            "next_chunk": last,
         }
-        if number + 1 == row["chunks"]:
+        if last == row["chunks"]:
             await self._finish(session, {**row, **counts}, now=now, code=None)
         else:
             await session.execute(
@@ -293,7 +302,7 @@ class Batches:
             raise Refused("key_revoked")
 
     async def _deal(
-        self, session: WriteSession, member: Member, rows: Sequence[bytes], *, dry_run: bool, now: datetime
+        self, session: WriteSession, member: Member, rows: Sequence[bytes], *, keep: bool, now: datetime
     ) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         good: dict[int, Submission] = {}
@@ -302,47 +311,47 @@ class Batches:
                 good[number] = self._read_row(row)
             except Refused as refusal:
                 outcomes[number] = refusal
-        if dry_run:
-            # The same work in a transaction of its own, which is never committed.
-            async with self._database.writing() as scratch:
-                done = await self._submit(scratch, member, good, now=now)
-        else:
-            done = await self._submit(session, member, good, now=now)
-        return [(outcomes | done)[number] for number in range(len(rows))]
-
-    async def _submit(
-        self, session: WriteSession, member: Member, good: Mapping[int, Submission], *, now: datetime
-    ) -> dict[int, Outcome]:
         done = await self._records.submit_many(
-            session, member.member_id, member.jurisdictions, list(good.values()), now=now
+            session, member.member_id, member.jurisdictions, list(good.values()), keep=keep, now=now
         )
-        return dict(zip(good, done, strict=True))
+        outcomes |= zip(good, done, strict=True)
+        return [outcomes[number] for number in range(len(rows))]
 
     async def _record(
         self,
         session: WriteSession,
         job_id: UUID,
-        chunk: int,
+        first: int,
         order: _Order,
         outcomes: Sequence[Outcome],
         *,
         now: datetime,
     ) -> None:
         """Append the event of each record, and note which row became which record."""
+        job_reference = _reference(job_id)
         events = [
             self._audit.compose(
-                replace(one.entry, action="load_record", references={**one.entry.references, **_reference(job_id)}),
+                Entry(
+                    "load_record",
+                    subject=one.subject,
+                    references={**job_reference, "record_id": spell("rec", one.record_id)},
+                ),
                 actor=order.actor,
                 exchange=order.exchange,
                 now=now,
             )
             for one in outcomes
-            if not isinstance(one, Refused)
+            if isinstance(one, Loaded)
         ]
         await self._audit.append_many(session, events)
-        ids = [None if isinstance(one, Refused) else one.value.record_id for one in outcomes]
-        if any(ids):  # so that a page of results is empty only behind the last one
-            await session.execute(job_result.insert().values(job_id=job_id, chunk=chunk, record_ids=ids))
+        ids = [one.record_id if isinstance(one, Loaded) else None for one in outcomes]
+        results = [
+            {"job_id": job_id, "chunk": first + at // CHUNK_ROWS, "record_ids": ids[at : at + CHUNK_ROWS]}
+            for at in range(0, len(ids), CHUNK_ROWS)
+            if any(ids[at : at + CHUNK_ROWS])  # so that a page of results is empty only behind the last one
+        ]
+        if results:
+            await session.execute(job_result.insert(), results)
 
     async def _finish(self, session: WriteSession, row: Mapping[Any, Any], *, now: datetime, code: str | None) -> None:
         """End a job: its key and what is left of its rows go, and its counts become an event."""

@@ -157,19 +157,6 @@ class Consents:
         shown = await self.show(session, member_id, consent_id)
         return Recorded(shown.value, self._entry(f"{change}_consent", keys, consent_id))
 
-    async def for_report(self, session: ReadSession, keys: SubjectKeys, consent_id: UUID) -> Consent | None:
-        """Return the consent of this borrower with this id, if there is one, for the rules to judge."""
-        row = (
-            (
-                await session.execute(
-                    select(consent).where(consent.c.subject_id == keys.subject_id, consent.c.consent_id == consent_id)
-                )
-            )
-            .mappings()
-            .one_or_none()
-        )
-        return None if row is None else open_consent(keys, dict(row), version=None)
-
     def _check(self, terms: Terms, now: datetime) -> None:
         wrong = []
         oldest = self._policy.number("*", "consent.evidence_max_age_days", now.date())

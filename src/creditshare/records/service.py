@@ -1,16 +1,15 @@
 """Submitting, reading, advancing, correcting and withdrawing default records. The only door to them."""
 
 import hmac
-import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Uuid, and_, any_, literal, select, text, update
+from sqlalchemy import RowMapping, and_, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
@@ -18,12 +17,12 @@ from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.audit.statements import event_parameters
 from creditshare.consents import rules as consent_rules
 from creditshare.consents.rules import Consent
-from creditshare.consents.service import Consents, open_seen_consent
+from creditshare.consents.service import open_seen_consent
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.sealing import length_prefixed
 from creditshare.errors import FieldError, Malformed, Refused, Unavailable
 from creditshare.ids import parse, spell, uuid7
-from creditshare.keys.custody import SALT_BYTES
+from creditshare.keys.custody import SALT_BYTES, SubjectKeys
 from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import (
@@ -50,9 +49,12 @@ from creditshare.records.rules import (
 from creditshare.records.statements import (
     BORROWER_COLUMNS,
     FREED_COLUMNS,
+    HISTORIES,
     HOLD_BORROWER,
     LOAD,
+    NEW_COLUMNS,
     READ,
+    READ_MANY,
     RECORD_COLUMNS,
     SUBMIT,
 )
@@ -68,6 +70,7 @@ from creditshare.storage.engine import (
 from creditshare.subjects.service import (
     WRAPPING_LOCK,
     BorrowerToken,
+    Made,
     Subjects,
     SubjectState,
     advanced,
@@ -79,11 +82,6 @@ from creditshare.wire.leaf import LogEntry
 
 TRIES: Final = 3
 CREATED: Final = 201
-LOAD_MANY: Final = text(
-    re.sub(r"%\((\w+)\)s::([a-z]+\[\])", r"CAST(:\1 AS \2)", LOAD).replace("%(member_id)s", ":member_id")
-)
-"""``LOAD`` as sessions spell parameters."""
-_AccountPlace = tuple[UUID, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +118,30 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """A default of a file that is taken in: its record, and the keys of the borrower that it concerns."""
+
+    record_id: UUID
+    subject: SubjectKeys
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A submission that passed the rules that need no database."""
+
+    index: bytes
+    visible_from: datetime
+    consent_id: UUID | None
+    account_index: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Due:
     """A submission that passed the rules: whose it is, and its clear columns."""
 
     report: Report
     subject_id: UUID
     row: CurrentRow
-
-    @property
-    def place(self) -> _AccountPlace:
-        """Which account of which borrower it is about."""
-        return self.subject_id, self.row.account_index
 
 
 class Records:
@@ -142,7 +153,6 @@ class Records:
         database: Database,
         access: Access,
         subjects: Subjects,
-        consents: Consents,
         audit: Audit,
         policy: Policy,
         reference_key: bytes,
@@ -153,7 +163,6 @@ class Records:
         self._audit = audit
         self._skew = skew_s
         self._subjects = subjects
-        self._consents = consents
         self._policy = policy
         self._reference_key = reference_key
 
@@ -271,41 +280,36 @@ class Records:
         admitted: tuple[str, ...],
         submissions: Sequence[Submission],
         *,
+        keep: bool,
         now: datetime,
-    ) -> list[Recorded[Held] | Refused]:
+    ) -> list[Loaded | Refused]:
         """Take in default records by the rules of ``submit``; what came of each, in their order.
 
-        A refusal concerns its own submission only: the others are taken in, in the same transaction. The statements
-        are as many for a hundred as for one, besides one for each named consent and each account reported before.
+        A refusal concerns its own submission only: the others are taken in, in the same transaction. The statements are
+        as many for a thousand as for one, two to four. Without ``keep`` nothing is written. Raises ``Changed`` where
+        somebody else made one of these borrowers meanwhile: then the transaction is to be begun anew.
         """
-        outcomes: dict[int, Recorded[Held] | Refused] = {}
-        visible: dict[int, datetime] = {}
+        outcomes: dict[int, Loaded | Refused] = {}
+        judged: dict[int, _Judged] = {}
         for number, one in enumerate(submissions):
             try:
-                visible[number] = self._judge(one.report, admitted, now)
-            except Refused as refusal:
-                outcomes[number] = refusal
-        named = [submissions[number].token for number in visible]
-        found = await self._subjects.resolve_many(session, named, member_id, now=now)
-        states: dict[UUID, SubjectState] = {}
-        due: dict[int, _Due] = {}
-        for (number, visible_from), state in zip(visible.items(), found, strict=True):
-            report = submissions[number].report
-            if isinstance(state, Refused):
-                outcomes[number] = state
-                continue
-            try:
-                consent_id = _consent_named(report)
-                consent = await self._consents.for_report(session, state.keys, consent_id) if consent_id else None
-                _require_consent(report, consent, member_id, now)
+                visible_from = self._judge(one.report, admitted, now)
+                index = self._subjects.index(one.token)
             except Refused as refusal:
                 outcomes[number] = refusal
                 continue
-            index = self._account_index(member_id, report)
-            states[state.subject_id] = state
-            due[number] = _Due(report, state.subject_id, CurrentRow(uuid7(now), member_id, "live", visible_from, index))
-        if due:
-            outcomes |= await self._take_in(session, due, states, now=now)
+            account = self._account_index(member_id, one.report)
+            judged[number] = _Judged(index, visible_from, _consent_named(one.report), account)
+        if judged:
+            many = _Many(self._subjects, member_id, now)
+            await many.read(session, submissions, judged)
+            for number, passed in judged.items():
+                try:
+                    outcomes[number] = many.take(submissions[number].report, number, passed)
+                except Refused as refusal:
+                    outcomes[number] = refusal
+            if keep:
+                await many.write(session)
         return [outcomes[number] for number in range(len(submissions))]
 
     def _judge(self, report: Report, admitted: tuple[str, ...], now: datetime) -> datetime:
@@ -314,46 +318,6 @@ class Records:
         if jurisdiction(report.region) not in admitted:
             raise Refused("jurisdiction_not_admitted")
         return self._visible_from(report, now)
-
-    async def _take_in(
-        self, session: WriteSession, due: Mapping[int, _Due], states: dict[UUID, SubjectState], *, now: datetime
-    ) -> dict[int, Recorded[Held] | Refused]:
-        """Write those whose account is new, each as the next event of its borrower, and seal the borrowers once."""
-        outcomes: dict[int, Recorded[Held] | Refused] = {}
-        taken = await self._reported_already(session, due.values())
-        new, listed, freed = dict[int, _Due](), set[UUID](), list[tuple[UUID, UUID]]()
-        for number, one in due.items():
-            earlier = taken.get(one.place)
-            # What stands in this very list is not written yet, and is no default that ended.
-            if earlier is not None and (
-                earlier in listed or not await self._makes_way(session, states[one.subject_id], one, earlier)
-            ):
-                outcomes[number] = _already(earlier)
-                continue
-            if earlier is not None:
-                freed.append((one.subject_id, earlier))
-            taken[one.place], new[number] = one.row.record_id, one
-            listed.add(one.row.record_id)
-        if not new:
-            return outcomes
-        before = {one.subject_id: states[one.subject_id].version for one in new.values()}
-        rows = []
-        for number, one in new.items():
-            states[one.subject_id], row, held = _happens(one, states[one.subject_id], now)
-            rows.append(row)
-            outcomes[number] = Recorded(held, self._entry("submit_record", states[one.subject_id], held.record_id))
-        borrowers = [_borrower_row(states[subject_id], version) for subject_id, version in sorted(before.items())]
-        # Nobody else takes a place meanwhile: the borrowers are locked, so all of it is written.
-        await session.execute(
-            LOAD_MANY,
-            {
-                "member_id": next(iter(new.values())).row.member_id,
-                **_named("b", BORROWER_COLUMNS, _columns(borrowers, BORROWER_COLUMNS)),
-                **_named("d", RECORD_COLUMNS, _columns(rows, RECORD_COLUMNS)),
-                **_named("f", FREED_COLUMNS, _columns(freed, FREED_COLUMNS)),
-            },
-        )
-        return outcomes
 
     async def show(self, session: ReadSession, member_id: UUID, record_id: UUID, *, now: datetime) -> Recorded[Held]:
         """Return a member's own record."""
@@ -471,35 +435,12 @@ class Records:
             now=now,
         )
 
-    async def _reported_already(self, session: ReadSession, due: Collection[_Due]) -> dict[_AccountPlace, UUID]:
-        """Return under which records these accounts have been reported, by borrower and account."""
-        found = await session.execute(
-            select(record_current.c.subject_id, record_current.c.account_index, record_current.c.record_id).where(
-                record_current.c.subject_id == any_(literal([one.subject_id for one in due], ARRAY(Uuid))),
-                record_current.c.account_index
-                == any_(literal([one.row.account_index for one in due], ARRAY(LargeBinary))),
-            )
-        )
-        return {(row.subject_id, bytes(row.account_index)): row.record_id for row in found}
-
-    async def _makes_way(self, session: ReadSession, state: SubjectState, one: _Due, earlier: UUID) -> bool:
-        """Whether an ended default of this account, this member's own, gives its place to a later one.
-
-        A loan that was cured may default again; that is a new record with its own notice, and what ended before stays
-        as it was.
-        """
-        history, _ = await self._own(session, state, one.row.member_id, earlier)
-        return follows(_known(history), one.report)
-
     @staticmethod
     def _freed(state: SubjectState, seen: Mapping[str, Any], member_id: UUID, report: Report) -> UUID | None:
         """Return the record of this account that makes way for another, None where there is none; else refuse."""
         earlier: UUID | None = seen["earlier"]
-        if earlier is None:
-            return None
-        history = _own_of(histories_of(state, seen), member_id, earlier)
-        if not follows(_known(history), report):
-            raise _already(earlier)
+        if earlier is not None:
+            _require_way(histories_of(state, seen), member_id, earlier, report)
         return earlier
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
@@ -533,6 +474,130 @@ class Records:
     @staticmethod
     def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
         return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
+
+
+class _Many:
+    """Reports of one file that are taken in together: what they rest on, and what comes of them, to be written at once.
+
+    A borrower that nobody named before is made when its index turns out to be free, whatever becomes of its reports;
+    one of which nothing is taken in is not written.
+    """
+
+    def __init__(self, subjects: Subjects, member_id: UUID, now: datetime) -> None:
+        self._subjects = subjects
+        self._member_id = member_id
+        self._now = now
+        self._borrowers: dict[bytes, SubjectState | Refused] = {}
+        self._made: dict[bytes, tuple[BorrowerToken, Made]] = {}
+        self._before: dict[bytes, int] = {}
+        self._seen: dict[int, Mapping[str, Any]] = {}
+        self._histories: dict[UUID, list[History]] = {}
+        self._listed: dict[bytes, UUID] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._freed: list[tuple[UUID, UUID]] = []
+
+    async def read(
+        self, session: WriteSession, submissions: Sequence[Submission], judged: Mapping[int, _Judged]
+    ) -> None:
+        """Lock the borrowers that are known, and read what the reports of them rest on."""
+        tokens = {one.index: submissions[number].token for number, one in judged.items()}
+        known = await self._subjects.hold(session, tokens)
+        for index, token in tokens.items():
+            # A borrower is made in any case, so that it takes as long whether somebody named it before or not.
+            made = self._subjects.make(uuid7(self._now), token, now=self._now)
+            if index in known:
+                self._borrowers[index] = self._opened(known[index], token)
+            else:
+                self._borrowers[index], self._made[index] = made.state, (token, made)
+        if known:
+            await self._read_what_they_rest_on(session, {n: one for n, one in judged.items() if one.index in known})
+
+    def _opened(self, row: RowMapping | None, token: BorrowerToken) -> SubjectState | Refused:
+        try:
+            state = self._subjects.opened(row)
+        except Refused as refusal:
+            return refusal
+        check_token(state, None if row is None else row["element"], token)
+        return state
+
+    async def _read_what_they_rest_on(self, session: WriteSession, judged: Mapping[int, _Judged]) -> None:
+        live = {
+            number: (one, state)
+            for number, one in judged.items()
+            if isinstance(state := self._borrowers[one.index], SubjectState)
+        }
+        found = await session.run(
+            READ_MANY,
+            {
+                "number": list(live),
+                "subject_id": [state.subject_id for _, state in live.values()],
+                "consent_id": [one.consent_id for one, _ in live.values()],
+                "account_index": [one.account_index for one, _ in live.values()],
+            },
+        )
+        self._seen = {row["number"]: dict(row) for row in found.mappings()}
+        states = {live[n][1].subject_id: live[n][1] for n, seen in self._seen.items() if seen["earlier"] is not None}
+        if states:
+            told = await session.run(HISTORIES, {"subject_id": list(states)})
+            for row in told.mappings():
+                self._histories[row["subject_id"]] = histories_of(states[row["subject_id"]], dict(row))
+
+    def take(self, report: Report, number: int, one: _Judged) -> Loaded:
+        """Make a report the next event of its borrower, or refuse it."""
+        state = self._borrowers[one.index]
+        if isinstance(state, Refused):
+            raise state
+        seen = self._seen.get(number, _NOTHING)
+        consent = None if seen["consent_id"] is None else open_seen_consent(state.keys, seen, version=None)
+        _require_consent(report, consent, self._member_id, self._now)
+        # What stands in this very file is no default that ended. An account's index tells no two borrowers apart.
+        place = state.subject_id.bytes + one.account_index
+        if place in self._listed:
+            raise _already(self._listed[place])
+        earlier = seen["earlier"]
+        if earlier is not None:
+            _require_way(self._histories[state.subject_id], self._member_id, earlier, report)
+            self._freed.append((state.subject_id, earlier))
+        record_id = uuid7(self._now)
+        clear = CurrentRow(record_id, self._member_id, "live", one.visible_from, one.account_index)
+        self._before.setdefault(one.index, state.version)
+        self._borrowers[one.index], row, _ = _sealed(_Due(report, state.subject_id, clear), state, self._now)
+        self._rows.append(row)
+        self._listed[place] = record_id
+        return Loaded(record_id, state.keys)
+
+    async def write(self, session: WriteSession) -> None:
+        """Write what was taken in, all or nothing."""
+        if not self._rows:
+            return
+        moved, born = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+        # In the order of the indexes, in which all transactions take them: none waits for another in a circle.
+        for index, version in sorted(self._before.items()):
+            state = self._borrowers[index]
+            if isinstance(state, Refused):
+                continue
+            row = _borrower_row(state, version)
+            if index in self._made:
+                token, made = self._made[index]
+                born.append((state.subject_id, index, token.key_version, made.dek, made.element, *row[2:]))
+            else:
+                moved.append(row)
+        introduced = await session.write_whole(
+            LOAD,
+            {
+                "member_id": self._member_id,
+                **_named("b", BORROWER_COLUMNS, _columns(moved, BORROWER_COLUMNS)),
+                **_named("n", NEW_COLUMNS, _columns(born, NEW_COLUMNS)),
+                **_named("d", RECORD_COLUMNS, _columns(self._rows, RECORD_COLUMNS)),
+                **_named("f", FREED_COLUMNS, _columns(self._freed, FREED_COLUMNS)),
+            },
+        )
+        if introduced:
+            self._subjects.introduce(session, self._member_id, count=introduced, now=self._now)
+
+
+_NOTHING: Final[Mapping[str, Any]] = {"consent_id": None, "earlier": None}
+"""What a report of a new borrower rests on."""
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
@@ -593,6 +658,13 @@ def _require_consent(report: Report, consent: Consent | None, member_id: UUID, n
 
 def _happens(due: _Due, state: SubjectState, now: datetime) -> tuple[SubjectState, tuple[Any, ...], Held]:
     """Make a default the next event of its borrower: the borrower after it, the values of its row, the record."""
+    changed, row, event = _sealed(due, state, now)
+    history = History(due.row.record_id, due.row.member_id, due.row.visible_from, ((changed.version, event),))
+    return changed, row, _held(history, now)
+
+
+def _sealed(due: _Due, state: SubjectState, now: datetime) -> tuple[SubjectState, tuple[Any, ...], Happened]:
+    """Seal a default as the next event of its borrower: the borrower after it, the values of its row, the event."""
     record_id, salt = due.row.record_id, secrets.token_bytes(SALT_BYTES)
     at = next_event_time(state, now)
     # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
@@ -612,8 +684,7 @@ def _happens(due: _Due, state: SubjectState, now: datetime) -> tuple[SubjectStat
         sealed.sealed,
         sealed.mac,
     )
-    history = History(record_id, due.row.member_id, due.row.visible_from, ((changed.version, event),))
-    return changed, row, _held(history, now)
+    return changed, row, event
 
 
 def _borrower_row(state: SubjectState, version_before: int) -> tuple[Any, ...]:
@@ -627,6 +698,16 @@ def _borrower_row(state: SubjectState, version_before: int) -> tuple[Any, ...]:
         state.last_event_at,
         sealed_row(state),
     )
+
+
+def _require_way(histories: Sequence[History], member_id: UUID, earlier: UUID, report: Report) -> None:
+    """Refuse a second report of an account, unless its earlier default, this member's own, had ended before.
+
+    A loan that was cured may default again; that is a new record with its own notice, and what ended before stays as it
+    was.
+    """
+    if not follows(_known(_own_of(histories, member_id, earlier)), report):
+        raise _already(earlier)
 
 
 def _named(name: str, columns: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:

@@ -68,6 +68,13 @@ class ReadSession:
         """Run one statement and return its result, already fetched."""
         return await self._connection.execute(statement, parameters)
 
+    async def run(self, statement: str, parameters: Mapping[str, Any]) -> CursorResult[Any]:
+        """Run a statement in the driver's own spelling and return its result, already fetched.
+
+        There ``%(name)b`` sends a list in binary, at a tenth of what its text costs both sides.
+        """
+        return await self._connection.exec_driver_sql(statement, parameters)
+
 
 class WriteSession(ReadSession):
     """One transaction that may change rows. Only the edge that opened it commits."""
@@ -83,6 +90,18 @@ class WriteSession(ReadSession):
         commit itself runs. The step may still refuse, and nothing of the transaction happens.
         """
         self._last.append(step)
+
+    async def write_whole(self, statement: str, parameters: Mapping[str, Any]) -> int:
+        """Run a statement that ends in ``whole``, in the driver's spelling; return the number that it tells.
+
+        After ``Changed`` the transaction can only roll back.
+        """
+        try:
+            return int((await self.run(statement, parameters)).scalars(1).one())
+        except DBAPIError as error:
+            if isinstance(error.orig, psycopg.errors.DivisionByZero):
+                raise Changed from None
+            raise
 
     async def commit(self) -> None:
         """Make everything of this transaction durable, or raise and have nothing of it."""

@@ -7,14 +7,14 @@ extends the MAC chain over its record events, and seals the row.
 
 import hmac
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, RowMapping, Uuid, any_, bindparam, delete, func, literal, select
+from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.encoding import b64url_decode
@@ -30,6 +30,13 @@ from creditshare.subjects.tokeniser import Tokeniser
 EMPTY_CHAIN: Final = bytes(32)
 COUNTING_TIMEOUT: Final = "10min"  # reads every borrower's row once
 WRAPPING_LOCK: Final = 0x6B65_6B77_7261_70  # shared while a borrower is made, alone while a wrapping key is retired
+HOLD: Final = """
+SELECT i.index, s.*
+FROM (SELECT index, subject_id FROM subject_index WHERE index = ANY(%(indexes)b) ORDER BY subject_id) i
+LEFT JOIN LATERAL (
+    SELECT subject_id, state, version, dek_id, dek, element, event_count, chain, last_event_at, mac
+    FROM subject WHERE subject_id = i.subject_id FOR UPDATE) s ON true"""
+"""Locks rows in the order of their ids. An index whose row is gone is told with nothing beside it."""
 _TICK: Final = timedelta(milliseconds=1)
 
 
@@ -93,34 +100,31 @@ class Subjects:
         self, session: WriteSession, token: BorrowerToken, member_id: UUID, *, now: datetime
     ) -> SubjectState:
         """Return the borrower of a token, locked for writing, making it if nobody named it before."""
-        (found,) = await self.resolve_many(session, [token], member_id, now=now)
-        if isinstance(found, Refused):
-            raise found
-        return found
+        subject_id = await self._find_or_make(session, self.index(token), token, now=now)
+        state = await self.lock(session, subject_id, token=token)
+        introduced = await session.execute(
+            insert(member_subject)
+            .values(subject_id=subject_id, member_id=member_id)
+            .on_conflict_do_nothing()
+            .returning(member_subject.c.subject_id)
+        )
+        if introduced.first() is not None:
+            self.introduce(session, member_id, count=1, now=now)
+        return state
 
-    async def resolve_many(
-        self, session: WriteSession, tokens: Sequence[BorrowerToken], member_id: UUID, *, now: datetime
-    ) -> list[SubjectState | Refused]:
-        """Return for each token its borrower, locked for writing and made if nobody named it before, or why not.
+    def introduce(self, session: WriteSession, member_id: UUID, *, count: int, now: datetime) -> None:
+        """Count, at the end of a transaction, borrowers that a member named for the first time; it may refuse then."""
+        session.at_the_end(partial(self._tokeniser.budgets.introduce, session, member_id, count=count, now=now))
 
-        First the indexes are taken, then the rows are locked, each in one order that all transactions share: none
-        waits for another in a circle.
+    async def hold(self, session: WriteSession, indexes: Collection[bytes]) -> dict[bytes, RowMapping | None]:
+        """Lock the borrowers of those indexes that somebody named before, and return their rows by index.
+
+        All transactions lock in the order of ids, so that none waits for another in a circle. Those that are to be made
+        may be made until the transaction ends: ``WRAPPING_LOCK`` is held.
         """
-        indexes = [self.index_or_refusal(token) for token in tokens]
-        wanted = {index: token for index, token in zip(indexes, tokens, strict=True) if isinstance(index, bytes)}
-        if not wanted:
-            return [index for index in indexes if isinstance(index, Refused)]
-        named = await self._find_or_make(session, dict(sorted(wanted.items())), now=now)
-        states = await self._lock_all(session, {index: (named[index], token) for index, token in wanted.items()})
-        live = [subject_id for subject_id, state in states.items() if isinstance(state, SubjectState)]
-        if live:
-            introduced = await session.execute(
-                insert(member_subject).on_conflict_do_nothing().returning(member_subject.c.subject_id),
-                [{"subject_id": subject_id, "member_id": member_id} for subject_id in live],
-            )
-            if count := len(introduced.all()):
-                session.at_the_end(partial(self._tokeniser.budgets.introduce, session, member_id, count=count, now=now))
-        return [index if isinstance(index, Refused) else states[named[index]] for index in indexes]
+        await session.execute(select(func.pg_advisory_xact_lock_shared(WRAPPING_LOCK)))
+        found = await session.run(HOLD, {"indexes": list(indexes)})
+        return {row["index"]: row if row["subject_id"] is not None else None for row in found.mappings()}
 
     async def introduced(self, connection: DriverConnection, member_id: UUID) -> None:
         """Count that a member named a borrower for the first time, or refuse and let its transaction roll back."""
@@ -133,50 +137,38 @@ class Subjects:
         except Refused as refusal:
             return refusal
 
-    async def _find_or_make(
-        self, session: WriteSession, wanted: Mapping[bytes, BorrowerToken], *, now: datetime
-    ) -> dict[bytes, UUID]:
-        named = {index: uuid7(now) for index in wanted}
+    async def _find_or_make(self, session: WriteSession, index: bytes, token: BorrowerToken, *, now: datetime) -> UUID:
         taken = await session.execute(
             insert(subject_index)
+            .values(index=index, subject_id=uuid7(now), key_version=token.key_version)
             .on_conflict_do_nothing()
-            .returning(subject_index.c.index, func.pg_advisory_xact_lock_shared(WRAPPING_LOCK)),
-            [
-                {"index": index, "subject_id": named[index], "key_version": token.key_version}
-                for index, token in wanted.items()
-            ],
+            .returning(subject_index.c.subject_id, func.pg_advisory_xact_lock_shared(WRAPPING_LOCK))
         )
-        new = {bytes(row["index"]) for row in taken.mappings()}
+        new = taken.first()
         # Made after that lock is held, so that no wrapping key is retired between this and the commit.
-        rows = [self._new_row(named[index], token, now=now) for index, token in wanted.items()]
-        made = [row for index, row in zip(wanted, rows, strict=True) if index in new]
-        if made:
-            await session.execute(subject.insert(), made)
-        known = [index for index in wanted if index not in new]
-        if known:
-            found = await session.execute(
-                select(subject_index.c.index, subject_index.c.subject_id).where(
-                    subject_index.c.index == any_(literal(known, ARRAY(LargeBinary)))
-                )
-            )
-            named |= {bytes(row["index"]): row["subject_id"] for row in found.mappings()}
-        return named
-
-    def _new_row(self, subject_id: UUID, token: BorrowerToken, *, now: datetime) -> dict[str, object]:
-        made = self.make(subject_id, token, now=now)
+        made = self.make(uuid7(now) if new is None else new.subject_id, token, now=now)
+        if new is None:
+            found = select(subject_index.c.subject_id).where(subject_index.c.index == index)
+            known = (await session.execute(found)).scalar_one_or_none()
+            if known is None:
+                raise Refused("not_found")
+            return UUID(str(known))
         state = made.state
-        return {
-            "subject_id": subject_id,
-            "state": "live",
-            "version": state.version,
-            "dek_id": state.keys.key_id,
-            "dek": made.dek,
-            "element": made.element,
-            "event_count": state.event_count,
-            "chain": state.chain,
-            "last_event_at": now,
-            "mac": sealed_row(state),
-        }
+        await session.execute(
+            subject.insert().values(
+                subject_id=state.subject_id,
+                state="live",
+                version=state.version,
+                dek_id=state.keys.key_id,
+                dek=made.dek,
+                element=made.element,
+                event_count=state.event_count,
+                chain=state.chain,
+                last_event_at=now,
+                mac=sealed_row(state),
+            )
+        )
+        return state.subject_id
 
     def make(self, subject_id: UUID, token: BorrowerToken, *, now: datetime) -> "Made":
         """Make a borrower that nobody named before, with a key of its own. Nothing is written yet.
@@ -188,32 +180,6 @@ class Subjects:
         # The token was looked up before, so its element is known to be good.
         element = keys.box("element").seal(seal_place("subject", "element", subject_id), b64url_decode(token.element))
         return Made(SubjectState(subject_id, 1, 0, EMPTY_CHAIN, now, keys), wrapped.data, element)
-
-    async def _lock_all(
-        self, session: WriteSession, named: Mapping[bytes, tuple[UUID, BorrowerToken]]
-    ) -> dict[UUID, SubjectState | Refused]:
-        """Lock rows in the order of their ids. Each token is compared with its row's, as in ``lock``."""
-        subject_ids = sorted({subject_id for subject_id, _ in named.values()})
-        rows = await session.execute(
-            select(subject)
-            .where(subject.c.subject_id == any_(literal(subject_ids, ARRAY(Uuid))))
-            .order_by(subject.c.subject_id)
-            .with_for_update()
-        )
-        states: dict[UUID, SubjectState | Refused] = dict.fromkeys(subject_ids, Refused("not_found"))
-        elements: dict[UUID, object] = {}
-        for row in rows.mappings():
-            elements[row["subject_id"]] = row["element"]
-            try:
-                states[row["subject_id"]] = self.opened(row)
-            except Refused as refusal:
-                states[row["subject_id"]] = refusal
-        # By token and not by row: two indexes may have been bent to one row.
-        for subject_id, token in named.values():
-            state = states[subject_id]
-            if isinstance(state, SubjectState):
-                check_token(state, elements[subject_id], token)
-        return states
 
     async def lock(
         self, session: WriteSession, subject_id: UUID, *, token: BorrowerToken | None = None
@@ -278,25 +244,18 @@ class Subjects:
     ) -> SubjectState:
         """Bump the version, extend the chain by new record events, and seal the row anew."""
         changed = advanced(state, event_macs=event_macs, at=at)
-        await self.save(session, [changed])
-        return changed
-
-    async def save(self, session: WriteSession, states: Sequence[SubjectState]) -> None:
-        """Write rows that were locked and advanced, each sealed anew."""
         await session.execute(
-            subject.update().where(subject.c.subject_id == bindparam("of")),
-            [
-                {
-                    "of": state.subject_id,
-                    "version": state.version,
-                    "event_count": state.event_count,
-                    "chain": state.chain,
-                    "last_event_at": state.last_event_at,
-                    "mac": sealed_row(state),
-                }
-                for state in states
-            ],
+            subject.update()
+            .where(subject.c.subject_id == changed.subject_id)
+            .values(
+                version=changed.version,
+                event_count=changed.event_count,
+                chain=changed.chain,
+                last_event_at=changed.last_event_at,
+                mac=sealed_row(changed),
+            )
         )
+        return changed
 
     async def count_wrapped(self, session: ReadSession, *, hold: bool = False) -> dict[bytes, int]:
         """Return how many borrower keys each wrapping key wraps, by the 8-byte id that wrapped bytes name.

@@ -43,7 +43,7 @@ async def submit_record_batch(
     """Report a file of defaults. Each row is judged like a single report: one that is refused stops no other.
 
     A row becomes one record and one event, or is named in the job's error file. Each counts against your reports of the
-    day; a dry run counts for nothing. It does not see an account that the same file reports twice, a hundred rows or
+    day; a dry run counts for nothing. It may not see an account that the same file reports twice, a hundred rows or
     more apart.
     """
     session, now = opened(work)
