@@ -64,6 +64,10 @@ SEALED_FILE: Final = "rows_sealed"
 SEALING_REVISION: Final = "0009"
 POSTGRES_FOLDER: Final = "postgres"
 HEALTH_POLL_S: Final = 1.0
+DATABASE_AGAIN_S: Final = 1.0
+DATABASE_TRIES: Final = 60
+"""A process that starts while the database is away waits about a minute, in which it also heeds no signal to end."""
+
 WATCHING_CONNECTIONS: Final = 2
 """The key table's and the log watch's own, so that they never wait behind requests."""
 COLLECT_AFTER: Final = 10_000
@@ -283,10 +287,20 @@ async def require_database(settings: Settings, *, restored: bool = True) -> None
 
 
 async def build_checked(settings: Settings) -> Services:
-    """Wire all services if everything that ``startup`` checks holds."""
+    """Wire all services if everything that ``startup`` checks holds, once the database answers.
+
+    ``serve`` looked at the database before it started this process, so its absence is a passing one. A process that
+    failed for it would take all others with it: the server takes a failed start for one that always fails.
+    """
     require(check_settings(settings, address=public_address(settings)))
-    await require_database(settings)
-    return await build_services(settings)
+    for _ in range(DATABASE_TRIES):
+        try:
+            await require_database(settings)
+            return await build_services(settings)
+        except Unavailable:
+            log.warning("service waits for the database")
+            await asyncio.sleep(DATABASE_AGAIN_S)
+    raise Unavailable("the database does not answer")
 
 
 async def watch_log(services: Services) -> None:
