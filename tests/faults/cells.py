@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 from tests.faults.bank import Signed, default_body, transmit
 from tests.faults.checker import Before, Check, Verdict, before, read_journal, rows_of
-from tests.faults.proxy import Proxy, Trigger
+from tests.faults.proxy import ANY_COMMIT, ANYTHING, Aim, Moment, Proxy, Trigger, committing, saying
 from tests.faults.world import First, World, end, open_folder, resident_bytes, wait_for
 
 from creditshare.storage import schema
@@ -34,6 +34,14 @@ STORM = 100
 SLOW_SOCKETS = 300
 MALFORMED = 2_000
 PAGE = 8192
+COMMITS = {
+    "questions": committing("query_lookup"),
+    "reports": committing("record_lookup"),
+    "all else": committing("audit_event", without=frozenset({"query_lookup", "record_lookup"})),
+}
+"""What the service writes, by a table that only this is written to. Each kind ends its transactions in its own way."""
+
+MOMENTS: tuple[Moment, ...] = ("before", "after")
 MEMORY_BYTES = 50_000_000
 
 
@@ -96,8 +104,8 @@ def judged(world: World, first: Before, *, dead: int = 0, **choices: Any) -> Ver
 def arm(wire: Proxy, trigger: Trigger) -> None:
     """Set a trap on a wire and wait until it has sprung."""
     wire.triggers.append(trigger)
-    if not trigger.fired.wait(FIRED_S):
-        raise AssertionError(f"no statement with {trigger.text!r} within {FIRED_S} s")
+    if not trigger.struck.wait(FIRED_S):
+        raise AssertionError(f"a trap for {trigger.aim.what} did not spring within {FIRED_S} s")
     wire.triggers.remove(trigger)
 
 
@@ -114,52 +122,48 @@ def killed_postgres(first_world: First, seed: int) -> Verdict:
         return judged(world, first)
 
 
-@cell("F2", "kill -9 an API process just before and just after its COMMIT")
+@cell("F2", "kill -9 an API process just before and just after the commit of a question, a report and all else")
 def killed_api(first_world: First, seed: int) -> Verdict:
     with first_world.copy(seed) as world:
         with under_load(world) as first:
-            for moment in ("before", "after"):
-                alive = world.api_processes()
-                arm(world.database_wire, Trigger("COMMIT", moment, killing_api(world), skip=world.random.randrange(15)))
-                wait_for(lambda old=alive: missing(world, old), seconds=FIRED_S, what="an API process was killed")  # type: ignore[misc]  # binds this round's list
-                wait_for(lambda: len(world.api_processes()) == 2, seconds=FIRED_S, what="another API process")
+            for aim in COMMITS.values():
+                for moment in MOMENTS:
+                    alive = world.api_processes()
+                    arm(world.database_wire, Trigger(aim, moment, killing_api(world), skip=world.random.randrange(5)))
+                    wait_for(lambda old=alive: missing(world, old), seconds=FIRED_S, what="an API process was killed")  # type: ignore[misc]  # binds this round's list
+                wait_for(lambda: len(world.api_processes()) == 2, seconds=FIRED_S, what="other API processes")
         return judged(world, first)
 
 
 @cell("F3", "kill -9 the log's worker at five points of its transaction")
 def killed_worker(first_world: First, seed: int) -> Verdict:
-    points: list[tuple[str, Any]] = [
-        ("SELECT audit_pending.seq", "after"),
-        ("INSERT INTO audit_leaf", "after"),
-        ("INSERT INTO audit_checkpoint", "before"),
-        ("COMMIT", "before"),
-        ("COMMIT", "after"),
+    points: list[tuple[Aim, Moment]] = [
+        (saying("SELECT audit_pending.seq"), "after"),
+        (saying("INSERT INTO audit_leaf"), "after"),
+        (saying("INSERT INTO audit_checkpoint"), "before"),
+        *((committing("audit_leaf"), moment) for moment in MOMENTS),
     ]
-    with first_world.copy(seed, serving=False) as world:
-        wire = world.new_wire()
-        worker = world.start_worker(wire)
-        world.start_service()
+    with first_world.copy(seed) as world:
         with under_load(world) as first:
-            for text, moment in points:
-                dying = worker
-                arm(wire, Trigger(text, moment, killing(dying), skip=world.random.randrange(4)))
+            for aim, moment in points:
+                dying = world.workers[-1]
+                arm(world.worker_wire, Trigger(aim, moment, killing(dying), skip=world.random.randrange(4)))
                 dying.wait(FIRED_S)
-                worker = world.start_worker(wire)
-                time.sleep(0.5)
+                world.start_worker()
         return judged(world, first, dead=len(points))
 
 
 @cell("F4", "two workers; the leader is stopped for 20 s within its transaction and goes on afterwards")
 def paused_leader(first_world: First, seed: int) -> Verdict:
-    with first_world.copy(seed, serving=False) as world:
-        wire = world.new_wire()
-        leader = world.start_worker(wire)
-        world.start_service()
+    with first_world.copy(seed) as world:
+        (leader,) = world.workers
         with under_load(world) as first:
-            stop = Trigger("INSERT INTO audit_leaf", "before", lambda _: leader.send_signal(signal.SIGSTOP), lose=False)
-            arm(wire, stop)
+            stopping = Trigger(
+                saying("INSERT INTO audit_leaf"), "before", lambda _: leader.send_signal(signal.SIGSTOP), lose=False
+            )
+            arm(world.worker_wire, stopping)
             stopped, size = time.monotonic(), log_size(world)
-            world.start_worker()
+            world.start_worker(world.new_wire())
             wait_for(lambda: log_size(world) > size, seconds=40, what="the second worker took over")
             takeover = time.monotonic() - stopped
             time.sleep(max(2.0, 20 - takeover))
@@ -186,11 +190,11 @@ def full_disk(first_world: First, seed: int) -> Verdict:
         return judged(world, first)
 
 
-@cell("F6", "network: late, silent, reset, cut; answers of COMMIT lost; on both wires")
+@cell("F6", "network: late, silent, reset, cut; answers of commits lost; on all wires")
 def bad_network(first_world: First, seed: int) -> Verdict:
     with first_world.copy(seed) as world:
         with under_load(world) as first:
-            for wire in (world.database_wire, world.client_wire):
+            for wire in (world.database_wire, world.worker_wire, world.client_wire):
                 wire.delay_s = 0.2
                 time.sleep(1.5)
                 wire.heal()
@@ -202,10 +206,10 @@ def bad_network(first_world: First, seed: int) -> Verdict:
                 wire.heal()
                 wire.cut()
                 time.sleep(0.5)
-            for moment in ("before", "after"):
-                for _ in range(3):
-                    trap = Trigger("COMMIT", moment, skip=world.random.randrange(10))
-                    arm(world.database_wire, trap)
+            for aim in COMMITS.values():
+                for moment in MOMENTS:
+                    arm(world.database_wire, Trigger(aim, moment, skip=world.random.randrange(5)))
+            arm(world.worker_wire, Trigger(ANY_COMMIT, "after"))
         return judged(world, first)
 
 
@@ -355,12 +359,14 @@ def short(first_world: First, seed: int) -> Verdict:
                 send_all(world, [storm_request(world, "replays")] * 30),
                 send_all(world, [storm_request(world, "twins") for _ in range(30)]),
             ]
-            arm(world.database_wire, Trigger("COMMIT", "after", killing_api(world), skip=world.random.randrange(9)))
+            for aim in COMMITS.values():
+                (moment,) = world.random.sample(MOMENTS, 1)
+                arm(world.database_wire, Trigger(aim, moment, killing_api(world), skip=world.random.randrange(3)))
             world.kill_postgres()
             world.postgres.start()
             world.wait_ready()
             leader = world.workers[0]
-            arm(world.database_wire, Trigger("INSERT INTO audit_leaf", "after", killing(leader)))
+            arm(world.worker_wire, Trigger(saying("INSERT INTO audit_leaf"), "after", killing(leader)))
             leader.wait(FIRED_S)
             world.start_worker()
         return stormed(world, first, storms, dead=1)
@@ -423,12 +429,17 @@ def killing(process: "subprocess.Popen[bytes]") -> Callable[[int], None]:
     return lambda _port: process.kill()
 
 
-def killing_api(world: World) -> Callable[[int], None]:
-    """Return what a trap does to the API process whose connection it sprang on."""
+def killing_api(world: World) -> Callable[[int], bool]:
+    """Return what a trap does to the API process whose connection it sprang on.
 
-    def kill(port: int) -> None:
-        if (pid := world.api_process_of(port)) is not None:
+    What a process sent just before it was killed may still be on its way; then there is nobody to kill.
+    """
+
+    def kill(port: int) -> bool:
+        pid = world.api_process_of(port)
+        if pid is not None:
             os.kill(pid, signal.SIGKILL)
+        return pid is not None
 
     return kill
 
@@ -500,7 +511,7 @@ def kill_upgrade(world: World, *, statements: int, settings: Mapping[str, str] |
     """Kill a migration at a random statement, then run it to its end and compare the schema."""
     number = world.random.randrange(statements)
     wire = world.database_wire
-    trap = Trigger("", "before", lambda _: upgrade.kill(), skip=number)
+    trap = Trigger(ANYTHING, "before", lambda _: upgrade.kill(), skip=number)
     wire.triggers.append(trap)
     # After a step down, the rows have no seals any more, and a person says that they get new ones.
     upgrade = world.run("db", "upgrade", "--seal-anew", settings=settings)

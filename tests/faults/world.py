@@ -51,9 +51,11 @@ class World:
         self.http_port = free_port()
         query = dict(part.split("=") for part in self.postgres.url("app").partition("?")[2].split("&"))
         self.socket = Path(query["host"].replace("%2F", "/")) / f".s.PGSQL.{query['port']}"
-        self.database_wire = Proxy(loop, upstream=self.socket, seed=seed)
-        self.client_wire = Proxy(loop, upstream=self.http_port, seed=seed)
-        self.proxies = [self.database_wire, self.client_wire]
+        self.proxies: list[Proxy] = []
+        # One for the service and one for the worker, so that a trap knows whose statement it springs at.
+        self.database_wire = self.new_wire()
+        self.worker_wire = self.new_wire()
+        self.client_wire = self.new_wire(self.http_port)
         self.url = f"http://127.0.0.1:{self.client_wire.port}"
         self.service: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -106,14 +108,14 @@ class World:
         raise AssertionError(f"the service was not ready within {seconds} s: {self.log()[-2000:]}")
 
     def start_worker(self, wire: Proxy | None = None) -> "subprocess.Popen[bytes]":
-        """Start a worker of the log, by default on the common wire."""
-        worker = self.run("worker", wire=wire)
+        """Start a worker of the log, by default on the worker's wire."""
+        worker = self.run("worker", wire=wire or self.worker_wire)
         self.workers.append(worker)
         return worker
 
-    def new_wire(self) -> Proxy:
-        """Return another wire to the database."""
-        wire = Proxy(self._loop, upstream=self.socket, seed=self.seed)
+    def new_wire(self, upstream: int | Path | None = None) -> Proxy:
+        """Return another wire, by default to the database."""
+        wire = Proxy(self._loop, upstream=upstream or self.socket, seed=self.seed)
         self.proxies.append(wire)
         return wire
 
@@ -123,12 +125,13 @@ class World:
         return [pid for pid in children(self.service.pid) if b"spawn_main" in command_line(pid)]
 
     def api_process_of(self, port: int) -> int | None:
-        """Return the process that holds a connection's local port."""
+        """Return the process that holds a connection to the database, by the connection's local port."""
+        ends = f":{port:04X}", f":{self.database_wire.port:04X}"
         inode = next(
             (
                 fields[9]
                 for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
-                if (fields := line.split())[1].endswith(f":{port:04X}")
+                if (fields := line.split())[1].endswith(ends[0]) and fields[2].endswith(ends[1])
             ),
             None,
         )
