@@ -40,13 +40,15 @@ class Policy:
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = sorted(rules, key=lambda rule: (rule.jurisdiction, rule.name, rule.valid_from))
         self.version = "pol-" + digest(self.rules).hex()[:12]
+        self._named: dict[tuple[str, str], list[Rule]] = {}
+        for rule in reversed(self.rules):
+            self._named.setdefault((rule.jurisdiction, rule.name), []).append(rule)
 
     def rule(self, jurisdiction: str, name: str, on: date) -> Rule:
         """Return the row that holds on a day; a jurisdiction without one is judged by the strictest."""
         for scope in (jurisdiction, STRICTEST):
-            for rule in reversed(self.rules):
-                within = rule.valid_from <= on and (rule.valid_to is None or on <= rule.valid_to)
-                if rule.jurisdiction == scope and rule.name == name and within:
+            for rule in self._named.get((scope, name), ()):
+                if rule.valid_from <= on and (rule.valid_to is None or on <= rule.valid_to):
                     return rule
         raise LookupError(f"the policy table has no row for {name}")
 
