@@ -47,7 +47,16 @@ def length_prefixed(*parts: bytes) -> bytes:
 
 def derive_key(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
     """Return 32 bytes by HKDF-SHA-256 (RFC 5869): extract with ``salt``, expand one block with ``info``."""
-    pseudorandom_key = hmac.digest(salt or bytes(hashlib.sha256().digest_size), secret, "sha256")
+    return expanded(extracted(secret, salt=salt), info=info)
+
+
+def extracted(secret: bytes, *, salt: bytes) -> bytes:
+    """Return the pseudorandom key of RFC 5869 section 2.2, for those who derive several keys of one secret."""
+    return hmac.digest(salt or bytes(hashlib.sha256().digest_size), secret, "sha256")
+
+
+def expanded(pseudorandom_key: bytes, *, info: bytes) -> bytes:
+    """Return the first 32 bytes of RFC 5869 section 2.3."""
     return hmac.digest(pseudorandom_key, info + b"\x01", "sha256")
 
 

@@ -7,7 +7,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from creditshare.crypto.sealing import KEY_BYTES, KEY_ID_BYTES, Box, Place, derive_key, length_prefixed
+from creditshare.crypto.sealing import (
+    KEY_BYTES,
+    KEY_ID_BYTES,
+    Box,
+    Place,
+    derive_key,
+    expanded,
+    extracted,
+    length_prefixed,
+)
 from creditshare.keys.provider import KeyProvider, Wrapped
 
 Kind = Literal["element", "consent", "answer", "opening", "idempotency"]
@@ -24,18 +33,20 @@ class SubjectKeys:
     subject_id: uuid.UUID
     key_id: bytes
     _secret: bytes = field(repr=False)
+    _root: bytes = field(repr=False)
     _mac_key: bytes = field(repr=False)
     _boxes: dict[str, Box] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, subject_id: uuid.UUID, key_id: bytes, secret: bytes) -> "SubjectKeys":
         """Derive the keys of a borrower from its 32-byte data key."""
-        return cls(subject_id, key_id, secret, derive_key(secret, salt=subject_id.bytes, info=_MAC_INFO))
+        root = extracted(secret, salt=subject_id.bytes)
+        return cls(subject_id, key_id, secret, root, expanded(root, info=_MAC_INFO))
 
     def box(self, kind: Kind) -> Box:
         """Return the key for one kind of sealed thing that is deleted with its own row."""
         if kind not in self._boxes:
-            key = derive_key(self._secret, salt=self.subject_id.bytes, info=b"creditshare/" + kind.encode())
+            key = expanded(self._root, info=b"creditshare/" + kind.encode())
             self._boxes[kind] = Box.of(key, key_id=self.key_id)
         return self._boxes[kind]
 

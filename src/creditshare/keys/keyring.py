@@ -58,6 +58,7 @@ class Keyring:
     """The opened key file. Its content hides in its repr; properties give only what a caller needs."""
 
     _sets: Mapping[str, Any] = field(repr=False)
+    _boxes: dict[tuple[str, str], Box] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def generate(cls) -> "Keyring":
@@ -86,7 +87,12 @@ class Keyring:
 
     def box(self, name: str) -> Box:
         """Return the current key of a set as a box for sealing what belongs to no borrower."""
-        return Box.of(self.secret(name), key_id=key_id(name, self.current(name)))
+        return self._box(name, self.current(name))
+
+    def _box(self, name: str, version: str) -> Box:
+        if (name, version) not in self._boxes:
+            self._boxes[name, version] = Box.of(self.secret(name, version), key_id=key_id(name, version))
+        return self._boxes[name, version]
 
     def row_seals(self) -> RowSeals:
         """Return the seals of rows that decide who may do what, under keys derived from the service's own."""
@@ -133,11 +139,8 @@ class Keyring:
     def unwrap(self, wrapped: Wrapped, *, row_id: bytes) -> bytes:
         """Return the data key, whichever kept key-encryption key wrapped it."""
         for version in self.versions("kek"):
-            name = key_id("kek", version)
-            if name == wrapped.wrapping_key_id:
-                return Box.of(self.secret("kek", version), key_id=name).open(
-                    Place("subject", "dek", row_id), wrapped.data
-                )
+            if key_id("kek", version) == wrapped.wrapping_key_id:
+                return self._box("kek", version).open(Place("subject", "dek", row_id), wrapped.data)
         raise IntegrityError("the key file does not hold the key that wraps this borrower's key")
 
     def describe(self) -> str:
