@@ -342,15 +342,14 @@ class RecordIn(Strict):
 
     def report(self) -> rules.Report:
         """Return the domain's report."""
-        nested = {"subject", "region", "industry", "notice"}
-        plain = {name: getattr(self, name) for name in type(self).model_fields if name not in nested}
-        notice = self.notice
-        return rules.Report(
-            **plain,
-            region=self.region.coded(),
-            industry=self.industry.coded() if self.industry else None,
-            notice=AttestedNotice(notice.sent_on, notice.channel, notice.evidence_digest) if notice else None,
-        )
+        given: dict[str, Any] = dict(self)
+        del given["subject"]
+        given["region"] = self.region.coded()
+        if self.industry:
+            given["industry"] = self.industry.coded()
+        if self.notice:
+            given["notice"] = AttestedNotice(self.notice.sent_on, self.notice.channel, self.notice.evidence_digest)
+        return rules.Report(**given)
 
 
 class CodedOut(BaseModel):
