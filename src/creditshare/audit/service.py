@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from sqlalchemy import delete, func, select
 
@@ -90,7 +90,23 @@ class ComposedEvent:
     leaf: bytes
     leaf_hash: bytes
     openings: tuple[Opening, ...]
-    log_entry: LogEntry
+    s_meta: bytes = field(repr=False)
+    meta: bytes = field(repr=False)
+    s_body: bytes = field(repr=False)
+    mmd: int
+
+    @property
+    def log_entry(self) -> LogEntry:
+        """The part of the event that its caller may check."""
+        return LogEntry(
+            event_id=spell("evt", self.event_id),
+            leaf=self.leaf,
+            leaf_hash=self.leaf_hash,
+            s_meta=self.s_meta,
+            meta=self.meta,
+            s_body=self.s_body,
+            mmd=self.mmd,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +122,75 @@ class SignedAct:
     request_id: str
 
 
+class Series:
+    """Events of one exchange: who did what is told once, each adds whom and what it concerned.
+
+    Made by ``Audit.series``; the payloads are canonical JSON.
+    """
+
+    def __init__(self, audit: "Audit", *, meta: bytes, body: bytes, request_token: str, at: int) -> None:
+        self._audit = audit
+        self._meta = meta
+        self._body = body
+        self._at = at
+        self._meta_opening = _opening_of(meta)
+        self._body_opening = _opening_of(body, request=request_token)
+
+    def event(self, subject: SubjectKeys | None, references: Mapping[str, str]) -> ComposedEvent:
+        """Make the leaf of one event and its openings."""
+        audit, random = self._audit, self._audit.random_bytes
+        event_id = uuid4(random)
+        s_meta, s_subj, s_body = random(SALT_BYTES), random(SALT_BYTES), random(SALT_BYTES)
+        concerned = {**references, "subject": str(subject.subject_id)} if subject else references
+        subj = canonical(concerned) if concerned else b""
+        leaf = build_leaf(
+            event_id=spell("evt", event_id),
+            at=self._at,
+            c_meta=commit("meta", s_meta, self._meta),
+            c_subj=commit("subj", s_subj, subj) if subj else b"",
+            c_body=commit("body", s_body, self._body),
+        )
+        # Who did what stays readable for the log's keeper; whom it concerned dies with the borrower's key.
+        keeper = audit.opening_box
+        owner, box = (subject.subject_id, subject.box("opening")) if subject else (None, keeper)
+        openings = [_sealed(keeper, "meta", event_id, None, self._meta_opening, s_meta)]
+        if subj:
+            openings.append(_sealed(box, "subj", event_id, owner, _opening_of(subj), s_subj))
+        openings.append(_sealed(box, "body", event_id, owner, self._body_opening, s_body))
+        return ComposedEvent(
+            event_id=event_id,
+            leaf=leaf,
+            leaf_hash=leaf_hash(leaf),
+            openings=tuple(openings),
+            s_meta=s_meta,
+            meta=self._meta,
+            s_body=s_body,
+            mmd=audit.merge_delay_s,
+        )
+
+
 class Audit:
     """Composes events and appends them in the caller's transaction."""
 
     def __init__(
         self, *, opening_box: Box, merge_delay_s: int, random_bytes: Callable[[int], bytes] = secrets.token_bytes
     ) -> None:
-        self._opening_box = opening_box
-        self._random = random_bytes
+        self.opening_box = opening_box
+        self.random_bytes = random_bytes
         self.merge_delay_s = merge_delay_s
 
     def compose(
         self, entry: Entry, *, actor: Actor, exchange: ExchangeDigests, now: datetime, outcome: str = "ok"
     ) -> ComposedEvent:
         """Make the leaf and its openings (``docs/protocol.md``, "Leaf"). ``outcome`` is ``ok`` or a refusal's code."""
-        event_id = uuid4(self._random)
-        meta: dict[str, Any] = {
+        series = self.series(entry, actor=actor, exchange=exchange, now=now, outcome=outcome)
+        return series.event(entry.subject, entry.references)
+
+    def series(
+        self, entry: Entry, *, actor: Actor, exchange: ExchangeDigests, now: datetime, outcome: str = "ok"
+    ) -> Series:
+        """Begin events that say what this entry says, each of another subject and with other references."""
+        meta = {
             "action": entry.action,
             "actor": actor.member_id,
             "details": dict(entry.details),
@@ -132,58 +201,13 @@ class Audit:
             "sub": actor.sub,
             "traceparent": actor.traceparent,
         }
-        subj = (
-            {**entry.references, "subject": str(entry.subject.subject_id)} if entry.subject else dict(entry.references)
+        body = body_payload(
+            rqh=exchange.rqh,
+            request_body_digest=exchange.request_digest,
+            answer_digest=exchange.answer_digest,
         )
-        payloads: dict[Group, bytes] = {
-            "meta": canonical(meta),
-            "subj": canonical(subj) if subj else b"",
-            "body": body_payload(
-                rqh=exchange.rqh,
-                request_body_digest=exchange.request_digest,
-                answer_digest=exchange.answer_digest,
-            ),
-        }
-        salts: dict[Group, bytes] = {group: self._random(SALT_BYTES) for group in payloads}
-        leaf = build_leaf(
-            event_id=spell("evt", event_id),
-            at=int(now.timestamp()),
-            c_meta=commit("meta", salts["meta"], payloads["meta"]),
-            c_subj=commit("subj", salts["subj"], payloads["subj"]) if payloads["subj"] else b"",
-            c_body=commit("body", salts["body"], payloads["body"]),
-        )
-        digest = leaf_hash(leaf)
-        return ComposedEvent(
-            event_id=event_id,
-            leaf=leaf,
-            leaf_hash=digest,
-            openings=tuple(
-                self._seal(group, event_id, entry.subject, salts[group], payloads[group], exchange.request_token)
-                for group in payloads
-                if payloads[group]
-            ),
-            log_entry=LogEntry(
-                event_id=spell("evt", event_id),
-                leaf=leaf,
-                leaf_hash=digest,
-                s_meta=salts["meta"],
-                meta=payloads["meta"],
-                s_body=salts["body"],
-                mmd=self.merge_delay_s,
-            ),
-        )
-
-    def _seal(
-        self, group: Group, event_id: uuid.UUID, subject: SubjectKeys | None, salt: bytes, payload: bytes, token: str
-    ) -> Opening:
-        content = {"payload": payload.decode(), "salt": b64url_encode(salt)}
-        if group == "body":
-            content["request"] = token
-        # Who did what stays readable for the log's keeper; whom it concerned dies with the borrower's key.
-        owner = subject if group != "meta" else None
-        box = owner.box("opening") if owner else self._opening_box
-        sealed = box.seal(Place("audit_opening", group, event_id.bytes), canonical(content))
-        return Opening(group, owner.subject_id if owner else None, sealed)
+        at = int(now.timestamp())
+        return Series(self, meta=canonical(meta), body=body, request_token=exchange.request_token, at=at)
 
     async def append(self, session: WriteSession, event: ComposedEvent) -> None:
         """Insert the event and its openings in the caller's transaction; the trigger queues the leaf."""
@@ -248,5 +272,18 @@ class Audit:
         return acts, start + limit if len(rows) == limit else None
 
     def _meta(self, event_id: uuid.UUID, sealed: bytes) -> dict[str, object]:
-        content = decode_object(self._opening_box.open(Place("audit_opening", "meta", event_id.bytes), sealed))
+        content = decode_object(self.opening_box.open(Place("audit_opening", "meta", event_id.bytes), sealed))
         return decode_object(str(content["payload"]).encode())
+
+
+def _opening_of(payload: bytes, *, request: str | None = None) -> bytes:
+    """Return the content of an opening up to its salt: canonical JSON, whose payload is text that is canonical JSON."""
+    asked = b"" if request is None else b',"request":' + canonical(request)
+    return b'{"payload":' + canonical(payload.decode()) + asked + b',"salt":"'
+
+
+def _sealed(
+    box: Box, group: Group, event_id: uuid.UUID, owner: uuid.UUID | None, beginning: bytes, salt: bytes
+) -> Opening:
+    content = beginning + b64url_encode(salt).encode() + b'"}'
+    return Opening(group, owner, box.seal(Place("audit_opening", group, event_id.bytes), content))

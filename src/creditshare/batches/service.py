@@ -328,18 +328,10 @@ class Batches:
         now: datetime,
     ) -> None:
         """Append the event of each record, and note which row became which record."""
-        job_reference = _reference(job_id)
+        series = self._audit.series(Entry("load_record"), actor=order.actor, exchange=order.exchange, now=now)
+        of_job = _reference(job_id)
         events = [
-            self._audit.compose(
-                Entry(
-                    "load_record",
-                    subject=one.subject,
-                    references={**job_reference, "record_id": spell("rec", one.record_id)},
-                ),
-                actor=order.actor,
-                exchange=order.exchange,
-                now=now,
-            )
+            series.event(one.subject, {**of_job, "record_id": spell("rec", one.record_id)})
             for one in outcomes
             if isinstance(one, Loaded)
         ]
