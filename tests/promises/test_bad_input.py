@@ -22,6 +22,7 @@ MARK: Final = "MARKER-9f3c-never-told"
 BORROWER: Final = "91999999DEM000014G"
 LOGGED: Final = frozenset(
     {"audit_event", "audit_opening", "audit_pending", "audit_leaf", "audit_tile", "audit_checkpoint", "replay_guard"}
+    | {"daily_quota"}  # a question counts whatever it says
 )
 CASES: Final = 300
 Path = tuple[str | int, ...]
@@ -185,6 +186,7 @@ ALSO: Final = frozenset(
 )
 OPTIONAL: Final = frozenset(
     {
+        "evaluations_per_day",  # or another quota
         "max_uses",
         "frequency",
         "jurisdictions",
