@@ -16,6 +16,7 @@ from tests.fixtures.service import RunningService, record_body
 from creditshare.access.limits import Rate, Standing
 from creditshare.access.quotas import ASK_AGAIN_S, BLOCK, PARTS, DayStanding, Lease, Quotas, forget_days
 from creditshare.api.ratelimit import rate_headers
+from creditshare.client.bank import Client
 from creditshare.errors import Refused, Unavailable
 from creditshare.members.service import Member
 from creditshare.storage.engine import Database
@@ -325,13 +326,17 @@ def test_a_quota_is_raised_by_two_operators_who_say_the_same(service: RunningSer
     first, second = (service.client(operator) for operator in service.operators)
     path = f"/v1/members/{lender.session.signer.member_id}"
     terms = {"queries_per_day": 50_000, "reports_per_day": 7}
-    assert attempt(first, "POST", f"{path}/quotas", {}) == "validation_failed"
-    first.call("POST", f"{path}/quotas", data=terms)
-    assert attempt(first, "POST", f"{path}/approvals", {"action": "quotas", **terms}) == "role_forbidden"
-    more = {**terms, "queries_per_day": 60_000}
-    assert attempt(second, "POST", f"{path}/approvals", {"action": "quotas", **more}) == "validation_failed"
+    seen = first.call("GET", path).version
+    assert attempt(first, "POST", f"{path}/quotas", {}, if_match=seen) == "validation_failed"
+    seen = first.call("POST", f"{path}/quotas", data=terms, if_match=seen).version
+
+    def approve(who: Client, terms: dict[str, int]) -> str:
+        return attempt(who, "POST", f"{path}/approvals", {"action": "quotas", **terms}, if_match=seen)
+
+    assert approve(first, terms) == "role_forbidden"
+    assert approve(second, {**terms, "queries_per_day": 60_000}) == "validation_failed"
     assert first.call("GET", path)["queries_per_day"] is None
-    second.call("POST", f"{path}/approvals", data={"action": "quotas", **terms})
+    assert approve(second, terms) == "done"
     told = first.call("GET", path).data
     assert (told["evaluations_per_day"], told["queries_per_day"], told["reports_per_day"]) == (2_000, 50_000, 7)
     assert lender.call("GET", "/v1/me/quota")["reports_per_day"] == 7

@@ -85,10 +85,7 @@ def test_a_dictionary_ends_after_a_few_days_whatever_else_is_sent(service: Runni
     assert 1 <= len(tallied) <= 2
     assert sum(count for (count,) in tallied) == 4
     # An operator looks, finds a reason, and two of them agree on more.
-    path = f"/v1/members/{scanner.session.signer.member_id}"
-    first, second = (service.client(operator) for operator in service.operators)
-    first.call("POST", f"{path}/quotas", data={"evaluations_per_day": 40})
-    second.call("POST", f"{path}/approvals", data={"action": "quotas", "evaluations_per_day": 40})
+    service.agree(scanner, evaluations_per_day=40)
     assert evaluate(scanner, 1) == "done"
 
 

@@ -359,9 +359,12 @@ def test_a_planted_proposal_is_nobodys_proposal(world: World) -> None:
             " VALUES (gen_random_uuid(), %s, 'quotas', %s::json, %s, now(), now() + interval '1 day', '')",
             [member_of(world.asker), '{"evaluations_per_day": 900000}', first.member_id.partition("_")[2]],
         )
-    path = f"/v1/members/{world.asker.session.signer.member_id}/approvals"
+    path = f"/v1/members/{world.asker.session.signer.member_id}"
     body = {"action": "quotas", "evaluations_per_day": 900_000}
-    assert attempt(world.service.client(second), "POST", path, body) == "state_conflict"
+    operator = world.service.client(second)
+    assert operator.call("GET", f"{path}/proposals")["data"] == []
+    seen = operator.call("GET", path).version
+    assert attempt(operator, "POST", f"{path}/approvals", body, if_match=seen) == "state_conflict"
 
 
 BUDGET_CHANGES = {
@@ -388,10 +391,7 @@ def test_used_evaluations_do_not_come_back(world: World, change: str) -> None:
 
 def test_a_lowered_quota_is_not_taken_off(world: World) -> None:
     """Without a value the service's own default holds, and such a column has no part in the seal."""
-    first, second = (world.service.client(operator) for operator in world.service.operators)
-    path = f"/v1/members/{world.asker.session.signer.member_id}"
-    first.call("POST", f"{path}/quotas", data={"queries_per_day": 10})
-    second.call("POST", f"{path}/approvals", data={"action": "quotas", "queries_per_day": 10})
+    world.service.agree(world.asker, queries_per_day=10)
     assert ask(world.asker, world.bad, world.consents["bad"]) == "1 defaults"
     with world.service.superuser() as database:
         database.execute("UPDATE member SET queries_per_day = NULL WHERE member_id = %s", [member_of(world.asker)])

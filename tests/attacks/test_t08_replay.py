@@ -102,9 +102,10 @@ def test_a_parallel_retry_is_done_once(lender: Client) -> None:
 
 def enrolling(service: RunningService, name: str) -> tuple[str, str]:
     first, second = (service.client(operator) for operator in service.operators)
-    member = str(first.call("POST", "/v1/members", data={"name": name, "role": "lender", "region": "US"})["member_id"])
-    code = second.call("POST", f"/v1/members/{member}/approvals", data={"action": "admission"})["enrolment_code"]
-    return member, str(code)
+    proposed = first.call("POST", "/v1/members", data={"name": name, "role": "lender", "region": "US"})
+    member, terms = str(proposed["member_id"]), {"action": "admission"}
+    approved = second.call("POST", f"/v1/members/{member}/approvals", data=terms, if_match=proposed.version)
+    return member, str(approved["enrolment_code"])
 
 
 def enrol(

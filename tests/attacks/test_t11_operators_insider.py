@@ -31,10 +31,15 @@ class Desk:
     def propose(self, who: Client, action: str, **terms: Any) -> str:
         resource = "quotas" if action == "quotas" else "proposals"
         body = terms if action == "quotas" else {"action": action, **terms}
-        return attempt(who, "POST", f"/v1/members/{self.member}/{resource}", body)
+        return attempt(who, "POST", f"/v1/members/{self.member}/{resource}", body, if_match=self.version())
 
-    def approve(self, who: Client, action: str, **terms: Any) -> str:
-        return attempt(who, "POST", f"/v1/members/{self.member}/approvals", {"action": action, **terms})
+    def approve(self, who: Client, action: str, *, version: str | None = None, **terms: Any) -> str:
+        body, seen = {"action": action, **terms}, version or self.version()
+        return attempt(who, "POST", f"/v1/members/{self.member}/approvals", body, if_match=seen)
+
+    def version(self) -> str:
+        """What a colleague sees who looks now."""
+        return str(self.honest.call("GET", f"/v1/members/{self.member}").version)
 
     def suspend(self, who: Client, member: str) -> str:
         return attempt(who, "POST", f"/v1/members/{member}/suspension", {"reason": "review"})
@@ -84,6 +89,17 @@ def test_an_approval_cannot_be_used_for_other_terms(
     assert desk.approve(desk.honest, action, **slipped_in) == "state_conflict"
 
 
+def test_who_looked_before_a_proposal_was_slipped_in_looks_again(desk: Desk) -> None:
+    """Even where the terms would fit: what was looked at is not what is there any more."""
+    assert desk.propose(desk.evil, "recovery") == "done"
+    looked_at = desk.version()
+    assert desk.propose(desk.evil, "recovery", key_thumbprint=SigningKey.generate().kid) == "done"
+    assert desk.approve(desk.honest, "recovery", version=looked_at) == "precondition_failed"
+    shown = desk.honest.call("GET", f"/v1/members/{desk.member}/proposals")["data"]
+    assert [bool(proposal["terms"]) for proposal in shown] == [True, False]
+    assert {proposal["proposed_by"] for proposal in shown} == {desk.evil.session.signer.member_id}
+
+
 def test_an_approval_without_terms_is_none(desk: Desk) -> None:
     assert desk.propose(desk.evil, "quotas", evaluations_per_day=10_000_000) == "done"
     assert desk.approve(desk.honest, "quotas") == "validation_failed"
@@ -111,22 +127,25 @@ def test_a_suspension_ends_what_was_proposed_before_it(desk: Desk) -> None:
 def test_what_a_suspended_person_proposed_is_nobodys_proposal(desk: Desk) -> None:
     assert desk.propose(desk.evil, "quotas", evaluations_per_day=9_000) == "done"
     assert desk.suspend(desk.honest, desk.evil.session.signer.member_id) == "done"
+    assert desk.honest.call("GET", f"/v1/members/{desk.member}/proposals")["data"] == []
     assert desk.approve(desk.honest, "quotas", evaluations_per_day=9_000) == "state_conflict"
 
 
 def test_approvals_at_once_carry_a_proposal_out_once(desk: Desk) -> None:
     assert desk.propose(desk.evil, "recovery") == "done"
-    outcomes = Counter(at_once(6, lambda _: desk.approve(desk.honest, "recovery")))
-    assert outcomes == {"done": 1, "state_conflict": 5}
+    seen = desk.version()
+    outcomes = Counter(at_once(6, lambda _: desk.approve(desk.honest, "recovery", version=seen)))
+    assert outcomes == {"done": 1, "precondition_failed": 5}
+    anybody = Counter(at_once(3, lambda _: desk.approve(desk.honest, "recovery", version="*")))
+    assert anybody == {"state_conflict": 3}
 
 
 def test_nobody_judges_in_its_own_cause(desk: Desk) -> None:
     mine = desk.evil.session.signer.member_id
     assert desk.suspend(desk.evil, mine) == "state_conflict"
     assert desk.suspend(desk.honest, mine) == "done"
-    assert attempt(desk.evil, "POST", f"/v1/members/{mine}/proposals", {"action": "lift_suspension"}) == (
-        "member_suspended"
-    )
+    path = f"/v1/members/{mine}/proposals"
+    assert attempt(desk.evil, "POST", path, {"action": "lift_suspension"}, if_match="*") == "member_suspended"
     assert attempt(desk.evil, "POST", "/v1/members", {"name": "Me", "role": "operator", "region": "US"}) == (
         "member_suspended"
     )

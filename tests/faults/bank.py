@@ -107,7 +107,9 @@ class Bank:
             "jti": b64u(secrets.token_bytes(16)),
         }
 
-    def sign(self, method: str, path: str, body: bytes = b"", *, key: str | None = None) -> Signed:
+    def sign(
+        self, method: str, path: str, body: bytes = b"", *, key: str | None = None, if_match: str | None = None
+    ) -> Signed:
         """Sign one attempt."""
         claims = {**self.claims(), "sub": "desk:1", "htm": method, "htu": ISSUER + path, "ver": "1"}
         headers = {}
@@ -116,15 +118,19 @@ class Bank:
             claims["cdg"] = digest_string(body)
         if key is not None:
             headers["Idempotency-Key"] = claims["idk"] = key
+        if if_match is not None:
+            headers["If-Match"] = claims["ifm"] = if_match
         token = self.jws({"alg": "ES256", "typ": "cs-req+jwt", "kid": foreign.thumbprint(self.jwk)}, claims)
         headers["Authorization"] = f"Bearer {token}"
         return Signed(method, path, headers, body, b64u(foreign.sha256(token.encode())))
 
-    def call(self, http: httpx.Client, method: str, path: str, data: object = None) -> Any:
+    def call(
+        self, http: httpx.Client, method: str, path: str, data: object = None, *, if_match: str | None = None
+    ) -> Any:
         """Call once, outside any fault; an unexpected answer raises."""
         body = b"" if data is None else json.dumps(data).encode()
         key = secrets.token_hex(8) if method == "POST" and path != "/v1/tokens/evaluate" else None
-        got = transmit(http, self.sign(method, path, body, key=key))
+        got = transmit(http, self.sign(method, path, body, key=key, if_match=if_match))
         if got.status_code >= 300:
             raise AssertionError(f"{method} {path}: {got.status_code} {got.text}")
         return got.json()

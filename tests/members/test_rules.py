@@ -1,13 +1,12 @@
 """Keys: what a revocation reaches, what it may not do, when a retired key ends. What an approval is for."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from creditshare.errors import Refused
-from creditshare.members.rules import OVERLAP, KeyFacts, approved, retirement, revoked
+from creditshare.members.rules import OVERLAP, KeyFacts, Proposal, approved, retirement, revoked
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -108,8 +107,8 @@ def test_a_key_without_a_successor_is_not_retired(keys: list[KeyFacts]) -> None:
     assert caught.value.code == "state_conflict"
 
 
-def proposal(by: UUID, **terms: object) -> dict[str, Any]:
-    return {"proposed_by": by, "terms": terms}
+def proposal(by: UUID, **terms: object) -> Proposal:
+    return Proposal(uuid4(), A, "quotas", terms, by, NOW, NOW + DAY)
 
 
 def test_an_approval_is_for_the_terms_that_it_repeats() -> None:

@@ -513,8 +513,10 @@ class Year:
         member_id = self.clients[who].call("GET", "/v1/me").data["member_id"]
         first, second = (self.service.client(operator) for operator in self.service.operators)
         if who in self.book.suspended:
-            first.call("POST", f"/v1/members/{member_id}/proposals", data={"action": "lift_suspension"})
-            second.call("POST", f"/v1/members/{member_id}/approvals", data={"action": "lift_suspension"})
+            path, lift = f"/v1/members/{member_id}", {"action": "lift_suspension"}
+            seen = first.call("GET", path).version
+            seen = first.call("POST", f"{path}/proposals", data=lift, if_match=seen).version
+            second.call("POST", f"{path}/approvals", data=lift, if_match=seen)
             self.book.suspended.remove(who)
         else:
             first.call("POST", f"/v1/members/{member_id}/suspension", data={"reason": "review"})

@@ -155,8 +155,9 @@ def bank(registry: Registry, tmp_path: Path) -> Bank:
     tool("openssl")
     first, second = (registry.service.client(operator) for operator in registry.service.operators)
     body = {"name": "Foreign Bank", "role": "lender", "region": "US-NY"}
-    member_id = first.call("POST", "/v1/members", data=body).data["member_id"]
-    code = second.call("POST", f"/v1/members/{member_id}/approvals", data={"action": "admission"}).data
+    proposed = first.call("POST", "/v1/members", data=body)
+    member_id, terms = proposed["member_id"], {"action": "admission"}
+    code = second.call("POST", f"/v1/members/{member_id}/approvals", data=terms, if_match=proposed.version).data
     return Bank(tmp_path, registry.service.url, member_id, code["enrolment_code"])
 
 

@@ -131,8 +131,9 @@ def admit(service: RunningService) -> tuple[str, str]:
     """Admit a lender through the API; return its id and enrolment code."""
     first, second = (service.client(operator) for operator in service.operators)
     body = {"name": "Foreign Bank", "role": "lender", "region": "US-NY"}
-    member_id = first.call("POST", "/v1/members", data=body).data["member_id"]
-    code = second.call("POST", f"/v1/members/{member_id}/approvals", data={"action": "admission"}).data
+    proposed = first.call("POST", "/v1/members", data=body)
+    member_id, terms = proposed["member_id"], {"action": "admission"}
+    code = second.call("POST", f"/v1/members/{member_id}/approvals", data=terms, if_match=proposed.version).data
     return member_id, code["enrolment_code"]
 
 

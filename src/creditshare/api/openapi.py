@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute
 from creditshare import __version__
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.exchange import Part, SignedRoute, admitted
+from creditshare.api.preconditions import named_versions
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.ratelimit import LEFT, POLICY
 from creditshare.api.work import Admits
@@ -154,7 +155,18 @@ MEDIA_TYPES: Final[dict[str, str]] = {
 }
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
-PAGED: Final = frozenset({"list_members", "review_key"})
+PAGED: Final = frozenset({"list_members", "list_proposals", "review_key"})
+VERSIONED: Final = frozenset(
+    {
+        "approve_member",
+        "list_proposals",
+        "propose_change",
+        "propose_member",
+        "propose_quotas",
+        "show_member",
+        "suspend_member",
+    }
+)
 IDS: Final[dict[str, str]] = {
     "member_id": "mem_ and a UUID",
     "consent_id": "cns_ and a UUID",
@@ -210,6 +222,12 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "`idk`. The same key with the same body within 72 hours gets the same answer and does nothing twice.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 257},
     },
+    "If-Match": {
+        "required": True,
+        "description": "The version that you looked at, as `ETag` told it, quotes included, repeated in the claim "
+        "`ifm`. Where another one changed it since, 412; look again.",
+        "schema": {"type": "string", "minLength": 1},
+    },
     "X-Request-Id": {
         "description": "The caller's own number for this request: at most 64 letters, digits, `-` and `_`. Other "
         "values are replaced. Alias: `x-fapi-interaction-id`.",
@@ -241,6 +259,7 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "description": "Sent where the answer once told no longer holds, and says why.",
         "schema": {"type": "string", "x-extensible-enum": ["corrected", "disputed", "withdrawn"]},
     },
+    "ETag": {"description": "The version, for `If-Match` of the change that rests on it.", "schema": _TEXT},
     "Link": {"description": "Where the next page is (RFC 8288, rel=next), if there is one.", "schema": _TEXT},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     POLICY: {
@@ -295,6 +314,7 @@ class Facts:
     unsigned_too: bool
     part: Part
     admits: Admits | None
+    conditional: bool
 
     @property
     def role(self) -> str | None:
@@ -370,6 +390,7 @@ def _facts(route: APIRoute) -> Facts:
         unsigned_too=False,
         part=getattr(route.endpoint, "exchange_part", Part()),
         admits=admitted(route.dependant) if signed else None,
+        conditional=any(needed.call is named_versions for needed in route.dependant.dependencies),
     )
 
 
@@ -456,6 +477,8 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
         names.append("CS-Superseded")
     if operation_id in PAGED:
         names.append("Link")
+    if operation_id in VERSIONED:
+        names.append("ETag")
     if names:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     if operation_id in MEDIA_TYPES:
@@ -474,7 +497,8 @@ def _parameters(method: str, facts: Facts) -> list[str]:
     if not facts.signed:
         return ["Accept-Language"]
     needs_key = method == "post" and facts.part.idempotent
-    return [*(["Idempotency-Key"] if needs_key else []), "X-Request-Id", "traceparent", "Accept-Language"]
+    required = [*(["Idempotency-Key"] if needs_key else []), *(["If-Match"] if facts.conditional else [])]
+    return [*required, "X-Request-Id", "traceparent", "Accept-Language"]
 
 
 def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
@@ -489,6 +513,8 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
     codes.update(_EDGE)
     if facts.part.quota is not None:
         codes.add("quota_exhausted")
+    if facts.conditional:
+        codes.update(("precondition_required", "precondition_failed"))
     if facts.role is not None:
         codes.update(("role_forbidden", "member_suspended"))
     if any(p["in"] == "path" for p in parameters):

@@ -29,6 +29,7 @@ from creditshare.crypto.digests import parse_content_digest
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import parse, spell
 from creditshare.members.keys import Key
+from creditshare.members.rules import Proposal
 from creditshare.members.service import Application, Member
 from creditshare.notices.rules import AttestedNotice
 from creditshare.records import grid, rules
@@ -766,11 +767,26 @@ class ProposalIn(Strict):
 
 
 class ProposalOut(BaseModel):
-    """An open proposal."""
+    """What waits for a second person, who approves it by repeating its terms."""
 
     member_id: str
     action: str
+    terms: dict[str, int | str]
+    proposed_by: str
+    proposed_at: Instant
     expires_at: Instant
+
+    @classmethod
+    def of(cls, proposal: Proposal) -> "ProposalOut":
+        """Present a proposal."""
+        return cls(
+            member_id=spell("mem", proposal.member_id),
+            action=proposal.action,
+            terms=dict(proposal.terms),
+            proposed_by=spell("mem", proposal.proposed_by),
+            proposed_at=proposal.proposed_at,
+            expires_at=proposal.expires_at,
+        )
 
 
 class QuotasIn(Strict):
@@ -910,6 +926,14 @@ class EmptyIn(Strict):
     """No members yet; a body may be left out."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{}]})
+
+
+class ProposalPage(BaseModel):
+    """A page of open proposals."""
+
+    data: list[ProposalOut]
+    has_more: bool
+    next_cursor: str | None
 
 
 class Page(BaseModel):

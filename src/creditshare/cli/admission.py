@@ -23,13 +23,27 @@ def admit(
     """
     if file.exists():
         return Identity.from_file(file, sub="demo")
-    proposed = operators[0].call("POST", "/v1/members", data={"name": name, "role": role, "region": region}).data
+    proposed = operators[0].call("POST", "/v1/members", data={"name": name, "role": role, "region": region})
     member_id = str(proposed["member_id"])
-    approved = operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "admission"}).data
+    approvals = f"/v1/members/{member_id}/approvals"
+    approved = operators[1].call("POST", approvals, data={"action": "admission"}, if_match=proposed.version)
     if quotas:
-        operators[0].call("POST", f"/v1/members/{member_id}/quotas", data=dict(quotas))
-        operators[1].call("POST", f"/v1/members/{member_id}/approvals", data={"action": "quotas", **quotas})
+        agree(operators, member_id, quotas, version=approved.version)
     identity = Identity(member_id, SigningKey.generate(), "demo")
     operators[0].acting_for(identity).enrol(str(approved["enrolment_code"]))
     write_private(file, identity.stored())
     return identity
+
+
+def agree(
+    operators: tuple[Client, Client], member_id: str, quotas: Mapping[str, int], *, version: str | None = None
+) -> None:
+    """Give a member other quotas of its day: proposed by one operator, approved by the other.
+
+    ``version`` is that of the member as it is known; without it, it is read.
+    """
+    path = f"/v1/members/{member_id}"
+    version = version or operators[0].call("GET", path).version
+    proposed = operators[0].call("POST", f"{path}/quotas", data=dict(quotas), if_match=version)
+    approval = {"action": "quotas", **quotas}
+    operators[1].call("POST", f"{path}/approvals", data=approval, if_match=proposed.version)

@@ -24,6 +24,9 @@ def call(
     key: Annotated[
         str | None, typer.Option("--idempotency-key", help="Repeat an earlier request's key to get its answer again.")
     ] = None,
+    if_match: Annotated[
+        str | None, typer.Option("--if-match", help="The ETag of what is changed, quotes included.")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say, on standard error, what was signed and which checks hold.")
     ] = False,
@@ -38,7 +41,7 @@ def call(
     text = data if source is None else read_text(source)
     body = None if text is None else parse_json(text, of=str(source or "--body"))
     with client(url, key_file) as service:
-        request = service.sign(method.upper(), path, query=query_string, data=body, key=key)
+        request = service.sign(method.upper(), path, query=query_string, data=body, key=key, if_match=if_match)
         got = service.transmit(request)
         lines = _explained(service, request, got) if explain else []
         if not as_json:

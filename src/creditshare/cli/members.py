@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,9 @@ from creditshare.settings import Settings
 from creditshare.storage.engine import Database
 
 MemberId = Annotated[str, typer.Argument(help="The institution's id, mem_…, as `member list` shows it.")]
+Version = Annotated[
+    str | None, typer.Option(help="The version that you looked at, of `member show`; default: as it is now.")
+]
 EvaluationsPerDay = Annotated[int | None, typer.Option(help="Blind evaluations a day.")]
 QueriesPerDay = Annotated[int | None, typer.Option(help="Questions a day.")]
 ReportsPerDay = Annotated[int | None, typer.Option(help="Reports a day, rows of files included.")]
@@ -104,6 +107,7 @@ def approve(
     queries_per_day: QueriesPerDay = None,
     reports_per_day: ReportsPerDay = None,
     key_thumbprint: Annotated[str | None, typer.Option(help="The kid that you approve: it alone may enrol.")] = None,
+    version: Version = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve what another operator proposed, repeating its terms: quotas, or the key that may enrol."""
@@ -115,7 +119,7 @@ def approve(
     }
     body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/approvals", data=body).data
+        done = _change(service, member_id, "approvals", body, version)
     code = done.get("enrolment_code")
     line = f"{member_id} is {done['status']}" + (f"; enrolment code (72 h, once): {code}" if code else "")
     show(done, as_json=as_json, line=line)
@@ -129,6 +133,7 @@ def quotas(
     evaluations_per_day: EvaluationsPerDay = None,
     queries_per_day: QueriesPerDay = None,
     reports_per_day: ReportsPerDay = None,
+    version: Version = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose other quotas; another operator approves them with `member approve --action quotas`, naming them again."""
@@ -139,7 +144,7 @@ def quotas(
     }
     body = {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/quotas", data=body).data
+        done = _change(service, member_id, "quotas", body, version)
     show(done, as_json=as_json, line="proposed; another operator must approve it")
 
 
@@ -169,21 +174,24 @@ def propose(
     key_thumbprint: Annotated[
         str | None, typer.Option(help="With recovery: the kid that alone may enrol; production needs it.")
     ] = None,
+    version: Version = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose what takes two people; another operator approves it with `member approve --action ACTION`."""
     body = {"action": action} | ({"key_thumbprint": key_thumbprint} if key_thumbprint else {})
     with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/members/{member_id}/proposals", data=body).data
+        done = _change(service, member_id, "proposals", body, version)
     show(done, as_json=as_json, line=f"{action} of {member_id} proposed until {done['expires_at']}")
 
 
 @member.command("show")
 def show_member(member_id: MemberId, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
-    """Show an institution, for operators."""
+    """Show an institution, what waits for a second person, and the version of both, for operators."""
     with client(url, key_file) as service:
-        found = service.call("GET", f"/v1/members/{member_id}").data
-    show(found, as_json=as_json, line=json.dumps(found, indent=2, ensure_ascii=False))
+        found = service.call("GET", f"/v1/members/{member_id}")
+        open_now = list(_pages(service, f"/v1/members/{member_id}/proposals", "limit=500"))
+    shown = {**found.data, "proposals": open_now, "version": found.version}
+    show(shown, as_json=as_json, line=json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 @member.command("list")
@@ -193,6 +201,16 @@ def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJs
         members = list(_pages(service, "/v1/members", "limit=500"))
     lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in members)
     show({"data": members}, as_json=as_json, line=lines)
+
+
+def _change(
+    service: Client, member_id: str, resource: str, body: Mapping[str, Any], version: str | None
+) -> dict[str, Any]:
+    """Propose or approve under the version that was looked at, or the one of this moment."""
+    looked_at = version or service.call("GET", f"/v1/members/{member_id}").version
+    path = f"/v1/members/{member_id}/{resource}"
+    done: dict[str, Any] = service.call("POST", path, data=dict(body), if_match=looked_at).data
+    return done
 
 
 def _pages(service: Client, path: str, query: str) -> Iterator[dict[str, Any]]:

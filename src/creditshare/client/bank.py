@@ -163,10 +163,17 @@ class Client(Bound[Session, Transport]):
     document = blocking(Session.document)
 
     def sign(
-        self, method: str, path: str, *, query: str = "", data: object = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        data: object = None,
+        key: str | None = None,
+        if_match: str | None = None,
     ) -> SignedRequest:
-        """Build a signed request without sending it; ``key`` is the idempotency key, made where a POST lacks one."""
-        return self._flows.sign(method, path, query=query, data=data, key=key)
+        """Build a signed request without sending it (``Session.sign``)."""
+        return self._flows.sign(method, path, query=query, data=data, key=key, if_match=if_match)
 
     @property
     def session(self) -> Session:

@@ -116,6 +116,11 @@ class SignedAnswer:
         return self.data[name]
 
     @property
+    def version(self) -> str | None:
+        """The version of what was answered, for ``if_match`` of a change that rests on it; None where it has none."""
+        return self.headers.get("etag")
+
+    @property
     def receipt(self) -> Receipt:
         """The signature with all that it covers, to be kept and to be verified again without the service."""
         if self.claims is None:
@@ -147,6 +152,7 @@ def build_request(
     query: str = "",
     data: object = None,
     idempotency_key: str | None = None,
+    if_match: str | None = None,
     now: int,
     lifetime: int = 60,
 ) -> SignedRequest:
@@ -169,12 +175,15 @@ def build_request(
         lifetime=lifetime,
         jti=b64url_encode(secrets.token_bytes(18)),
         idempotency_key=idempotency_key,
+        if_match=if_match,
     )
     headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPTED, "Accept-Encoding": "identity"}
     if body:
         headers["Content-Type"] = media_type
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
+    if if_match is not None:
+        headers["If-Match"] = if_match
     return SignedRequest(method, path, query, headers, body, token)
 
 

@@ -132,9 +132,19 @@ class Session:
     # Signed calls
 
     def sign(
-        self, method: str, path: str, *, query: str = "", data: object = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        data: object = None,
+        key: str | None = None,
+        if_match: str | None = None,
     ) -> SignedRequest:
-        """Build a signed request without sending it; ``key`` is the idempotency key, made where a POST lacks one."""
+        """Build a signed request without sending it; ``key`` is the idempotency key, made where a POST lacks one.
+
+        ``if_match`` is the ``version`` of the answer that the change rests on.
+        """
         return build_request(
             self.signer,
             issuer=self.service.issuer,
@@ -143,6 +153,7 @@ class Session:
             query=query,
             data=data,
             idempotency_key=key or (str(uuid.uuid4()) if _needs_key(method, path) else None),
+            if_match=if_match,
             now=int(self._clock()),
         )
 
@@ -178,7 +189,14 @@ class Session:
         return self.check(request, got)
 
     def call(
-        self, method: str, path: str, *, query: str = "", data: object = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        data: object = None,
+        key: str | None = None,
+        if_match: str | None = None,
     ) -> Flow[SignedAnswer]:
         """Sign, send, check; retry what may be retried with a new token and the same idempotency key.
 
@@ -190,7 +208,7 @@ class Session:
         repeatable = chosen is not None or method == "GET"
         for attempt in range(RETRIES + 1):
             last = attempt == RETRIES
-            request = self.sign(method, path, query=query, data=data, key=chosen)
+            request = self.sign(method, path, query=query, data=data, key=chosen, if_match=if_match)
             try:
                 answer = yield from self.send(request)
             except Unavailable:

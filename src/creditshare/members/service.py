@@ -1,5 +1,6 @@
 """Membership: proposing, approving, suspending, two people for what cannot be undone; and the first operators."""
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +8,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, select
+from sqlalchemy import ColumnElement, RowMapping, and_, func, select, true
 
 from creditshare.audit.service import Recorded
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import FieldError, Refused
+from creditshare.errors import FieldError, IntegrityError, Refused
 from creditshare.ids import uuid7
 from creditshare.members import rules
 from creditshare.members.keys import hash_code, insert_key, membership_entry
 from creditshare.members.models import member, member_key, member_proposal
 from creditshare.members.repository import SealedRows
+from creditshare.members.rules import Proposal
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.wire.strict_json import canonical
@@ -30,6 +32,7 @@ ProposalAction = Literal["admission", "quotas", "lift_suspension", "recovery"]
 CODE_LIFE: Final = timedelta(hours=72)
 CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
 PROPOSAL_LIFE: Final = timedelta(days=14)
+VERSION_BYTES: Final = 12
 QUOTAS: Final = ("evaluations_per_day", "queries_per_day", "reports_per_day")
 
 
@@ -62,17 +65,6 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
-    """Something that waits for, or has had, a second person."""
-
-    proposal_id: UUID
-    member_id: UUID
-    action: ProposalAction
-    terms: Mapping[str, Any]
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Approval:
     """What an approval brought: the member, and a one-time enrolment code where one was due."""
 
@@ -97,6 +89,30 @@ class Members:
         if row is None:
             raise Refused("not_found")
         return member_of(row)
+
+    async def version(self, session: ReadSession, member_id: UUID, *, now: datetime) -> str:
+        """Return the version of a member with the proposals that are open; it changes with each of them."""
+        row = await self.rows.find(session, "member", member_id)
+        if row is None:
+            raise Refused("not_found")
+        return _version(row, await self.open_proposals(session, member_id, now=now))
+
+    async def lock_version(self, session: WriteSession, member_id: UUID, *, now: datetime) -> str:
+        """Return ``version`` and let nobody else change the member or its proposals until this transaction ends."""
+        row = await self._lock(session, member_id)
+        return _version(row, await self.open_proposals(session, member_id, now=now))
+
+    async def open_proposals(
+        self, session: ReadSession, member_id: UUID, *, now: datetime, action: ProposalAction | None = None
+    ) -> list[Proposal]:
+        """Return the proposals that a second person may approve, newest first.
+
+        What a person proposed who was suspended since is nobody's proposal any more.
+        """
+        proposals = [_proposal_of(row) for row in await self._open_rows(session, member_id, action, now=now)]
+        whose = {proposal.proposed_by for proposal in proposals}
+        active = {by for by in whose if (await self.get(session, by)).status == "active"}
+        return [proposal for proposal in proposals if proposal.proposed_by in active]
 
     async def _lock(self, session: WriteSession, member_id: UUID) -> RowMapping:
         row = await self.rows.lock(session, "member", member_id)
@@ -158,7 +174,7 @@ class Members:
         now: datetime,
     ) -> Recorded[Proposal]:
         """Propose a change that needs a second person."""
-        current = await self.get(session, member_id)
+        current = member_of(await self._lock(session, member_id))
         fitting = {"lift_suspension": {"suspended"}, "recovery": {"active", "certified"}}.get(action)
         if fitting is not None and current.status not in fitting:
             raise Refused("state_conflict")
@@ -183,16 +199,17 @@ class Members:
 
         The approval repeats the terms: it names what was agreed, and cannot be won for one thing and used for another.
         """
-        found = await self._open_proposals(session, member_id, action, now=now)
-        # What a person proposed who was suspended since is nobody's proposal any more.
-        rows = [row for row in found if (await self.get(session, row["proposed_by"])).status == "active"]
-        if not rows:
-            await self.get(session, member_id)
+        await self._lock(session, member_id)  # of two at once, the second finds nothing open
+        proposals = await self.open_proposals(session, member_id, now=now, action=action)
+        if not proposals:
             raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {action}"})
-        row = rules.approved(rows, terms, by=by, repeated=self._production or action != "admission")
+        chosen = rules.approved(proposals, terms, by=by, repeated=self._production or action != "admission")
+        row = await self.rows.lock(session, "member_proposal", chosen.proposal_id)
+        if row is None:
+            raise IntegrityError("a proposal was taken away while it was approved")
         await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now)
         await self._end_proposals(session, member_id, action, now=now)
-        code = await self._carry_out(session, member_id, action, row["terms"], now=now)
+        code = await self._carry_out(session, member_id, action, chosen.terms, now=now)
         entry = membership_entry("approve_member", member_id, proposal=action)
         return Recorded(Approval(await self.get(session, member_id), code), entry)
 
@@ -209,14 +226,11 @@ class Members:
         await self.rows.change(session, "member", row, **changes[action])
         return await self._issue_code(session, member_id, now=now) if action in {"admission", "recovery"} else None
 
-    async def _open_proposals(
-        self, session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime
+    async def _open_rows(
+        self, session: ReadSession, member_id: UUID, action: ProposalAction | None, *, now: datetime
     ) -> list[RowMapping]:
         found = await session.execute(
-            select(member_proposal)
-            .where(_open(member_id, action, now))
-            .order_by(member_proposal.c.proposed_at.desc())
-            .with_for_update()
+            select(member_proposal).where(_open(member_id, action, now)).order_by(member_proposal.c.proposed_at.desc())
         )
         # One that does not match its seal was proposed by nobody.
         return [row for row in found.mappings() if self.rows.holds("member_proposal", row)]
@@ -225,7 +239,7 @@ class Members:
         self, session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime
     ) -> None:
         """End what is still open of a kind, so that no left-over is approved when things stand otherwise."""
-        for row in await self._open_proposals(session, member_id, action, now=now):
+        for row in await self._open_rows(session, member_id, action, now=now):
             await self.rows.change(session, "member_proposal", row, expires_at=now)
 
     def _require_thumbprint(self, key_thumbprint: str | None) -> None:
@@ -246,7 +260,7 @@ class Members:
         by: UUID,
         now: datetime,
     ) -> Proposal:
-        proposal = Proposal(uuid7(now), member_id, action, dict(terms), now + PROPOSAL_LIFE)
+        proposal = Proposal(uuid7(now), member_id, action, dict(terms), by, now, now + PROPOSAL_LIFE)
         await self.rows.add(
             session,
             "member_proposal",
@@ -342,10 +356,20 @@ def member_of(row: RowMapping) -> Member:
     )
 
 
-def _open(member_id: UUID, action: ProposalAction, now: datetime) -> ColumnElement[bool]:
+def _proposal_of(row: RowMapping) -> Proposal:
+    names = ("proposal_id", "member_id", "action", "terms", "proposed_by", "proposed_at", "expires_at")
+    return Proposal(*(row[name] for name in names))
+
+
+def _version(row: RowMapping, proposals: Sequence[Proposal]) -> str:
+    parts = [str(row["revision"]), *sorted(str(proposal.proposal_id) for proposal in proposals)]
+    return b64url_encode(hashlib.sha256("|".join(parts).encode()).digest()[:VERSION_BYTES])
+
+
+def _open(member_id: UUID, action: ProposalAction | None, now: datetime) -> ColumnElement[bool]:
     return and_(
         member_proposal.c.member_id == member_id,
-        member_proposal.c.action == action,
+        true() if action is None else member_proposal.c.action == action,
         member_proposal.c.decided_by.is_(None),
         member_proposal.c.expires_at > now,
     )

@@ -1,6 +1,7 @@
 """Institutions and their keys. What cannot be undone takes two operators."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -10,6 +11,7 @@ from creditshare.api.callers import MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.pages import Paged
+from creditshare.api.preconditions import IfMatch, Precondition, etag
 from creditshare.api.schemas import (
     ApprovalIn,
     ApprovalOut,
@@ -22,6 +24,7 @@ from creditshare.api.schemas import (
     Page,
     ProposalIn,
     ProposalOut,
+    ProposalPage,
     QuotasIn,
     RevocationIn,
     SignedActsOut,
@@ -29,10 +32,13 @@ from creditshare.api.schemas import (
     instant_in_query,
 )
 from creditshare.api.wiring import Wired, opened
+from creditshare.api.work import Work
 from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.members.keys import checked_jwk
+from creditshare.members.service import ProposalAction
+from creditshare.services import Services
 
 router = APIRouter(route_class=SignedRoute, tags=["members"])
 first_key = APIRouter(include_in_schema=False)
@@ -53,13 +59,13 @@ async def propose_member(body: MemberIn, work: OperatorWork, services: Wired) ->
     """Propose an institution. Another operator must approve it."""
     session, now = opened(work)
     caller = work.caller
-    return MemberOut.of(
-        work.record(
-            await services.members.apply(
-                session, caller.member_id, body.application(), bootstrap_key=caller.bootstrap, now=now
-            )
+    made = work.record(
+        await services.members.apply(
+            session, caller.member_id, body.application(), bootstrap_key=caller.bootstrap, now=now
         )
     )
+    work.headers["ETag"] = etag(await services.members.version(session, made.member_id, now=now))
+    return MemberOut.of(made)
 
 
 @router.get("/v1/members")
@@ -83,52 +89,88 @@ async def list_members(
 
 @router.get("/v1/members/{member_id}")
 async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) -> MemberOut:
-    """Show an institution."""
-    session, _ = opened(work)
-    return MemberOut.of(await services.members.get(session, public_id("mem", member_id)))
+    """Show an institution. ``ETag`` is the version of it and its open proposals, which changes are made under."""
+    session, now = opened(work)
+    named = public_id("mem", member_id)
+    work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
+    return MemberOut.of(await services.members.get(session, named))
+
+
+@router.get("/v1/members/{member_id}/proposals")
+async def list_proposals(
+    member_id: MemberId,
+    work: OperatorWork,
+    services: Wired,
+    paging: Paged,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> ProposalPage:
+    """List what waits for a second person, newest first, with its terms. ``ETag`` as of the institution."""
+    session, now = opened(work)
+    named = public_id("mem", member_id)
+    work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
+    found = await services.members.open_proposals(session, named, now=now)
+    found.sort(key=lambda proposal: proposal.proposal_id, reverse=True)
+    start = paging.start(work)
+    rest = [proposal for proposal in found if start is None or proposal.proposal_id < UUID(start)]
+    page, more = rest[:limit], len(rest) > limit
+    return ProposalPage(
+        data=[ProposalOut.of(proposal) for proposal in page],
+        has_more=more,
+        next_cursor=paging.next(work, str(page[-1].proposal_id) if more else None),
+    )
 
 
 @router.post("/v1/members/{member_id}/approvals")
 async def approve_member(
-    member_id: MemberId, work: OperatorWork, services: Wired, body: ApprovalIn | None = None
+    member_id: MemberId, work: OperatorWork, services: Wired, if_match: IfMatch, body: ApprovalIn | None = None
 ) -> ApprovalOut:
     """Approve an open proposal as the second person; an admission brings the one-time enrolment code."""
     session, now = opened(work)
+    named = public_id("mem", member_id)
+    if_match.require(await services.members.lock_version(session, named, now=now))
     done = work.record(
         await services.members.approve(
             session,
-            public_id("mem", member_id),
+            named,
             action=body.action if body else "admission",
             terms=body.terms() if body else {},
             by=work.caller.member_id,
             now=now,
         )
     )
+    work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
     return ApprovalOut(**MemberOut.of(done.member).model_dump(), enrolment_code=done.enrolment_code)
 
 
 @router.post("/v1/members/{member_id}/proposals", status_code=202)
-async def propose_change(member_id: MemberId, body: ProposalIn, work: OperatorWork, services: Wired) -> ProposalOut:
+async def propose_change(
+    member_id: MemberId, body: ProposalIn, work: OperatorWork, services: Wired, if_match: IfMatch
+) -> ProposalOut:
     """Propose lifting a suspension, or a new enrolment code after a lost key."""
-    session, now = opened(work)
-    done = work.record(
-        await services.members.propose(
-            session, public_id("mem", member_id), body.action, body.terms(), by=work.caller.member_id, now=now
-        )
-    )
-    return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)
+    return await _propose(work, services, if_match, public_id("mem", member_id), body.action, body.terms())
 
 
 @router.post("/v1/members/{member_id}/quotas", status_code=202)
-async def propose_quotas(member_id: MemberId, body: QuotasIn, work: OperatorWork, services: Wired) -> ProposalOut:
+async def propose_quotas(
+    member_id: MemberId, body: QuotasIn, work: OperatorWork, services: Wired, if_match: IfMatch
+) -> ProposalOut:
     """Propose quotas of the day; they hold once another operator approves."""
+    return await _propose(work, services, if_match, public_id("mem", member_id), "quotas", body.terms())
+
+
+async def _propose(
+    work: Work,
+    services: Services,
+    if_match: Precondition,
+    member_id: UUID,
+    action: ProposalAction,
+    terms: Mapping[str, Any],
+) -> ProposalOut:
     session, now = opened(work)
-    done = work.record(
-        await services.members.propose(
-            session, public_id("mem", member_id), "quotas", body.terms(), by=work.caller.member_id, now=now
-        )
-    )
-    return ProposalOut(member_id=member_id, action=done.action, expires_at=done.expires_at)
+    if_match.require(await services.members.lock_version(session, member_id, now=now))
+    done = await services.members.propose(session, member_id, action, terms, by=work.caller.member_id, now=now)
+    work.headers["ETag"] = etag(await services.members.version(session, member_id, now=now))
+    return ProposalOut.of(work.record(done))
 
 
 @router.post("/v1/members/{member_id}/suspension")
@@ -138,9 +180,10 @@ async def suspend_member(
     work: OperatorWork,
     services: Wired,
 ) -> MemberOut:
-    """Suspend a member at once. Lifting it takes two operators."""
+    """Suspend a member at once, whatever others do with it meanwhile. Lifting it takes two operators."""
     session, now = opened(work)
     suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
+    work.headers["ETag"] = etag(await services.members.version(session, suspended.value.member_id, now=now))
     return MemberOut.of(work.record(suspended))
 
 
