@@ -68,9 +68,10 @@ class Limit:
 def _spelled(statement: str) -> str:
     def value(match: "re.Match[str]") -> str:
         name = match[1]
-        return ELSEWHERE.get(name) or f":p_{name}::{TYPES[name]}"
+        spelled = ELSEWHERE.get(name) or f":p_{name}::{TYPES[name]}"
+        return f"ARRAY[{spelled}]" if match[2] else spelled
 
-    one_line = " ".join(re.sub(r"%\((\w+)\)s(?:::[a-z\[\]]+)?", value, statement).split())
+    one_line = " ".join(re.sub(r"%\((?:q_)?(\w+)\)s(?:::[a-z]+(\[\])?)?", value, statement).split())
     return one_line + ";\n"
 
 

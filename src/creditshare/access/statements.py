@@ -1,7 +1,8 @@
-"""The gate's parts of a statement that does a whole action: who calls, is it new, was it answered already.
+"""The gate's parts of statements that do whole actions: who calls, is it new, was it answered already.
 
-Used by the actions whose transaction is one reading and one writing statement (decision 13). Parameters by name:
-``kid``, ``route``, ``key_hash``, ``jti_hash`` to read; those of ``claim_parameters`` to write.
+Used by the actions whose transaction is one reading and one writing statement (decision 13), over a row set ``q`` with
+one row for each request (decision 14). The columns of ``q`` that these parts need are ``SEEN_BY`` to read and
+``CLAIMED_BY`` to write; ``read_parameters`` and ``claim_parameters`` give their values.
 """
 
 import hmac
@@ -10,53 +11,90 @@ from typing import Any, Final
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
 from creditshare.errors import Refused
+from creditshare.storage.rowsets import Columns
+
+SEEN_BY: Final[Columns] = {
+    "kid": "text",
+    "member_id": "uuid",
+    "route": "text",
+    "key_hash": "bytea",
+    "jti_hash": "bytea",
+}
 
 SEEN: Final = """
-       creditshare_now() AS now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
+       clock.now, k.state AS key_state, k.expires_at > clock_timestamp() AS key_lives,
        m.status AS member_status, k.seal AS key_seal, m.seal AS member_seal, i.fingerprint, i.query_id AS told_query_id,
-       EXISTS (SELECT FROM replay_guard g WHERE g.iss = m.member_id AND g.jti_hash = %(jti_hash)s) AS used_before"""
+       g.iss IS NOT NULL AS used_before"""
 """Columns: the time, and what the database knows of key, member, idempotency key and request."""
 
 ASKER: Final = """
-member_key k JOIN member m ON m.member_id = k.member_id
-LEFT JOIN idempotency i ON i.member_id = m.member_id AND i.route = %(route)s AND i.key_hash = %(key_hash)s"""
-"""The tables of ``SEEN``; the statement says ``WHERE k.kid = %(kid)s``."""
+CROSS JOIN (SELECT creditshare_now() AS now) clock
+JOIN member_key k ON k.kid = q.kid AND k.member_id = q.member_id
+JOIN member m ON m.member_id = q.member_id
+LEFT JOIN idempotency i ON i.member_id = q.member_id AND i.route = q.route AND i.key_hash = q.key_hash
+LEFT JOIN replay_guard g ON g.iss = q.member_id AND g.jti_hash = q.jti_hash"""
+"""The tables of ``SEEN``, after ``FROM q``."""
+
+CLAIMED_BY: Final[Columns] = {
+    **SEEN_BY,
+    "key_seal": "bytea",
+    "member_seal": "bytea",
+    "replay_until": "timestamptz",
+    "fingerprint": "bytea",
+    "status": "smallint",
+    "subject_id": "uuid",
+    "query_id": "uuid",
+    "answer": "bytea",
+}
 
 CLAIM: Final = """
 same_caller AS (
-    SELECT k.member_id FROM member_key k JOIN member m ON m.member_id = k.member_id
-    WHERE k.kid = %(kid)s AND k.state <> 'revoked' AND k.expires_at > clock_timestamp() AND m.status = 'active'
-        AND k.seal = %(key_seal)s AND m.seal = %(member_seal)s),
+    SELECT FROM q JOIN member_key k ON k.kid = q.kid JOIN member m ON m.member_id = k.member_id
+    WHERE k.member_id = q.member_id AND k.state <> 'revoked' AND k.expires_at > clock_timestamp()
+        AND m.status = 'active' AND k.seal = q.key_seal AND m.seal = q.member_seal),
 first_time AS (
-    INSERT INTO replay_guard (iss, jti_hash, expires_at)
-    SELECT member_id, %(jti_hash)s, %(replay_until)s FROM same_caller
-    ON CONFLICT DO NOTHING RETURNING iss),
+    INSERT INTO replay_guard (iss, jti_hash, expires_at) SELECT member_id, jti_hash, replay_until FROM q
+    ON CONFLICT DO NOTHING RETURNING 1),
 first_try AS (
     INSERT INTO idempotency
         (member_id, route, key_hash, fingerprint, status, subject_id, query_id, answer, expires_at)
-    SELECT iss, %(route)s, %(key_hash)s, %(fingerprint)s, %(status)s, %(subject_id)s, %(query_id)s, %(answer)s,
-           now() + %(idempotent_for)s
-    FROM first_time ON CONFLICT DO NOTHING RETURNING member_id)"""
-"""The request's single use and its idempotency key. All else of the statement depends on ``first_try``."""
+    SELECT member_id, route, key_hash, fingerprint, status, subject_id, query_id, answer, now() + %(idempotent_for)s
+    FROM q ON CONFLICT DO NOTHING RETURNING 1)"""
+"""Each request's single use and its idempotency key. ``CLAIMS`` says whether all of it was so."""
+
+CLAIMS: Final = ("same_caller", "first_time", "first_try")
+"""Parts of ``CLAIM`` with one row for each request, or nothing of the statement may stay."""
+
+CLAIM_ONCE: Final[Mapping[str, Any]] = {"idempotent_for": IDEMPOTENCY_LIFE}
+"""Parameters of ``CLAIM`` that are the same for all requests."""
 
 
 def read_parameters(caller: Caller, claim: Claim) -> dict[str, Any]:
-    """Return the parameters of ``SEEN`` and ``ASKER``."""
-    return {"kid": caller.kid, "route": claim.route, "key_hash": claim.key_hash, "jti_hash": jti_hash(caller.jti)}
+    """Return the values of ``SEEN_BY``."""
+    return {
+        "kid": caller.kid,
+        "member_id": caller.member_id,
+        "route": claim.route,
+        "key_hash": claim.key_hash,
+        "jti_hash": jti_hash(caller.jti),
+    }
 
 
 def claim_parameters(caller: Caller, claim: Claim, *, status: int, skew_s: int) -> dict[str, Any]:
-    """Return the parameters of ``CLAIM``; the action adds ``subject_id``, ``query_id`` and ``answer``."""
+    """Return the values of ``CLAIMED_BY``; the action adds ``subject_id``, ``query_id`` and ``answer``."""
     return {
         **read_parameters(caller, claim),
-        "member_id": caller.member_id,
         "key_seal": caller.seals[0],
         "member_seal": caller.seals[1],
         "replay_until": replay_expiry(caller, skew_s),
         "fingerprint": claim.fingerprint,
         "status": status,
-        "idempotent_for": IDEMPOTENCY_LIFE,
     }
+
+
+def in_each_others_way(caller: Caller, claim: Claim) -> tuple[Any, ...]:
+    """Return what two requests of one group may not have in common: a single use, an idempotency key."""
+    return (caller.member_id, caller.jti), (caller.member_id, claim.route, claim.key_hash)
 
 
 def require_key(seen: Mapping[str, Any]) -> None:

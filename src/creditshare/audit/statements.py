@@ -1,33 +1,36 @@
-"""The event's part of a statement that does a whole action (decision 13)."""
+"""The events' part of a statement that does whole actions (decisions 13 and 14): one event for each row of ``q``."""
 
 from typing import Any, Final
 
 from creditshare.audit.service import ComposedEvent
+from creditshare.storage.rowsets import Columns
 
 GROUPS: Final = ("meta", "subj", "body")
 """What opens the event of an act that concerns a borrower: always these three."""
 
-ALL_OPENED: Final = f"(SELECT count(*) FROM openings) = {len(GROUPS)}"  # noqa: S608  a number
-"""Whether the event and all its openings were written."""
+EVENT_OF: Final[Columns] = {
+    "event_id": "uuid",
+    "leaf": "bytea",
+    "leaf_hash": "bytea",
+    **{f"{group}_owner": "uuid" for group in GROUPS},
+    **{f"{group}_sealed": "bytea" for group in GROUPS},
+}
+"""Columns of ``q`` that ``EVENT`` needs; ``event_parameters`` gives their values."""
 
-_OPENINGS: Final = ", ".join(f"('{group}', %({group}_owner)s::uuid, %({group}_sealed)s::bytea)" for group in GROUPS)
+_OPENINGS: Final = ", ".join(f"('{group}', q.{group}_owner, q.{group}_sealed)" for group in GROUPS)
 
-
-def event_after(done: str) -> str:
-    """Return the parts that append the event, once for the one row of the part named ``done``."""
-    return f"""
+EVENT: Final = f"""
 event AS (
-    INSERT INTO audit_event (event_id, leaf, leaf_hash)
-    SELECT %(event_id)s, %(leaf)s, %(leaf_hash)s FROM {done} RETURNING event_id),
+    INSERT INTO audit_event (event_id, leaf, leaf_hash) SELECT event_id, leaf, leaf_hash FROM q RETURNING 1),
 openings AS (
     INSERT INTO audit_opening (event_id, grp, subject_id, sealed)
-    SELECT event.event_id, o.grp, o.subject_id, o.sealed
-    FROM event, (VALUES {_OPENINGS}) AS o (grp, subject_id, sealed)
-    RETURNING 1)"""  # noqa: S608  names of parts
+    SELECT q.event_id, o.grp, o.subject_id, o.sealed
+    FROM q, LATERAL (VALUES {_OPENINGS}) AS o (grp, subject_id, sealed))"""  # noqa: S608  names of ours
+"""Appends the events. A row of theirs that cannot be written fails the statement, so nothing has to be counted."""
 
 
 def event_parameters(event: ComposedEvent) -> dict[str, Any]:
-    """Return the parameters of ``event_after``."""
+    """Return the values of ``EVENT_OF``."""
     parameters: dict[str, Any] = {"event_id": event.event_id, "leaf": event.leaf, "leaf_hash": event.leaf_hash}
     for opening in event.openings:
         parameters[f"{opening.group}_owner"] = opening.subject_id

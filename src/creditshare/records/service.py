@@ -2,17 +2,26 @@
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import RowMapping, and_, select, update
 
 from creditshare.access.service import Access, Caller, Claim
-from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
+from creditshare.access.statements import (
+    CLAIM_ONCE,
+    answered_before,
+    claim_parameters,
+    in_each_others_way,
+    read_parameters,
+    require_key,
+)
 from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.audit.statements import event_parameters
 from creditshare.consents import rules as consent_rules
@@ -20,7 +29,7 @@ from creditshare.consents.rules import Consent
 from creditshare.consents.service import open_seen_consent
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.sealing import length_prefixed
-from creditshare.errors import FieldError, Malformed, Refused, Unavailable
+from creditshare.errors import FieldError, IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import parse, spell, uuid7
 from creditshare.keys.custody import SALT_BYTES, SubjectKeys
 from creditshare.notices import rules as notice_rules
@@ -47,26 +56,24 @@ from creditshare.records.rules import (
     jurisdiction,
 )
 from creditshare.records.statements import (
-    BORROWER_COLUMNS,
-    FREED_COLUMNS,
+    BORROWER,
+    FREED,
     HISTORIES,
     HOLD_BORROWER,
     LOAD,
-    NEW_COLUMNS,
+    NAMED,
+    NEW,
+    OF_BORROWERS,
     READ,
     READ_MANY,
-    RECORD_COLUMNS,
+    RECORD,
+    REPORTED,
     SUBMIT,
+    SUBMITTED,
 )
-from creditshare.storage.engine import (
-    Changed,
-    Database,
-    DriverConnection,
-    ReadSession,
-    WriteSession,
-    read_row,
-    write_whole,
-)
+from creditshare.storage.engine import Changed, Database, ReadSession, WriteSession, read_rows, write_whole
+from creditshare.storage.gathering import Gathering
+from creditshare.storage.rowsets import Columns, columns_of, parameters_of
 from creditshare.subjects.service import (
     WRAPPING_LOCK,
     BorrowerToken,
@@ -110,6 +117,18 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Reporting:
+    """A report that a signed request hands in alone. ``present`` makes the answer, to which the event commits."""
+
+    caller: Caller
+    claim: Claim
+    token: BorrowerToken
+    report: Report
+    request_digest: str
+    present: Callable[[Held], bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """A default that is taken in and committed: the answer's exact bytes and its log entry."""
 
@@ -144,6 +163,30 @@ class _Due:
     row: CurrentRow
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A report on its way in: the keyed hashes of its borrower and its account. ``hold``: it lost a race before."""
+
+    reporting: Reporting
+    index: bytes | Refused
+    account: bytes
+    hold: bool = False
+
+    def row(self) -> dict[str, Any]:
+        """Return its row of ``REPORTED``."""
+        return {
+            **read_parameters(self.reporting.caller, self.reporting.claim),
+            "index": b"" if isinstance(self.index, Refused) else self.index,
+            "consent_id": _consent_named(self.reporting.report),
+            "account_index": self.account,
+        }
+
+    def touches(self) -> tuple[Hashable, ...]:
+        """What two reports of one transaction may not have in common: borrower, account, key, request."""
+        one = self.reporting
+        return self.index, self.account, *in_each_others_way(one.caller, one.claim)
+
+
 class Records:
     """The only door to default records."""
 
@@ -165,68 +208,63 @@ class Records:
         self._subjects = subjects
         self._policy = policy
         self._reference_key = reference_key
+        self._submissions: Gathering[_Waiting, Submitted | None] = Gathering(self._submit, apart=_Waiting.touches)
 
-    async def submit(
-        self,
-        caller: Caller,
-        claim: Claim,
-        token: BorrowerToken,
-        report: Report,
-        *,
-        request_digest: str,
-        present: Callable[[Held], bytes],
-    ) -> Submitted | None:
+    async def submit(self, reporting: Reporting) -> Submitted | None:
         """Take in a default, if reason, basis, notice and jurisdiction allow it. Unique per account and role.
 
         One transaction of two statements, as a question's (``sharing.service``): all that the report rests on is read,
-        pure rules decide, everything is sealed, and all is written or nothing; then it starts again. ``present`` makes
-        the answer's bytes, to which the event commits. None: this was answered before under the same key.
+        pure rules decide, everything is sealed, and all is written or nothing; then it starts again. Reports that wait
+        at the same time share the transaction. None: this was answered before under the same key.
         """
-        for tried in range(TRIES):
+        index = self._subjects.index_or_refusal(reporting.token)
+        account = self._account_index(reporting.caller.member_id, reporting.report)
+        waiting = _Waiting(reporting, index, account)
+        for _ in range(TRIES):
             try:
-                async with self._database.raw(transaction=True) as connection:
-                    if tried:  # others report of this borrower at this moment: wait for them rather than lose again
-                        await self._hold_borrower(connection, token)
-                    return await self._submit(
-                        connection, caller, claim, token, report, request_digest=request_digest, present=present
-                    )
+                return await self._submissions.one(waiting)
             except Changed:
-                continue
+                waiting = replace(waiting, hold=True)
         raise Unavailable("the borrower's data kept changing while the report was taken in")
 
-    async def _hold_borrower(self, connection: DriverConnection, token: BorrowerToken) -> None:
-        index = self._subjects.index_or_refusal(token)
-        if not isinstance(index, Refused):
-            await connection.execute(HOLD_BORROWER, {"index": index})
+    async def _submit(self, group: Sequence[_Waiting]) -> list[Submitted | Exception | None]:
+        """Take in reports in one transaction. A refusal found before anything is written is of its report alone."""
+        outcomes: list[Submitted | Exception | None] = []
+        written: list[dict[str, Any]] = []
+        async with self._database.raw(transaction=True) as connection:
+            for one in group:
+                # Others report of this borrower at this moment: wait for them rather than lose again.
+                if one.hold and isinstance(one.index, bytes):
+                    await connection.execute(HOLD_BORROWER, {"index": one.index})
+            rows = parameters_of("q", REPORTED, [one.row() for one in group])
+            found = await read_rows(connection, READ, {**rows, "wrapping_lock": WRAPPING_LOCK}, count=len(group))
+            for one, seen in zip(group, found, strict=True):
+                try:
+                    prepared = await self._prepare(one, seen)
+                except (Refused, IntegrityError) as error:
+                    outcomes.append(error)
+                    continue
+                outcomes.append(prepared[0] if prepared else None)
+                if prepared:
+                    written.append(prepared[1])
+            if written:
+                written.sort(key=itemgetter("index"))  # all processes lock borrowers in one order
+                named = await write_whole(connection, SUBMIT, {**parameters_of("q", SUBMITTED, written), **CLAIM_ONCE})
+                # Last, because many transactions change a member's budget.
+                for member_id, count in sorted(Counter(named or ()).items()):
+                    await self._subjects.introduced(connection, member_id, count=count)
+        return outcomes
 
-    async def _submit(
-        self,
-        connection: DriverConnection,
-        caller: Caller,
-        claim: Claim,
-        token: BorrowerToken,
-        report: Report,
-        *,
-        request_digest: str,
-        present: Callable[[Held], bytes],
-    ) -> Submitted | None:
-        index, consent_id = self._subjects.index_or_refusal(token), _consent_named(report)
-        account = self._account_index(caller.member_id, report)
-        seen = await read_row(
-            connection,
-            READ,
-            {
-                **read_parameters(caller, claim),
-                "index": b"" if isinstance(index, Refused) else index,
-                "consent_id": consent_id,
-                "account_index": account,
-                "wrapping_lock": WRAPPING_LOCK,
-            },
-        )
+    async def _prepare(
+        self, waiting: _Waiting, seen: Mapping[str, Any] | None
+    ) -> tuple[Submitted, dict[str, Any]] | None:
+        """Decide and seal a report: what is answered, and its row of ``SUBMITTED``. None: it was answered before."""
+        one, index = waiting.reporting, waiting.index
+        claim, token, report = one.claim, one.token, one.report
         if seen is None:
             raise Refused("key_revoked")
         require_key(seen)
-        caller = await self._access.confirmed(caller, (seen["key_seal"], seen["member_seal"]))
+        caller = await self._access.confirmed(one.caller, (seen["key_seal"], seen["member_seal"]))
         if answered_before(seen, claim):
             return None
         if seen["member_status"] != "active":
@@ -244,16 +282,16 @@ class Records:
         consent = None if seen["consent_id"] is None else open_seen_consent(state.keys, seen, version=None)
         _require_consent(report, consent, caller.member_id, now)
         freed = self._freed(state, seen, caller.member_id, report)
-        due = _Due(report, state.subject_id, CurrentRow(uuid7(now), caller.member_id, "live", visible_from, account))
-        changed, row, held = _happens(due, state, now)
-        body = present(held)
+        row = CurrentRow(uuid7(now), caller.member_id, "live", visible_from, waiting.account)
+        changed, record, held = _happens(_Due(report, state.subject_id, row), state, now)
+        body = one.present(held)
         event = self._audit.compose(
             self._entry("submit_record", changed, held.record_id),
             actor=caller.actor,
-            exchange=ExchangeDigests(caller.rqh, caller.request_token, request_digest, content_digest(body)),
+            exchange=ExchangeDigests(caller.rqh, caller.request_token, one.request_digest, content_digest(body)),
             now=now,
         )
-        written = {
+        return Submitted(body, event.log_entry), {
             **claim_parameters(caller, claim, status=CREATED, skew_s=self._skew),
             "subject_id": state.subject_id,
             "query_id": None,
@@ -264,14 +302,11 @@ class Records:
             "made_id": made.state.subject_id,
             "dek": made.dek,
             "element": made.element,
-            **_named("b", BORROWER_COLUMNS, _borrower_row(changed, state.version)),
-            **_named("d", RECORD_COLUMNS, row),
-            **_named("f", FREED_COLUMNS, (state.subject_id, freed)),
+            **_named("b", BORROWER, _borrower_row(changed, state.version)),
+            **_named("d", RECORD, record),
+            **_named("f", FREED, (state.subject_id, freed)),
             **event_parameters(event),
         }
-        if await write_whole(connection, SUBMIT, written):  # last, because many transactions change a member's budget
-            await self._subjects.introduced(connection, caller.member_id)
-        return Submitted(body, event.log_entry)
 
     async def submit_many(
         self,
@@ -528,17 +563,19 @@ class _Many:
         }
         found = await session.run(
             READ_MANY,
-            {
-                "number": list(live),
-                "subject_id": [state.subject_id for _, state in live.values()],
-                "consent_id": [one.consent_id for one, _ in live.values()],
-                "account_index": [one.account_index for one, _ in live.values()],
-            },
+            columns_of(
+                "d",
+                NAMED,
+                [
+                    (number, state.subject_id, one.consent_id, one.account_index)
+                    for number, (one, state) in live.items()
+                ],
+            ),
         )
         self._seen = {row["number"]: dict(row) for row in found.mappings()}
         states = {live[n][1].subject_id: live[n][1] for n, seen in self._seen.items() if seen["earlier"] is not None}
         if states:
-            told = await session.run(HISTORIES, {"subject_id": list(states)})
+            told = await session.run(HISTORIES, columns_of("b", OF_BORROWERS, [(one,) for one in states]))
             for row in told.mappings():
                 self._histories[row["subject_id"]] = histories_of(states[row["subject_id"]], dict(row))
 
@@ -586,10 +623,10 @@ class _Many:
             LOAD,
             {
                 "member_id": self._member_id,
-                **_named("b", BORROWER_COLUMNS, _columns(moved, BORROWER_COLUMNS)),
-                **_named("n", NEW_COLUMNS, _columns(born, NEW_COLUMNS)),
-                **_named("d", RECORD_COLUMNS, _columns(self._rows, RECORD_COLUMNS)),
-                **_named("f", FREED_COLUMNS, _columns(self._freed, FREED_COLUMNS)),
+                **columns_of("b", BORROWER, moved),
+                **columns_of("n", NEW, born),
+                **columns_of("d", RECORD, self._rows),
+                **columns_of("f", FREED, self._freed),
             },
         )
         if introduced:
@@ -710,13 +747,9 @@ def _require_way(histories: Sequence[History], member_id: UUID, earlier: UUID, r
         raise _already(earlier)
 
 
-def _named(name: str, columns: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    """Return the parameters ``<name>_<column>`` of a source of rows."""
+def _named(name: str, columns: Columns, values: Sequence[Any]) -> dict[str, Any]:
+    """Return the values of the columns ``<name>_<column>`` of ``q``."""
     return {f"{name}_{column}": value for column, value in zip(columns, values, strict=True)}
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> list[list[Any]]:
-    return [[row[number] for row in rows] for number in range(len(columns))]
 
 
 def _own_of(histories: Sequence[History], member_id: UUID, record_id: UUID) -> History:

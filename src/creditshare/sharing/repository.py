@@ -1,70 +1,103 @@
-"""The two statements of a question, run on the driver's prepared statements.
-
-They are written in SQL because their shape is the point: one read that sees everything in one snapshot,
-one write in which each part depends on the one before, so that less than all of it means none.
+"""The statements of the hot path. Their shape is the point: one read that sees everything in one snapshot, one write
+of which less than all means none. Each does it for as many questions as wait at that moment (``storage.gathering``).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from creditshare.access.statements import ASKER, CLAIM, SEEN
-from creditshare.audit.statements import ALL_OPENED, event_after
+from creditshare.access.statements import ASKER, CLAIM, CLAIM_ONCE, CLAIMED_BY, CLAIMS, SEEN, SEEN_BY
+from creditshare.audit.statements import EVENT, EVENT_OF
 from creditshare.records.statements import HISTORY, history_of
-from creditshare.storage.engine import Database, read_row, whole, write_whole
+from creditshare.storage.engine import Database, all_of, read_rows, whole, write_whole
+from creditshare.storage.gathering import Gathering
+from creditshare.storage.rowsets import Columns, parameters_of, rows_of
+
+ASKED: Final[Columns] = {**SEEN_BY, "index": "bytea", "consent_id": "uuid"}
 
 READ: Final = f"""
-SELECT {SEEN},
+SELECT q.n, {SEEN},
        s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac,
        c.consent_id, c.member_id, c.kind, c.state AS consent_state, c.valid_from, c.valid_until, c.max_uses, c.uses,
        c.window_uses, c.window_per, c.window_start, c.window_used, c.version AS consent_version,
        c.sealed AS consent_sealed, c.mac AS consent_mac, {HISTORY}
-FROM {ASKER}
-LEFT JOIN subject_index si ON si.index = %(index)s
+FROM {rows_of("q", ASKED, numbered=True)}
+{ASKER}
+LEFT JOIN subject_index si ON si.index = q.index
 LEFT JOIN subject s ON s.subject_id = si.subject_id
-LEFT JOIN consent c ON c.subject_id = s.subject_id AND c.consent_id = %(consent_id)s
+LEFT JOIN consent c ON c.subject_id = s.subject_id AND c.consent_id = q.consent_id
 {history_of("s.subject_id")}
-WHERE k.kid = %(kid)s
 """  # noqa: S608  parts of ours, values are parameters
 
+ANSWERED: Final[Columns] = {
+    **CLAIMED_BY,
+    **EVENT_OF,
+    "version": "bigint",
+    "dek_id": "bytea",
+    "consent_id": "uuid",
+    "window_start": "date",
+    "now": "timestamptz",
+    "sealed": "bytea",
+}
+
 WRITE: Final = f"""
-WITH {CLAIM},
+WITH q AS MATERIALIZED (SELECT * FROM {rows_of("q", ANSWERED)}),
+{CLAIM},
 same_subject AS (
-    SELECT subject_id FROM subject
-    WHERE subject_id = %(subject_id)s AND version = %(version)s AND dek_id = %(dek_id)s AND state = 'live'
-    FOR SHARE),
+    SELECT FROM q JOIN subject s ON s.subject_id = q.subject_id
+    WHERE s.version = q.version AND s.dek_id = q.dek_id AND s.state = 'live'
+    FOR SHARE OF s),
 used AS (
-    UPDATE consent SET uses = uses + 1, window_start = GREATEST(window_start, %(window_start)s),
-        window_used = CASE WHEN window_start >= %(window_start)s THEN window_used + 1 ELSE 1 END
-    WHERE subject_id = %(subject_id)s AND consent_id = %(consent_id)s AND state = 'active'
-        AND valid_from <= %(now)s AND valid_until > %(now)s AND (max_uses IS NULL OR uses < max_uses)
-        AND (window_uses IS NULL OR window_start IS NULL OR window_start < %(window_start)s
+    UPDATE consent c SET uses = uses + 1, window_start = GREATEST(c.window_start, q.window_start),
+        window_used = CASE WHEN c.window_start >= q.window_start THEN window_used + 1 ELSE 1 END
+    FROM q
+    WHERE c.subject_id = q.subject_id AND c.consent_id = q.consent_id AND state = 'active'
+        AND valid_from <= q.now AND valid_until > q.now AND (max_uses IS NULL OR uses < max_uses)
+        AND (window_uses IS NULL OR c.window_start IS NULL OR c.window_start < q.window_start
              OR window_used < window_uses)
-        AND EXISTS (SELECT FROM first_try) AND EXISTS (SELECT FROM same_subject)
-    RETURNING consent_id),
+    RETURNING 1),
 told AS (
     INSERT INTO query_answer (subject_id, query_id, member_id, consent_id, version, told_at, sealed)
-    SELECT %(subject_id)s, %(query_id)s, %(member_id)s, consent_id, %(version)s, %(now)s, %(sealed)s FROM used
-    RETURNING query_id),
+    SELECT subject_id, query_id, member_id, consent_id, version, now, sealed FROM q),
 findable AS (
-    INSERT INTO query_lookup (query_id, subject_id) SELECT query_id, %(subject_id)s FROM told RETURNING query_id),
-{event_after("findable")}
-{whole(ALL_OPENED)}
+    INSERT INTO query_lookup (query_id, subject_id) SELECT query_id, subject_id FROM q),
+{EVENT}
+{whole(all_of(*CLAIMS, "same_subject", "used"))}
 """  # noqa: S608  parts of ours, values are parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Runs the two statements, each in its own transaction."""
+    """Runs the two statements, each in its own transaction, for those together who wait together."""
 
     database: Database
+    _reads: "Gathering[Mapping[str, Any], dict[str, Any] | None]" = field(init=False)
+    _writes: "Gathering[Mapping[str, Any], None]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the two places where questions wait."""
+        object.__setattr__(self, "_reads", Gathering(self._read))
+        object.__setattr__(self, "_writes", Gathering(self._write, apart=_touched))
 
     async def read(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Run statement 1. None: the key is unknown to the database."""
-        async with self.database.raw() as connection:
-            return await read_row(connection, READ, parameters)
+        """Run statement 1 for a row of ``ASKED``. None: the key is unknown to the database."""
+        return await self._reads.one(parameters)
 
     async def write(self, parameters: Mapping[str, Any]) -> None:
-        """Run statement 2: everything, or ``Changed`` and nothing."""
+        """Run statement 2 for a row of ``ANSWERED``: everything, or ``Changed`` and nothing."""
+        await self._writes.one(parameters)
+
+    async def _read(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
         async with self.database.raw() as connection:
-            await write_whole(connection, WRITE, parameters)
+            return await read_rows(connection, READ, parameters_of("q", ASKED, rows), count=len(rows))
+
+    async def _write(self, rows: Sequence[Mapping[str, Any]]) -> list[None]:
+        async with self.database.raw() as connection:
+            await write_whole(connection, WRITE, {**parameters_of("q", ANSWERED, rows), **CLAIM_ONCE})
+        return [None] * len(rows)
+
+
+def _touched(row: Mapping[str, Any]) -> tuple[Hashable, ...]:
+    """Two questions of one group share no use of a consent, no idempotency key and no request."""
+    member_id = row["member_id"]
+    return row["consent_id"], (member_id, row["jti_hash"]), (member_id, row["route"], row["key_hash"])

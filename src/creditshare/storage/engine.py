@@ -40,6 +40,9 @@ KEEPALIVE: Mapping[str, int] = {  # a peer that vanished without a word is notic
 }
 LOCK_TIMEOUT_S = 2  # a twin of an idempotent request waits this long, then 409
 STATEMENT_TIMEOUT_S = 10
+LOOKUPS = "".join(f" -c enable_{way}=off" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin"))
+"""For statements that find everything by a key. What the planner knows of a table that just began to grow is not much,
+and a plan is kept: one that reads whole tables while they are small would go on doing so."""
 IDLE_IN_TRANSACTION_TIMEOUT_S = 10  # a process that hangs within a transaction must not hold its locks for ever
 
 
@@ -47,13 +50,18 @@ class Changed(Exception):
     """Something that a statement rested on changed since it was read; nothing was written. Read again."""
 
 
-def whole(*conditions: str, tells: str = "0") -> str:
-    """Return the end of a writing statement that makes it all or nothing: without these conditions it fails.
+def all_of(*parts: str) -> str:
+    """Return the condition that each of these parts has one row for each row of ``q``."""
+    return " AND ".join(f"(SELECT count(*) FROM {part}) = (SELECT count(*) FROM q)" for part in parts)  # noqa: S608  names of ours
+
+
+def whole(condition: str, *, tells: str = "0") -> str:
+    """Return the end of a writing statement that makes it all or nothing: without this condition it fails.
 
     It divides by zero then, which is the error that SQL itself can raise; ``write_whole`` knows it. ``tells`` is a
-    number that the caller wants to know.
+    value that the caller wants to know.
     """
-    return f"SELECT 1 / ({' AND '.join(conditions)})::int, {tells}"
+    return f"SELECT 1 / ({condition})::int, {tells}"
 
 
 class ReadSession:
@@ -156,7 +164,7 @@ class Database:
             timeout=pool_wait_s,
             reconnect_timeout=RECONNECT_S,
             kwargs={
-                "options": options,
+                "options": options + LOOKUPS,
                 "prepare_threshold": 0,
                 "autocommit": True,
                 "connect_timeout": CONNECT_TIMEOUT_S,
@@ -256,6 +264,18 @@ class Database:
             self._renewal = asyncio.create_task(self._pool.check())
 
 
+async def read_rows(
+    connection: DriverConnection, statement: str, parameters: Mapping[str, Any], *, count: int
+) -> list[dict[str, Any] | None]:
+    """Run a prepared statement over a numbered row set; return what it found for each of ``count`` rows, or None."""
+    found: list[dict[str, Any] | None] = [None] * count
+    async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(statement, parameters)
+        for row in await cursor.fetchall():
+            found[row["n"] - 1] = row
+    return found
+
+
 async def read_row(
     connection: DriverConnection, statement: str, parameters: Mapping[str, Any]
 ) -> dict[str, Any] | None:
@@ -265,8 +285,8 @@ async def read_row(
         return await cursor.fetchone()
 
 
-async def write_whole(connection: DriverConnection, statement: str, parameters: Mapping[str, Any]) -> int:
-    """Run a statement that ends in ``whole``: everything, or ``Changed`` and nothing. Return the number that it tells.
+async def write_whole(connection: DriverConnection, statement: str, parameters: Mapping[str, Any]) -> Any:
+    """Run a statement that ends in ``whole``: everything, or ``Changed`` and nothing. Return the value that it tells.
 
     A row that a twin holds for longer than the lock's time limit is ``idempotency_in_progress``.
     """
@@ -274,8 +294,8 @@ async def write_whole(connection: DriverConnection, statement: str, parameters: 
         async with connection.cursor() as cursor:
             await cursor.execute(statement, parameters)
             row = await cursor.fetchone()
-    except psycopg.errors.DivisionByZero:
+    except (psycopg.errors.DivisionByZero, psycopg.errors.DeadlockDetected):
         raise Changed from None
     except psycopg.errors.LockNotAvailable as error:
         raise Refused("idempotency_in_progress", retry_after=1) from error
-    return int(row[1]) if row else 0
+    return row[1] if row else None

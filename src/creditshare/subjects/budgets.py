@@ -74,14 +74,14 @@ class Budgets:
             raise Refused("quota_exhausted")
         await self._write(session, row, introduced=row["introduced"] + count)
 
-    async def introduce_one(self, connection: DriverConnection, member_id: UUID) -> None:
-        """Count one borrower within the transaction of a single report: two statements on the driver's connection."""
+    async def introduce_at_once(self, connection: DriverConnection, member_id: UUID, *, count: int) -> None:
+        """Count borrowers within the transaction of reports: two statements on the driver's connection."""
         row = await read_row(connection, LOCK_ROW, {"member_id": member_id})
         if row is None:
             self._require_unknown(member_id)
             raise Refused("quota_exhausted")
         row = dict(self._believed(row))
-        row["introduced"] += 1
+        row["introduced"] += count
         if row["introduced"] > row["evaluated"]:
             raise Refused("quota_exhausted")
         seal = self._seals.seal(TABLE, _decisive(row))

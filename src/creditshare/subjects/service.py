@@ -126,9 +126,9 @@ class Subjects:
         found = await session.run(HOLD, {"indexes": list(indexes)})
         return {row["index"]: row if row["subject_id"] is not None else None for row in found.mappings()}
 
-    async def introduced(self, connection: DriverConnection, member_id: UUID) -> None:
-        """Count that a member named a borrower for the first time, or refuse and let its transaction roll back."""
-        await self._tokeniser.budgets.introduce_one(connection, member_id)
+    async def introduced(self, connection: DriverConnection, member_id: UUID, *, count: int) -> None:
+        """Count borrowers that a member named for the first time, or refuse and let its transaction roll back."""
+        await self._tokeniser.budgets.introduce_at_once(connection, member_id, count=count)
 
     def index_or_refusal(self, token: BorrowerToken) -> bytes | Refused:
         """Return ``index``, or the refusal where that is to wait until something else was looked at."""

@@ -8,6 +8,7 @@ from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.schemas import CorrectionIn, RecordEventIn, RecordIn, RecordOut, WithdrawalIn
 from creditshare.api.wiring import Wired, opened
 from creditshare.errors import Refused
+from creditshare.records.service import Reporting
 
 router = APIRouter(route_class=SignedRoute, tags=["records"])
 
@@ -18,7 +19,7 @@ async def submit_record(body: RecordIn, work: LenderWork, services: Wired) -> Re
     """Report a default. Where the law asks for a notice it stays pending until the window has ended."""
     if work.claim is None:
         raise Refused("idempotency_key_missing")
-    done = await services.records.submit(
+    reporting = Reporting(
         work.caller,
         work.claim,
         body.subject.token(),
@@ -26,6 +27,7 @@ async def submit_record(body: RecordIn, work: LenderWork, services: Wired) -> Re
         request_digest=work.request_digest,
         present=lambda held: RecordOut.of(held).model_dump_json().encode(),
     )
+    done = await services.records.submit(reporting)
     if done is None:
         return Response()
     work.committed = done.log_entry
