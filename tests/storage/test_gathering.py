@@ -47,14 +47,14 @@ async def test_alone_it_goes_at_once_and_those_who_wait_go_together() -> None:
     rest = [asyncio.create_task(gathering.one(name)) for name in "bcd"]
     await asyncio.sleep(0)
     statement.gate.set()
-    assert await asyncio.gather(first, *rest) == ["A", "B", "C", "D"]
+    assert list(await asyncio.gather(first, *rest)) == ["A", "B", "C", "D"]
     assert statement.groups == [["a"], ["b", "c", "d"]]
 
 
 async def test_who_asks_at_the_same_moment_goes_along() -> None:
     statement = Statement()
     gathering = Gathering(statement)
-    assert await asyncio.gather(*(gathering.one(name) for name in "abc")) == ["A", "B", "C"]
+    assert list(await asyncio.gather(*(gathering.one(name) for name in "abc"))) == ["A", "B", "C"]
     assert statement.groups == [["a", "b", "c"]]
 
 
@@ -117,7 +117,7 @@ async def test_a_statement_that_takes_long_holds_up_its_own_group_only() -> None
     await asyncio.sleep(3 * PATIENCE_S)
     assert statement.groups == [["slow"], ["fast"]]  # no more lanes than there are
     statement.gate.set()
-    assert await asyncio.gather(slow, fast, third) == ["SLOW", "FAST", "THIRD"]
+    assert list(await asyncio.gather(slow, fast, third)) == ["SLOW", "FAST", "THIRD"]
 
 
 async def test_nobody_waits_for_company_of_a_quick_statement() -> None:
@@ -140,5 +140,5 @@ async def test_who_gave_up_is_left_out() -> None:
     with pytest.raises(asyncio.CancelledError):
         await gone
     statement.gate.set()
-    assert await asyncio.gather(first, stays) == ["A", "STAYS"]
+    assert list(await asyncio.gather(first, stays)) == ["A", "STAYS"]
     assert statement.groups == [["a"], ["stays"]]
