@@ -64,6 +64,7 @@ SECRETS: Final = (
     re.compile(r"(?<=://)[^/@\s]+:[^/@\s]+(?=@)"),  # login and password of an address
     re.compile(r"\b[A-Za-z0-9_+/-]{43,}={0,2}"),  # long encoded bytes: elements, keys, digests
 )
+_ANY_SECRET: Final = re.compile("|".join(secret.pattern for secret in SECRETS))
 REDACTED: Final = "[redacted]"
 SERVER_LOGGERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access")
 MAX_CAUSES: Final = 4
@@ -81,6 +82,8 @@ def redact(_logger: object, _method: str, line: MutableMapping[str, Any]) -> Map
 
 def scrub(text: str) -> str:
     """Replace what looks like a token, an identifier, a password or encoded bytes."""
+    if _ANY_SECRET.search(text) is None:
+        return text
     for secret in SECRETS:
         text = secret.sub(REDACTED, text)
     return text
@@ -152,6 +155,35 @@ def configure_logging() -> None:
     )
     root.addHandler(handler)
     logging.getLogger("creditshare").setLevel(logging.INFO)
+
+
+class _Lines:
+    """Where lines go that need nothing of the standard library's logging, of which a request's line costs a third."""
+
+    def info(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+
+
+def quick_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+    """Return a logger for lines that every request writes: as redacted as all others, straight to standard error."""
+
+    def named(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line["logger"] = name
+        return line
+
+    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+        _Lines(),
+        processors=[
+            structlog.processors.add_log_level,
+            named,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            redact,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    return logger
 
 
 def metrics() -> bytes:

@@ -20,13 +20,14 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, get_type_hints
 
 import structlog
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -88,12 +89,14 @@ class Part:
     """How a route takes part in the exchange.
 
     ``idempotent``: a POST needs an idempotency key. ``own_transaction``: the route opens and commits its own.
+    ``direct``: it takes nothing but ``body``, ``work`` and ``services``, and is called without the framework's help.
     ``data``: it is closed while the log is behind its promise. ``quota``: what it counts as in the member's day, before
     its body is looked at, or, if it holds ``many``, by the route itself.
     """
 
     idempotent: bool = True
     own_transaction: bool = False
+    direct: bool = False
     data: bool = True
     quota: Counted | None = None
     many: bool = False
@@ -117,10 +120,10 @@ class SignedRoute(APIRoute):
     """A route that only signed requests of members reach."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap the framework's own handler in the exchange."""
-        run_route = super().get_route_handler()
+        """Wrap the framework's own handler, or the bare route, in the exchange."""
         part = getattr(self.endpoint, "exchange_part", Part())
         admits = admitted(self.dependant)
+        run_route = called_directly(self.endpoint, admits) if part.direct else super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             return await Exchange(request, self.name, part, admits).run(run_route)
@@ -136,6 +139,30 @@ def admitted(dependant: Dependant) -> Admits:
     raise TypeError("a signed route without a caller in its signature")
 
 
+def called_directly(endpoint: Callable[..., Any], admits: Admits) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Return what runs a route that takes ``body``, ``work`` and ``services``: the same checks in the same order.
+
+    The framework's own handler parses the body a second time and solves the signature anew for each request. On a
+    question that is a tenth of all it costs.
+    """
+    model: type[BaseModel] = get_type_hints(endpoint)["body"]
+
+    async def run(request: Request) -> Response:
+        work = await admits(request)
+        if work.content is None:
+            raise RequestValidationError([{"type": "missing", "loc": ("body",)}])
+        try:
+            body = model.model_validate(work.content, from_attributes=True)
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
+            ) from None
+        response: Response = await endpoint(body=body, work=work, services=request.app.state.services)
+        return response
+
+    return run
+
+
 class Exchange:
     """One request and its answer."""
 
@@ -145,6 +172,8 @@ class Exchange:
         self._action = action
         self._part = part
         self._admits = admits
+        # The first of several of one name, as the framework has it. Read once: each look at it walks through all.
+        self._headers: dict[bytes, bytes] = dict(reversed(request.scope["headers"]))
         self._trace = trace_of(request)
         self._body = b""
         self._digest: str | None = None
@@ -247,10 +276,11 @@ class Exchange:
     async def _authenticated(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         if self._part.data and self._services.log_is_late():
             raise Unavailable("the log is behind its promise")
-        self._check_body()
-        if not acceptable(self._request.headers.get("accept", ""), self._part.answers):
+        content = self._content()
+        accept = self._headers.get(b"accept", b"*/*")
+        if accept != b"*/*" and not acceptable(accept.decode("latin-1"), self._part.answers):
             raise Refused("not_acceptable")
-        work = Work(caller, self._request_digest(), self._claim(caller))
+        work = Work(caller, self._request_digest(), self._claim(caller), content)
         self._request.state.work = work
         if self._part.own_transaction:
             response = await self._routed(run_route)
@@ -349,20 +379,21 @@ class Exchange:
         if media_type(self._request) not in self._part.file_types:
             raise Refused("unsupported_media_type")
 
-    def _check_body(self) -> None:
+    def _content(self) -> object:
         if not self._body:
-            return
+            return None
         if media_type(self._request) != JSON_TYPE:
             raise Refused("unsupported_media_type")
         try:
-            decode(self._body, max_depth=MAX_DEPTH)
+            return decode(self._body, max_depth=MAX_DEPTH)
         except Malformed:
             raise Refused("body_malformed") from None
 
     def _claim(self, caller: Caller) -> Claim | None:
         if self._request.method != "POST" or not self._part.idempotent:
             return None
-        key = self._request.headers.get("idempotency-key")
+        given = self._headers.get(b"idempotency-key")
+        key = None if given is None else given.decode("latin-1")
         # Not ``request.url``: that is put together from the Host header, which nobody signs.
         path = self._request.scope["path"]
         asked = self._body
@@ -371,17 +402,16 @@ class Exchange:
         return self._services.access.claim_of(caller.member_id, route=path, key=key, method="POST", body=asked)
 
     def _received(self) -> Received:
-        headers = self._request.headers
-        raw: list[tuple[bytes, bytes]] = list(self._request.scope["headers"])
+        headers, raw = self._headers, self._request.scope["headers"]
         return Received(
             method=self._request.method,
             raw_path=self._request.scope["raw_path"].partition(b"?")[0],
             raw_query=self._request.scope["query_string"],
             authorization=tuple(value for name, value in raw if name == b"authorization"),
             body=self._body,
-            idempotency_key=_raw(headers.get("idempotency-key")),
-            if_match=_raw(headers.get("if-match")),
-            content_encoding=_raw(headers.get("content-encoding")),
+            idempotency_key=headers.get(b"idempotency-key"),
+            if_match=headers.get(b"if-match"),
+            content_encoding=headers.get(b"content-encoding"),
         )
 
     def _digests(self, work: Work, body: bytes) -> ExchangeDigests:
@@ -390,7 +420,7 @@ class Exchange:
     def _unsigned(self, refusal: Refused) -> Response:
         status, body, headers = refusal_of(self._request, refusal)
         self._unread = self._unread or refusal.code in UNREAD
-        return self._finish(Response(body, status, headers=headers))
+        return self._finished(status, body, headers)
 
     def _signed_problem(self, caller: Caller, refusal: Refused, entry: LogEntry | None) -> Response:
         status, body, headers = refusal_of(self._request, refusal)
@@ -410,19 +440,17 @@ class Exchange:
             body=body,
             log=None if entry is None else entry.to_mapping(),
         )
-        response = Response(body, status, headers={"Content-Type": JSON_TYPE, **headers})
-        response.headers["CS-Signature"] = signature
-        return self._finish(response)
+        return self._finished(status, body, {"Content-Type": JSON_TYPE, **headers, "CS-Signature": signature})
 
-    def _finish(self, response: Response) -> Response:
-        response.headers.update({**NOT_KEPT, **self._trace.headers})
+    def _finished(self, status: int, body: bytes, headers: Mapping[str, str]) -> Response:
+        told = {**headers, **NOT_KEPT, **self._trace.headers}
         if self._unread:  # the connection ends, so that nobody goes on sending
-            response.headers["Connection"] = "close"
+            told["Connection"] = "close"
         if self._standing is not None and self._member is not None:
             access, counted = self._services.access, self._part.quota
             day = access.quotas.standing(self._member, counted) if counted else None
-            response.headers.update(rate_headers(access.limits.members.rate, self._standing, day))
-        return response
+            told |= rate_headers(access.limits.members.rate, self._standing, day)
+        return Response(body, status, headers=told)
 
 
 def check_length(request: Request, *, limit: int) -> None:
@@ -477,7 +505,3 @@ async def _read_body(request: Request, limit: int) -> bytes:
     # The framework keeps what `body()` once read; giving it the bytes spares it a stream that is used up.
     request._body = body  # noqa: SLF001
     return body
-
-
-def _raw(value: str | None) -> bytes | None:
-    return None if value is None else value.encode("latin-1")

@@ -1,19 +1,19 @@
 """One line and one measurement for every request: what was asked, what came of it, for which member, how long it took.
 
-The route's name stands for the path, because a path can name a borrower's record. What only the edge knows, the member
-and the refusal's code, it leaves in the request's state. Polls of health and metrics are measured but not written down.
+The route's name stands for the path, because a path can name a borrower's record. What only the edge knows, the member,
+the request's number and a refusal's code, it leaves in the request's state. Polls of health and metrics are measured
+but not written down.
 """
 
 import time
 from typing import Any, Final
 
-import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from creditshare.telemetry import REFUSALS, REQUESTS
+from creditshare.api.tracing import Trace
+from creditshare.telemetry import REFUSALS, REQUESTS, quick_logger
 
-log = structlog.get_logger()
+log = quick_logger(__name__)
 
 POLLED: Final = frozenset({"is_alive", "is_ready", "show_metrics"})
 UNMATCHED: Final = "unmatched"
@@ -21,7 +21,7 @@ SERVER_ERROR: Final = 500
 
 
 class RequestLog:
-    """Wraps the application. Costs one line per request; no body and no header but the request id is looked at."""
+    """Wraps the application. Costs one line per request; no body and no header is looked at."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -33,18 +33,18 @@ class RequestLog:
             return
         began = time.perf_counter()
         state: dict[str, Any] = scope.setdefault("state", {})
-        answered: dict[str, Any] = {"status": SERVER_ERROR}
+        status = SERVER_ERROR
 
         async def note(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                answered["status"] = int(message["status"])
-                answered["request_id"] = MutableHeaders(raw=message["headers"]).get("x-request-id")
+                status = int(message["status"])
             await send(message)
 
         try:
             await self._app(scope, receive, note)
         finally:
-            _measure(action_of(scope), state, answered, time.perf_counter() - began)
+            _measure(action_of(scope), state, status, time.perf_counter() - began)
 
 
 def action_of(scope: Scope) -> str:
@@ -52,13 +52,18 @@ def action_of(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "name", UNMATCHED))
 
 
-def _measure(action: str, state: dict[str, Any], answered: dict[str, Any], seconds: float) -> None:
+def _measure(action: str, state: dict[str, Any], status: int, seconds: float) -> None:
     code = state.get("code")
-    REQUESTS.labels(action=action, status=str(answered["status"])).observe(seconds)
+    REQUESTS.labels(action, str(status)).observe(seconds)
     if code is not None:
         REFUSALS.labels(code=code).inc()
-    if action in POLLED and answered["status"] < SERVER_ERROR:
+    if action in POLLED and status < SERVER_ERROR:
         return
-    fields = {"code": code, "request_id": answered.get("request_id"), "member_id": state.get("member_id")}
+    trace: Trace | None = state.get("trace")
+    fields = {
+        "code": code,
+        "request_id": None if trace is None else trace.request_id,
+        "member_id": state.get("member_id"),
+    }
     told = {name: value for name, value in fields.items() if value is not None}
-    log.info("request", action=action, status=answered["status"], duration_ms=round(seconds * 1000, 1), **told)
+    log.info("request", action=action, status=status, duration_ms=round(seconds * 1000, 1), **told)

@@ -21,14 +21,16 @@ T = TypeVar("T")
 class Work:
     """Who asks, in which transaction, at which time, and what was done.
 
-    ``purpose`` is what the caller asks for, where the route knows it: a refusal is logged with it too. A route with a
-    transaction of its own sets ``committed``; or ``retell``, which says in a transaction of the edge what is to be told
-    instead; or neither, where the request was answered before and the stored answer is told again.
+    ``content`` is the request's body, read strictly. ``purpose`` is what the caller asks for, where the route knows it:
+    a refusal is logged with it too. A route with a transaction of its own sets ``committed``; or ``retell``, which says
+    in a transaction of the edge what is to be told instead; or neither, where the request was answered before and the
+    stored answer is told again.
     """
 
     caller: Caller
     request_digest: str
     claim: Claim | None
+    content: object = None
     purpose: str = ""
     session: WriteSession | None = None
     now: datetime | None = None

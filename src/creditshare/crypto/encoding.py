@@ -5,15 +5,19 @@ decoders let one signature have several spellings, which breaks every rule that 
 Left out: ordinary base64 of RFC 9530, which is in ``digests``.
 """
 
-import base64
 import binascii
+from typing import Final
 
 from creditshare.errors import Malformed
+
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+# RFC 4648 section 5 has "-" and "_" in place of "+" and "/", which would be a second spelling here.
+_FROM_URL: Final = bytes.maketrans(b"-_+/", b"+/!!")
 
 
 def b64url_encode(data: bytes) -> str:
     """Return ``data`` in base64url without padding (RFC 7515 section 2): ``ceil(4n/3)`` ASCII characters."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return _spelled(data).decode("ascii")
 
 
 def b64url_decode(text: str | bytes) -> bytes:
@@ -24,11 +28,15 @@ def b64url_decode(text: str | bytes) -> bytes:
     """
     try:
         spelled = text.encode("ascii") if isinstance(text, str) else text
-        data = base64.urlsafe_b64decode(spelled + b"=" * (-len(spelled) % 4))
+        data = binascii.a2b_base64(spelled.translate(_FROM_URL) + b"=" * (-len(spelled) % 4))
     except (UnicodeEncodeError, binascii.Error) as error:
         raise Malformed("not base64url") from error
     # The library skips foreign characters and ignores trailing bits. Encoding again and comparing refuses both, and
     # whatever other leniency it may grow, without a second list of rules here.
-    if base64.urlsafe_b64encode(data).rstrip(b"=") != spelled:
+    if _spelled(data) != spelled:
         raise Malformed("not canonical base64url without padding")
     return data
+
+
+def _spelled(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")

@@ -42,7 +42,8 @@ class Place:
 
 def length_prefixed(*parts: bytes) -> bytes:
     """Join byte strings so that no two different lists give the same bytes (4-byte lengths)."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    # A list, which is quicker to join than what makes it one by one: dozens of these are made for a request.
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def derive_key(secret: bytes, *, salt: bytes, info: bytes) -> bytes:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_decode
@@ -61,7 +61,7 @@ def sign_answer(
     ``body`` the bytes of the answer (zero bytes have a digest too), ``log`` as ``LogEntry.to_mapping`` returns it.
     Raises ``Malformed`` for what ``verify_answer`` would not read, or above 16 KiB.
     """
-    claims: dict[str, object] = {
+    claims: dict[str, Any] = {
         "iss": issuer,
         "aud": audience,
         "iat": iat,
@@ -72,9 +72,8 @@ def sign_answer(
     }
     if log is not None:
         claims["log"] = log
-    payload = canonical(claims)
-    _read(payload)
-    token = key.sign({"typ": TYP, "kid": key.kid}, payload)
+    _checked(claims)
+    token = key.sign({"typ": TYP, "kid": key.kid}, canonical(claims))
     if len(token) > MAX_TOKEN:
         raise Malformed("the answer's signature is too long")
     return token
@@ -103,7 +102,7 @@ def verify_answer(
     key = keys.get(kid) if isinstance(kid, str) else None
     if key is None or key.kid != kid or not key.verify(compact.signing_input, compact.signature):
         raise VerificationFailed("the answer is not signed by a key of the service")
-    claims = _read(compact.payload)
+    claims = _checked(decode_object(compact.payload))
     expected = {"iss": issuer, "aud": audience, "rqh": rqh, "sts": status, "cdg": content_digest(body)}
     for name, value in expected.items():
         if getattr(claims, name) != value:
@@ -111,8 +110,8 @@ def verify_answer(
     return claims
 
 
-def _read(payload: bytes) -> AnswerClaims:
-    members = decode_object(payload)
+def _checked(members: Mapping[str, object]) -> AnswerClaims:
+    """Return claims that have the form of an answer's, on their way out or in."""
     log = members.get("log")
     if "log" in members and not isinstance(log, dict):
         raise Malformed("log is an object")

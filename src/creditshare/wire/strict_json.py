@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]  # CPython's own, untyped
 from typing import Final, NoReturn
 
 from creditshare.errors import Malformed
@@ -59,19 +60,30 @@ def canonical(value: object) -> bytes:
     Takes mappings with string names, lists, tuples, str, bool, None and integers within ±(2**53 - 1); raises
     ``Malformed`` for floats, whose spelling differs between languages, and for everything else.
     """
-    return _CANONICAL.encode(_plain(value, MAX_DEPTH)).encode("ascii")
+    return "".join(_spell(value if _is_plain(value, MAX_DEPTH) else _plain(value, MAX_DEPTH), 0)).encode("ascii")
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    """Whether ``value`` is made of ASCII texts and what else the encoder spells canonically as it is.
+
+    Nearly all that a request spells is: nothing is copied then, and nothing called for a text.
+    """
+    if type(value) is dict and depth > 0:
+        for name, item in value.items():
+            if type(name) is not str or not name.isascii():
+                return False
+            if not (item.isascii() if type(item) is str else _is_plain(item, depth - 1)):
+                return False
+        return True
+    if type(value) is list and depth > 0:
+        return all([_is_plain(item, depth - 1) for item in value])  # noqa: C419  quicker than one by one
+    if type(value) is int:
+        return -_MAX_INTEGER <= value <= _MAX_INTEGER
+    return value is None or type(value) is bool or (type(value) is str and value.isascii())
 
 
 def _plain(value: object, depth: int) -> object:
     """Return ``value`` with mappings as dicts and sequences as lists, refusing what has no canonical spelling."""
-    # Nearly all that a request spells are dicts of short texts: these are told without a call for each.
-    if type(value) is dict and depth > 0:
-        return {
-            name if type(name) is str and name.isascii() else _name(name): (
-                item if type(item) is str and item.isascii() else _plain(item, depth - 1)
-            )
-            for name, item in value.items()
-        }
     match value:
         case None | bool():
             return value
@@ -159,4 +171,11 @@ _WITH_FLOATS: Final = json.JSONDecoder(
 _WITHOUT_FLOATS: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_no_float, parse_constant=_no_constant
 )
-_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _refuse(value: object) -> NoReturn:
+    raise Malformed(f"no canonical JSON for a {type(value).__name__}")
+
+
+_spell: Final = c_make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", True, False, False)  # noqa: FBT003
+"""The standard library's encoder: names sorted, no spaces, ASCII. Made once; ``json.dumps`` makes one for each call."""

@@ -26,7 +26,7 @@ router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 
 @router.post("/v1/queries", response_model=QueryOut)
-@takes_part(own_transaction=True, quota="queries")
+@takes_part(own_transaction=True, direct=True, quota="queries")
 async def run_query(body: QueryIn, work: LenderWork, services: Wired) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose

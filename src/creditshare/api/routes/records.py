@@ -14,7 +14,7 @@ router = APIRouter(route_class=SignedRoute, tags=["records"])
 
 
 @router.post("/v1/records", status_code=201, response_model=RecordOut)
-@takes_part(own_transaction=True, quota="reports")
+@takes_part(own_transaction=True, direct=True, quota="reports")
 async def submit_record(body: RecordIn, work: LenderWork, services: Wired) -> Response:
     """Report a default. Where the law asks for a notice it stays pending until the window has ended."""
     if work.claim is None:
