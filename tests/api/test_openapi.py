@@ -191,7 +191,7 @@ class Stage:
     def succeeded_key(self) -> str:
         """Return the id of the lender's own key, to which there is a later one."""
         assert self.lender.identity is not None
-        keys = self.lender.call("GET", f"/v1/members/{self.lender.identity.member_id}/keys").data
+        keys = self.lender.keys.list()
         if len([key for key in keys if key["status"] == "active"]) == 1:
             self.spare_key()
         return self.own_key()

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 import pytest
 from tests.fixtures.service import RunningService
 
-from creditshare.cli.members import _pages
 from creditshare.client.bank import Client
 from creditshare.client.core import SignedAnswer
 from creditshare.client.problems import InvalidRequest
+from creditshare.crypto.jws import SigningKey
 
 LIST = "/v1/members"
 
@@ -46,7 +46,20 @@ def test_a_list_is_walked_by_its_links(operators: tuple[Client, Client]) -> None
         assert len(page.data["data"]) == 2
     assert walked == whole.data["data"]
     assert len(walked) == 5
-    assert list(_pages(operators[0], LIST, "limit=1")) == walked
+    assert operators[0].pages(LIST, limit=1) == walked
+
+
+def test_keys_come_in_pages_newest_first(shared_service: RunningService) -> None:
+    client = shared_service.admit("Bank of keys")
+    keys = [client.session.signer.key, SigningKey.generate(), SigningKey.generate()]
+    for key in keys[1:]:
+        client.keys.register(key)
+    path = f"/v1/members/{client.session.signer.member_id}/keys"
+    page = client.call("GET", path, query="limit=2").data
+    assert [key["kid"] for key in page["data"]] == [keys[2].kid, keys[1].kid]
+    assert page["has_more"]
+    assert [key["kid"] for key in client.pages(path, limit=1)] == [key.kid for key in reversed(keys)]
+    assert client.keys.list() == client.pages(path, limit=2)
 
 
 def refused(client: Client, path: str, query: str) -> None:

@@ -30,8 +30,7 @@ def revoke(client: Client, kid: str, **body: str) -> str:
 
 
 def live(client: Client) -> list[str]:
-    found = client.call("GET", f"/v1/members/{client.session.signer.member_id}/keys").data
-    return [key["kid"] for key in found if key["status"] in {"active", "retiring"}]
+    return [key["kid"] for key in client.keys.list() if key["status"] in {"active", "retiring"}]
 
 
 def as_key(service: RunningService, client: Client, key: SigningKey) -> Client:

@@ -158,7 +158,7 @@ def test_a_bootstrap_key_leaves_no_key_behind(desk: Desk) -> None:
     body = {"jwk": dict(outliving.public_jwk), "proof": desk.evil.session.proof_for(outliving)}
     path = f"/v1/members/{mine.member_id}/keys"
     assert attempt(desk.evil, "POST", path, body) == "role_forbidden"
-    assert [key["kid"] for key in desk.evil.call("GET", path).data if key["kid"] == outliving.kid] == []
+    assert [key["kid"] for key in desk.evil.call("GET", path)["data"] if key["kid"] == outliving.kid] == []
 
 
 LENDERS_ACTS: dict[str, tuple[str, str, Any]] = {

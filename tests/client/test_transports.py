@@ -118,7 +118,7 @@ def test_a_key_is_followed_by_another(bank: Any, shared_service: RunningService)
             successor.keys.revoke(identity.key.kid, reason="rotation")
         assert caught.value.code == "state_conflict"  # a thief's key could lock the member out
         assert bank.keys.revoke(identity.key.kid, reason="rotation")["status"] == "revoked"
-        assert {k["kid"]: k["status"] for k in successor.keys.list().data} == {
+        assert {k["kid"]: k["status"] for k in successor.keys.list()} == {
             identity.key.kid: "revoked",
             new.kid: "active",
         }

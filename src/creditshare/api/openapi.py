@@ -155,7 +155,7 @@ MEDIA_TYPES: Final[dict[str, str]] = {
 }
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
-PAGED: Final = frozenset({"list_members", "list_proposals", "review_key"})
+PAGED: Final = frozenset({"list_keys", "list_members", "list_proposals", "review_key"})
 VERSIONED: Final = frozenset(
     {
         "approve_member",

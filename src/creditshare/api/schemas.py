@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import (
@@ -36,6 +36,8 @@ from creditshare.records import grid, rules
 from creditshare.records.service import Held as HeldRecord
 from creditshare.sharing.answer import instant
 from creditshare.subjects.service import BorrowerToken
+
+T = TypeVar("T")
 
 EXAMPLE_ELEMENT: Final = "A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW"  # the base point of P-256
 EXAMPLE_DIGEST: Final = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"  # of {"hello": "world"}, RFC 9530
@@ -668,6 +670,14 @@ class QueryBatchOut(BaseModel):
     results: list[QueryResult]
 
 
+class Page(BaseModel, Generic[T]):
+    """A page of a list; ``next_cursor`` asks for the one that follows."""
+
+    data: list[T]
+    has_more: bool
+    next_cursor: str | None
+
+
 class MemberIn(Strict):
     """An institution proposed by an operator."""
 
@@ -886,12 +896,8 @@ class SignedActOut(BaseModel):
     request_id: str
 
 
-class SignedActsOut(BaseModel):
+class SignedActsOut(Page[SignedActOut]):
     """A stretch of the log, searched for one key's acts."""
-
-    data: list[SignedActOut]
-    has_more: bool
-    next_cursor: str | None
 
     @classmethod
     def of(cls, acts: list[SignedAct], *, next_cursor: str | None) -> "SignedActsOut":
@@ -928,20 +934,16 @@ class EmptyIn(Strict):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{}]})
 
 
-class ProposalPage(BaseModel):
-    """A page of open proposals."""
-
-    data: list[ProposalOut]
-    has_more: bool
-    next_cursor: str | None
+class MemberPage(Page[MemberOut]):
+    """A page of institutions."""
 
 
-class Page(BaseModel):
-    """A page of members."""
+class ProposalPage(Page[ProposalOut]):
+    """A page of what waits for a second person."""
 
-    data: list[MemberOut]
-    has_more: bool
-    next_cursor: str | None
+
+class KeyPage(Page[KeyOut]):
+    """A page of keys."""
 
 
 class MeOut(MemberOut):

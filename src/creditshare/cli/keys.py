@@ -94,7 +94,7 @@ def status(
         service_keys.status(data or Path("creditshare-data"), as_json=as_json)
         return
     with open_client(url, key_file) as client:
-        registered = client.keys.list().data
+        registered = client.keys.list()
     lines = "\n".join(f"{k['kid']}  {k['status']:8}  until {k['expires_at']}" for k in registered)
     show({"keys": registered}, as_json=as_json, line=lines)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -189,7 +189,7 @@ def show_member(member_id: MemberId, key_file: KeyFile = None, url: ServiceUrl =
     """Show an institution, what waits for a second person, and the version of both, for operators."""
     with client(url, key_file) as service:
         found = service.call("GET", f"/v1/members/{member_id}")
-        open_now = list(_pages(service, f"/v1/members/{member_id}/proposals", "limit=500"))
+        open_now = service.pages(f"/v1/members/{member_id}/proposals")
     shown = {**found.data, "proposals": open_now, "version": found.version}
     show(shown, as_json=as_json, line=json.dumps(shown, indent=2, ensure_ascii=False))
 
@@ -198,7 +198,7 @@ def show_member(member_id: MemberId, key_file: KeyFile = None, url: ServiceUrl =
 def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """List institutions."""
     with client(url, key_file) as service:
-        members = list(_pages(service, "/v1/members", "limit=500"))
+        members = service.pages("/v1/members")
     lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in members)
     show({"data": members}, as_json=as_json, line=lines)
 
@@ -211,14 +211,3 @@ def _change(
     path = f"/v1/members/{member_id}/{resource}"
     done: dict[str, Any] = service.call("POST", path, data=dict(body), if_match=looked_at).data
     return done
-
-
-def _pages(service: Client, path: str, query: str) -> Iterator[dict[str, Any]]:
-    """Yield everything of a list, page by page."""
-    cursor = None
-    while True:
-        page = service.call("GET", path, query=query if cursor is None else f"{query}&cursor={cursor}").data
-        yield from page["data"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return

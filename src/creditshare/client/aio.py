@@ -134,6 +134,7 @@ class AsyncClient(Bound[Session, AsyncTransport]):
 
     connect = awaiting(Session.connect)
     call = awaiting(Session.call)
+    pages = awaiting(Session.pages)
     send = awaiting(Session.send)
     tokenise = awaiting(Session.tokenise)
     business_time = awaiting(Session.business_time)

@@ -151,6 +151,7 @@ class Client(Bound[Session, Transport]):
         )
 
     call = blocking(Session.call)
+    pages = blocking(Session.pages)
     send = blocking(Session.send)
     transmit = blocking(Session.transmit)
     tokenise = blocking(Session.tokenise)

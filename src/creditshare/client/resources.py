@@ -262,9 +262,9 @@ class KeyFlows(Resource):
         """Let a key that has a successor end seven days after that one was registered."""
         return self._session.call("POST", f"{self._path()}/{kid}/retirement", data={})
 
-    def list(self) -> Flow[SignedAnswer]:
-        """List all keys, revoked and expired ones too."""
-        return self._session.call("GET", self._path())
+    def list(self) -> Flow[list[dict[str, Any]]]:
+        """List all keys, newest first, revoked and expired ones too."""
+        return self._session.pages(self._path())
 
     def _path(self) -> str:
         return f"/v1/members/{self._session.signer.member_id}/keys"

@@ -42,6 +42,8 @@ RETRIES: Final = 4
 LONGEST_WAIT_S: Final = 30.0
 FIRST_WAIT_S: Final = 0.1
 PROOF_POLL_S: Final = 0.1
+PAGE: Final = 500
+"""Items of one page of a list, as many as the service gives."""
 SALT_BYTES: Final = 32
 EVALUATE: Final = "/v1/tokens/evaluate"
 SKEW: Final = timedelta(minutes=1)
@@ -224,6 +226,17 @@ class Session:
                 raise problem
             yield Wait(wait)
         raise AssertionError("the last attempt returns or raises")
+
+    def pages(self, path: str, *, limit: int = PAGE) -> Flow[list[dict[str, Any]]]:
+        """Return everything of a list, page after page."""
+        found: list[dict[str, Any]] = []
+        query = f"limit={limit}"
+        while True:
+            page = (yield from self.call("GET", path, query=query)).data
+            found += page["data"]
+            if page["next_cursor"] is None:
+                return found
+            query = f"limit={limit}&cursor={page['next_cursor']}"
 
     # Tokens
 

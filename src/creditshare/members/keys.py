@@ -53,9 +53,8 @@ class MemberKeys:
 
     async def keys_of(self, session: ReadSession, member_id: UUID) -> list[Key]:
         """Return a member's keys, newest first; public keys are kept for ever."""
-        query = (
-            select(member_key).where(member_key.c.member_id == member_id).order_by(member_key.c.registered_at.desc())
-        )
+        newest_first = (member_key.c.registered_at.desc(), member_key.c.kid)
+        query = select(member_key).where(member_key.c.member_id == member_id).order_by(*newest_first)
         return [_key(row) for row in (await session.execute(query)).mappings()]
 
     async def enrol_first(

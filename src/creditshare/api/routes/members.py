@@ -18,10 +18,11 @@ from creditshare.api.schemas import (
     EmptyIn,
     KeyIn,
     KeyOut,
+    KeyPage,
     MemberIn,
     MemberOut,
+    MemberPage,
     MeOut,
-    Page,
     ProposalIn,
     ProposalOut,
     ProposalPage,
@@ -74,13 +75,13 @@ async def list_members(
     services: Wired,
     paging: Paged,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-) -> Page:
+) -> MemberPage:
     """List institutions in order of their ids."""
     session, _ = opened(work)
     start = paging.start(work)
     found = await services.members.list_all(session, after=UUID(start) if start else None, limit=limit + 1)
     page, more = found[:limit], len(found) > limit
-    return Page(
+    return MemberPage(
         data=[MemberOut.of(member) for member in page],
         has_more=more,
         next_cursor=paging.next(work, str(page[-1].member_id) if more else None),
@@ -230,14 +231,29 @@ signed_key_route = _later.get_route_handler()
 
 
 @router.get("/v1/members/{member_id}/keys")
-async def list_keys(member_id: MemberId, work: MemberWork, services: Wired) -> list[KeyOut]:
-    """List a member's keys, revoked and expired ones too: old evidence stays verifiable."""
+async def list_keys(
+    member_id: MemberId,
+    work: MemberWork,
+    services: Wired,
+    paging: Paged,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> KeyPage:
+    """List a member's keys, newest first, revoked and expired ones too: old evidence stays verifiable."""
     session, _ = opened(work)
     now = services.clock.now()
     owner = public_id("mem", member_id)
     if work.caller.member.role != "operator" and owner != work.caller.member_id:
         raise Refused("not_found")
-    return [KeyOut.of(key, now=now) for key in await services.member_keys.keys_of(session, owner)]
+    keys = await services.member_keys.keys_of(session, owner)
+    start = paging.start(work)
+    # Keys are never deleted, so the last one of the page before is still there.
+    first = 0 if start is None else [key.kid for key in keys].index(start) + 1
+    page, more = keys[first : first + limit], len(keys) > first + limit
+    return KeyPage(
+        data=[KeyOut.of(key, now=now) for key in page],
+        has_more=more,
+        next_cursor=paging.next(work, page[-1].kid if more else None),
+    )
 
 
 @router.post("/v1/members/{member_id}/keys/{kid}/revocation")
