@@ -1,7 +1,7 @@
 """The gate's parts of statements that do whole actions: who calls, is it new, was it answered already.
 
 Used by the actions whose transaction is one reading and one writing statement (decision 13), over a row set ``q`` with
-one row for each request (decision 14). The columns of ``q`` that these parts need are ``SEEN_BY`` to read and
+one row for each request (decision 17). The columns of ``q`` that these parts need are ``SEEN_BY`` to read and
 ``CLAIMED_BY`` to write; ``read_parameters`` and ``claim_parameters`` give their values.
 """
 

@@ -1,4 +1,4 @@
-"""The events' part of a statement that does whole actions (decisions 13 and 14): one event for each row of ``q``."""
+"""The events' part of a statement that does whole actions (decisions 13 and 17): one event for each row of ``q``."""
 
 from typing import Any, Final
 

@@ -4,6 +4,7 @@ Each has a use of the request and a place under its idempotency key of its own, 
 batch that broke off, sent again, tells again what was told and asks the rest.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,6 +21,7 @@ from creditshare.subjects.service import BorrowerToken
 from creditshare.wire.actions import AGAIN
 from creditshare.wire.leaf import LogEntry
 
+AT_ONCE: Final = 32
 CONCERN_ALL: Final = frozenset({"key_revoked", "key_expired", "replay_detected", "idempotency_mismatch"})
 """Refusals that are of the request itself and not of one question."""
 
@@ -46,21 +48,32 @@ class Outcome:
 async def ask_many(
     sharing: Sharing, caller: Caller, claim: Claim, asked: Sequence[Asked], *, request_digest: str
 ) -> list[Answer | Retried | Refused]:
-    """Ask one question after the other, each in its own transaction."""
-    outcomes: list[Answer | Retried | Refused] = []
-    for number, one in enumerate(asked):
+    """Ask the questions, as many at once as leave room for what others ask meanwhile; each is whole by itself.
+
+    Two under one consent are asked in their order: what waits is not overtaken by what touches the same.
+    """
+
+    async def ask(number: int, one: Asked) -> Answer | Retried | Refused:
         if isinstance(one.question, Refused):
-            outcomes.append(one.question)
-            continue
+            return one.question
         # A request's own jti has no dot, so none can be taken for a part of another.
         part = replace(caller, jti=f"{caller.jti}.{number}")
         place = replace(claim, route=f"{claim.route}/{number}")
         try:
-            outcomes.append(await sharing.ask(part, place, one.token, one.question, request_digest=request_digest))
+            return await sharing.ask(part, place, one.token, one.question, request_digest=request_digest)
         except Refused as refusal:
             if refusal.code in CONCERN_ALL:
                 raise
-            outcomes.append(refusal)
+            return refusal
+
+    outcomes: list[Answer | Retried | Refused] = []
+    for first in range(0, len(asked), AT_ONCE):
+        some = enumerate(asked[first : first + AT_ONCE], start=first)
+        # All of them end before a failure of one is told: nothing goes on behind the answer's back.
+        for outcome in await asyncio.gather(*(ask(number, one) for number, one in some), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes.append(outcome)
     return outcomes
 
 
