@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from creditshare.api.record_rows import CSV_EXAMPLE, FIELDS, NDJSON_EXAMPLE, read_row
-from creditshare.api.schemas import EXAMPLE_RECORD, RecordIn
+from creditshare.api.schemas.records import EXAMPLE_RECORD, RecordIn
 from creditshare.batches.rows import CHUNK_ROWS, CSV, INTEGERS, MAX_ROW_BYTES, NDJSON, Form, chunks
 from creditshare.errors import Refused
 

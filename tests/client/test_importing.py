@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.problems import field_errors
-from creditshare.api.schemas import EXAMPLE_SUBJECT, ChangesIn, CodedIn, NoticeIn, RecordIn
+from creditshare.api.schemas.records import ChangesIn, CodedIn, NoticeIn, RecordIn
+from creditshare.api.schemas.tokens import EXAMPLE_SUBJECT
 from creditshare.client.core import Identity
 from creditshare.client.importing import Digests, Layout, Tally, compare
 from creditshare.client.record_form import FIELDS, GROUPS, Row, field_name, nest, read_record

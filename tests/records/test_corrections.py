@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 from tests.fixtures.service import RunningService, record_body
 
-from creditshare.api.schemas import ChangesIn, NoticeIn, RecordIn, RecordOut
+from creditshare.api.schemas.records import ChangesIn, NoticeIn, RecordIn, RecordOut
 from creditshare.client.bank import Client, Problem
 from creditshare.notices.rules import CHANNELS
 

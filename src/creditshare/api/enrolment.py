@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from creditshare.access.service import Claim, public_id
 from creditshare.api.exchange import JSON_TYPE, MAX_DEPTH, read_body
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, refused
-from creditshare.api.schemas import KeyIn, KeyOut
+from creditshare.api.schemas.keys import KeyIn, KeyOut
 from creditshare.api.tracing import Trace, trace_of
 from creditshare.audit.service import Actor, ExchangeDigests
 from creditshare.crypto.digests import content_digest, sha256_b64url

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from creditshare.api.exchange import MAX_DEPTH
 from creditshare.api.problems import field_errors
-from creditshare.api.schemas import EXAMPLE_RECORD, RecordIn
+from creditshare.api.schemas.records import EXAMPLE_RECORD, RecordIn
 from creditshare.errors import Malformed, Refused
 from creditshare.records.service import Submission
 from creditshare.wire.strict_json import decode

@@ -17,9 +17,13 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from creditshare.api.problems import MEDIA_TYPE, problem
-from creditshare.api.schemas import ConsentIn, ConsentOut, EvaluateIn, EvaluateOut, KeyIn, KeyOut, QueryIn, RecordIn
-from creditshare.api.schemas import RecordOut as RecordAnswer
-from creditshare.api.schemas import consent_id as parse_consent_id
+from creditshare.api.schemas.consents import ConsentIn, ConsentOut
+from creditshare.api.schemas.consents import consent_id as parse_consent_id
+from creditshare.api.schemas.keys import KeyIn, KeyOut
+from creditshare.api.schemas.queries import QueryIn
+from creditshare.api.schemas.records import RecordIn
+from creditshare.api.schemas.records import RecordOut as RecordAnswer
+from creditshare.api.schemas.tokens import EvaluateIn, EvaluateOut
 from creditshare.api.tracing import Trace
 from creditshare.app import log_signer
 from creditshare.audit.service import Actor, Audit, ComposedEvent, Entry, ExchangeDigests

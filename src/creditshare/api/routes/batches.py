@@ -10,7 +10,7 @@ from creditshare.access.service import public_id
 from creditshare.api.callers import CorrectingLenderWork, LenderWork
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.record_rows import CSV_EXAMPLE, FIELDS, NDJSON_EXAMPLE
-from creditshare.api.schemas import JobOut
+from creditshare.api.schemas.batches import JobOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
 from creditshare.batches.rows import CSV, NDJSON, Form

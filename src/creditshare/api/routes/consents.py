@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from creditshare.access.service import public_id
 from creditshare.api.callers import CorrectingLenderWork, LenderWork
 from creditshare.api.exchange import SignedRoute
-from creditshare.api.schemas import ConsentIn, ConsentOut, EmptyIn
+from creditshare.api.schemas.consents import ConsentIn, ConsentOut
+from creditshare.api.schemas.forms import EmptyIn
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
 from creditshare.consents.service import Change, Held

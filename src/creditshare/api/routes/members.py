@@ -12,13 +12,11 @@ from creditshare.api.enrolment import enrol_first_key
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.pages import Paged
 from creditshare.api.preconditions import IfMatch, Precondition, etag
-from creditshare.api.schemas import (
+from creditshare.api.schemas.forms import EmptyIn, instant_in_query
+from creditshare.api.schemas.keys import KeyIn, KeyOut, KeyPage, RevocationIn, SignedActsOut
+from creditshare.api.schemas.members import (
     ApprovalIn,
     ApprovalOut,
-    EmptyIn,
-    KeyIn,
-    KeyOut,
-    KeyPage,
     MemberIn,
     MemberOut,
     MemberPage,
@@ -27,10 +25,7 @@ from creditshare.api.schemas import (
     ProposalOut,
     ProposalPage,
     QuotasIn,
-    RevocationIn,
-    SignedActsOut,
     SuspensionIn,
-    instant_in_query,
 )
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work

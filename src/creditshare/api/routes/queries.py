@@ -11,7 +11,9 @@ from creditshare.access.service import public_id
 from creditshare.api.callers import LenderWork
 from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.problems import STATUS
-from creditshare.api.schemas import QueryBatchIn, QueryBatchOut, QueryIn, QueryOut, consent_id, unknown_codes
+from creditshare.api.schemas.consents import consent_id
+from creditshare.api.schemas.forms import unknown_codes
+from creditshare.api.schemas.queries import QueryBatchIn, QueryBatchOut, QueryIn, QueryOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
 from creditshare.consents.rules import SCOPES

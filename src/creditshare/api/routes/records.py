@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from creditshare.access.service import public_id
 from creditshare.api.callers import CorrectingLenderWork, LenderWork
 from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
-from creditshare.api.schemas import CorrectionIn, RecordEventIn, RecordIn, RecordOut, WithdrawalIn
+from creditshare.api.schemas.records import CorrectionIn, RecordEventIn, RecordIn, RecordOut, WithdrawalIn
 from creditshare.api.wiring import Wired, opened
 from creditshare.errors import Refused
 from creditshare.records.service import Reporting

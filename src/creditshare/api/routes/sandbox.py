@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from creditshare.api.callers import OperatorWork
 from creditshare.api.exchange import SignedRoute
-from creditshare.api.schemas import ClockIn, ClockOut
+from creditshare.api.schemas.sandbox import ClockIn, ClockOut
 from creditshare.api.wiring import opened
 from creditshare.sandbox.service import advance
 

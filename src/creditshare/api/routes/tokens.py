@@ -4,7 +4,8 @@ from fastapi import APIRouter
 
 from creditshare.api.callers import LenderWork, MemberWork
 from creditshare.api.exchange import SignedRoute, takes_part
-from creditshare.api.schemas import EvaluateIn, EvaluateOut, QuotaOut
+from creditshare.api.schemas.members import QuotaOut
+from creditshare.api.schemas.tokens import EvaluateIn, EvaluateOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.subjects.rules import most_unnamed

@@ -1,0 +1,196 @@
+"""Institutions, what operators propose and approve about them, and the quotas of their day."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from creditshare.api.schemas.forms import Country, Instant, Page, Quota, Reference, Strict, Thumbprint, distinct
+from creditshare.ids import spell
+from creditshare.members.rules import Proposal
+from creditshare.members.service import Application, Member
+
+
+class MemberIn(Strict):
+    """An institution proposed by an operator."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"name": "First Example Bank", "role": "lender", "region": "US-CA", "jurisdictions": ["US"]}]
+        },
+    )
+    name: Reference
+    role: Literal["lender", "regulator", "operator"]
+    region: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+    jurisdictions: Annotated[list[Country], Field(max_length=64), AfterValidator(distinct)] | None = None
+    key_thumbprint: Thumbprint | None = None
+    licence_no: Reference | None = None
+    contacts: Annotated[dict[str, Annotated[str, Field(max_length=200)]], Field(max_length=8)] = Field(
+        default_factory=dict
+    )
+
+    def application(self) -> Application:
+        """Return the domain's application; the jurisdiction is by default the region's country."""
+        return Application(
+            name=self.name,
+            role=self.role,
+            region=self.region,
+            jurisdictions=tuple(self.jurisdictions if self.jurisdictions is not None else [self.region[:2]]),
+            key_thumbprint=self.key_thumbprint,
+            licence_no=self.licence_no,
+            contacts=self.contacts,
+        )
+
+
+class MemberOut(BaseModel):
+    """An institution."""
+
+    member_id: str
+    name: str
+    role: str
+    region: str
+    jurisdictions: list[str]
+    status: str
+    evaluations_per_day: int
+    queries_per_day: int | None = Field(description="Null: the service's default, as its discovery document says.")
+    reports_per_day: int | None = Field(description="Likewise.")
+
+    @classmethod
+    def of(cls, member: Member) -> "MemberOut":
+        """Present a member."""
+        return cls(
+            member_id=spell("mem", member.member_id),
+            name=member.name,
+            role=member.role,
+            region=member.region,
+            jurisdictions=list(member.jurisdictions),
+            status=member.status,
+            evaluations_per_day=member.evaluations_per_day,
+            queries_per_day=member.queries_per_day,
+            reports_per_day=member.reports_per_day,
+        )
+
+
+class MeOut(MemberOut):
+    """Who the service takes the caller for."""
+
+    kid: str
+    sub: str
+
+
+class ApprovalIn(Strict):
+    """Which open proposal the second person approves.
+
+    The terms are repeated: the quotas, or the thumbprint of the key that may enrol (of an admission in production).
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
+    action: Literal["admission", "quotas", "lift_suspension", "recovery"] = "admission"
+    evaluations_per_day: Quota | None = None
+    queries_per_day: Quota | None = None
+    reports_per_day: Quota | None = None
+    key_thumbprint: Thumbprint | None = None
+
+    def terms(self) -> dict[str, Any]:
+        """Return what is approved, in the form in which it was proposed."""
+        return self.model_dump(exclude={"action"}, exclude_none=True)
+
+
+class ApprovalOut(MemberOut):
+    """The member after the approval; the one-time code is shown here and nowhere else, kept only as a hash."""
+
+    enrolment_code: str | None = None
+
+
+class ProposalIn(Strict):
+    """A proposal that needs a second person: lifting a suspension, or a new enrolment code after a lost key."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "recovery"}]})
+    action: Literal["lift_suspension", "recovery"]
+    key_thumbprint: Thumbprint | None = None
+
+    def terms(self) -> dict[str, str]:
+        """Return what is proposed: for a recovery the key that alone may enrol, which production requires."""
+        return {"key_thumbprint": self.key_thumbprint} if self.key_thumbprint else {}
+
+
+class ProposalOut(BaseModel):
+    """What waits for a second person, who approves it by repeating its terms."""
+
+    member_id: str
+    action: str
+    terms: dict[str, int | str]
+    proposed_by: str
+    proposed_at: Instant
+    expires_at: Instant
+
+    @classmethod
+    def of(cls, proposal: Proposal) -> "ProposalOut":
+        """Present a proposal."""
+        return cls(
+            member_id=spell("mem", proposal.member_id),
+            action=proposal.action,
+            terms=dict(proposal.terms),
+            proposed_by=spell("mem", proposal.proposed_by),
+            proposed_at=proposal.proposed_at,
+            expires_at=proposal.expires_at,
+        )
+
+
+class QuotasIn(Strict):
+    """A member's quotas of the day, proposed; what is left out stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [{"evaluations_per_day": 20000}, {"queries_per_day": 50000, "reports_per_day": 100000}],
+            "minProperties": 1,
+        },
+    )
+    evaluations_per_day: Quota | None = None
+    queries_per_day: Quota | None = None
+    reports_per_day: Quota | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "QuotasIn":
+        if not self.terms():
+            raise ValueError("at least one quota")
+        return self
+
+    def terms(self) -> dict[str, int]:
+        """Return what is proposed."""
+        return self.model_dump(exclude_none=True)
+
+
+class QuotaOut(BaseModel):
+    """A member's quotas and what is used of them today (UTC).
+
+    Questions and reports are leased to the service's processes in small blocks: what another one holds counts as used.
+    Unnamed evaluations are those, of any day, that no borrower you named in a consent or report accounts for.
+    """
+
+    evaluations_per_day: int
+    evaluations_used_today: int
+    evaluations_unnamed: int
+    evaluations_unnamed_at_most: int
+    queries_per_day: int
+    queries_used_today: int
+    reports_per_day: int
+    reports_used_today: int
+
+
+class SuspensionIn(Strict):
+    """Why a member is suspended."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "key_theft"}]})
+    reason: Reference
+
+
+class MemberPage(Page[MemberOut]):
+    """A page of institutions."""
+
+
+class ProposalPage(Page[ProposalOut]):
+    """A page of what waits for a second person."""
