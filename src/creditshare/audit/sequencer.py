@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, Table, delete, func, literal, select
+from sqlalchemy import ARRAY, Table, func, literal, select
 
-from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_pending, audit_tile
+from creditshare.audit.models import audit_checkpoint, audit_leaf, audit_tile
 from creditshare.audit.nodes import fetch_reads
 from creditshare.storage.engine import WriteSession
 from creditshare.tlog.checkpoint import Checkpoint, sign_checkpoint
@@ -19,6 +19,18 @@ from creditshare.tlog.note import Signer
 from creditshare.tlog.tiles import edge_from, extend, partial_tiles, root_from_edge
 
 BATCH: Final = 1024
+MOVE: Final = """
+WITH taken AS (
+    DELETE FROM audit_pending
+    WHERE seq <= (SELECT max(seq) FROM (SELECT seq FROM audit_pending ORDER BY seq LIMIT %(most)s) AS oldest)
+    RETURNING seq, event_id),
+-- OFFSET keeps the look-up by index, however much the planner thinks was taken.
+queued AS (
+    SELECT row_number() OVER (ORDER BY seq) - 1 AS place, event_id, leaf_hash
+    FROM taken, LATERAL (SELECT leaf_hash FROM audit_event e WHERE e.event_id = taken.event_id OFFSET 0) AS event)
+INSERT INTO audit_leaf (idx, event_id, leaf_hash)
+SELECT %(size)s + place, event_id, leaf_hash FROM queued RETURNING idx, leaf_hash"""
+"""Gives the oldest queued events their indexes. A late committer's row is not seen, so it is not taken away either."""
 _LEADER_LOCK: Final = 0x6372_6564_6974  # an arbitrary constant, the same in every worker
 
 
@@ -46,31 +58,24 @@ class Sequencer:
         """Integrate up to 1,024 queued events and commit. The checkpoint is visible only after the commit."""
         await session.execute(select(func.pg_advisory_xact_lock(_LEADER_LOCK)))
         size = int((await session.execute(select(func.coalesce(func.max(audit_leaf.c.idx) + 1, 0)))).scalar_one())
-        queued = await session.execute(
-            select(audit_pending.c.seq, audit_event.c.event_id, audit_event.c.leaf_hash)
-            .join(audit_event, audit_event.c.event_id == audit_pending.c.event_id)
-            .order_by(audit_pending.c.seq)
-            .limit(BATCH)
-        )
-        rows = queued.all()
-        if not rows and size > 0:
+        moved = await session.run(MOVE, {"size": size, "most": BATCH})
+        by_index = {row["idx"]: row["leaf_hash"] for row in moved.mappings()}
+        hashes = [by_index[size + place] for place in range(len(by_index))]
+        if not hashes and size > 0:
             return Integrated(0, size)
-        if not rows and await self._has_checkpoint(session, 0):
+        if not hashes and await self._has_checkpoint(session, 0):
             return Integrated(0, 0)
 
         reads = [tile.read for tile in partial_tiles(size)]
         edge = edge_from(size, await fetch_reads(session, reads))
-        extension = extend(size, edge, [row.leaf_hash for row in rows])
-        if rows:
-            await _insert(session, audit_leaf, [(size + i, row.event_id, row.leaf_hash) for i, row in enumerate(rows)])
-            await session.execute(delete(audit_pending).where(audit_pending.c.seq.in_([row.seq for row in rows])))
+        extension = extend(size, edge, hashes)
         if extension.tiles:
             await _insert(session, audit_tile, [(t.level, t.n, t.hashes, t.root) for t in extension.tiles])
         root = root_from_edge(extension.size, extension.edge)
         note = sign_checkpoint(Checkpoint(self._origin, extension.size, root), [self._signer])
         await session.execute(audit_checkpoint.insert(), {"size": extension.size, "root": root, "note": note})
         await session.commit()
-        return Integrated(len(rows), extension.size)
+        return Integrated(len(hashes), extension.size)
 
     @staticmethod
     async def _has_checkpoint(session: WriteSession, size: int) -> bool:
