@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import secrets
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -158,6 +159,11 @@ class Bank:
             {**named, "element": b64u(foreign.unblind(blind, unb64u(element)))}
             for blind, element in zip(blinds, told["evaluated"], strict=True)
         ]
+
+
+def line_to(url: str, *, timeout: float) -> httpx.Client:
+    """Return a client of the service; as it is http, no authorities are loaded, which takes longer than a request."""
+    return httpx.Client(base_url=url, timeout=timeout, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 def transmit(http: httpx.Client, request: Signed) -> httpx.Response:

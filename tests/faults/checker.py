@@ -16,17 +16,22 @@ import itertools
 import json
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.faults.bank import Bank, receipt, transmit
+from tests.faults.bank import Bank, line_to, receipt, transmit
 from tests.faults.world import World, wait_for
 from tests.fixtures import foreign
 from tests.fixtures.foreign import unb64u
 
+T = TypeVar("T")
+U = TypeVar("U")
 DRAIN_S = 120.0
+READERS = 4
 APPEND_ONLY = {
     "audit_event": "event_id",
     "audit_leaf": "idx",
@@ -178,7 +183,7 @@ class Check:
     def run(self) -> Verdict:
         """Check everything and return the verdict."""
         drain(self._world)
-        with httpx.Client(base_url=f"http://127.0.0.1:{self._world.http_port}", timeout=20) as http:
+        with line_to(f"http://127.0.0.1:{self._world.http_port}", timeout=20) as http:
             self._log(http)
             self._counts()
             self._answers()
@@ -223,7 +228,7 @@ class Check:
 
     def _receipts(self, http: httpx.Client, vkey: str, hashes: Counter[bytes]) -> None:
         keys = public_keys(http)
-        proved = 0
+        logged: list[dict[str, Any]] = []
         for attempt in self.attempts:
             answer = attempt.answer
             if answer is None or (not answer["signature"] and not attempt.ok):
@@ -238,17 +243,17 @@ class Check:
             if hashes[digest] != 1:
                 self._note("unlogged", f"{attempt.operation} {log['event_id']} is in the log {hashes[digest]} times")
                 continue
-            proof = patient(http, "/audit/v1/proof/inclusion", {"event_id": log["event_id"]})
+            logged.append(log)
+        for log, proof in at_once(lambda one: inclusion(http, one["event_id"]), logged):
             try:
                 foreign.check_inclusion(proof.json(), vkey, log["leaf"])
             except (AssertionError, KeyError) as error:
                 self._note("unlogged", f"{log['event_id']}: no proof ({error!r})")
-            proved += 1
         uncertain = sum(
             a.answer is None or not a.answer["signature"] or a.operation == "replay" or self._vague(a)
             for a in self.attempts
         )
-        extra = hashes.total() - self._first.leaves - proved
+        extra = hashes.total() - self._first.leaves - len(logged)
         if extra > uncertain:
             self._note("unexplained", f"{extra} leaves without a receipt, {uncertain} attempts of unknown outcome")
 
@@ -334,37 +339,30 @@ class Check:
         for attempt in sorted(self._of("correction"), key=lambda a: float(a.invoke["at"])):
             changes = json.loads(attempt.invoke["body"])["changes"]
             corrected[attempt.told["record_id"]] = changes["outstanding_principal"]
-        for attempt in self._of("record"):
+        records, consents, queries = self._of("record"), self._of("consent"), self._of("query")
+
+        def shown(attempts: list[Attempt], path: str) -> Iterator[tuple[Attempt, httpx.Response | None]]:
+            return at_once(lambda one: show(http, banks[one.invoke["member"]], path.format(**one.told)), attempts)
+
+        for attempt, got in shown(records, "/v1/records/{record_id}"):
             told, sent = attempt.told, json.loads(attempt.invoke["body"])
-            shown = self._shown(http, banks, attempt, f"/v1/records/{told['record_id']}")
             expected = {name: sent[name] for name in ("account_ref", "currency", "original_amount", "opened_on")}
             owed = {corrected.get(told["record_id"], sent["outstanding_principal"]), *maybe[told["record_id"]]}
             if (
-                shown is None
-                or any(shown.json().get(name) != value for name, value in expected.items())
-                or shown.json()["outstanding_principal"] not in owed
+                got is None
+                or any(got.json().get(name) != value for name, value in expected.items())
+                or got.json()["outstanding_principal"] not in owed
             ):
                 self._note("lost", f"record {told['record_id']}")
         revoked = {attempt.invoke["path"].split("/")[3] for attempt in self._of("revocation")}
-        for attempt in self._of("consent"):
+        for attempt, got in shown(consents, "/v1/consents/{consent_id}"):
             consent = attempt.told["consent_id"]
-            shown = self._shown(http, banks, attempt, f"/v1/consents/{consent}")
-            if shown is None or (consent in revoked) > (shown.json().get("status") == "revoked"):
+            if got is None or (consent in revoked) > (got.json().get("status") == "revoked"):
                 self._note("lost", f"consent {consent}")
-        for attempt in self._of("query"):
+        for attempt, got in shown(queries, "/v1/queries/{query_id}"):
             assert attempt.answer is not None
-            shown = self._shown(http, banks, attempt, f"/v1/queries/{attempt.told['query_id']}")
-            if shown is None or shown.content != base64.b64decode(attempt.answer["body"]):
+            if got is None or got.content != base64.b64decode(attempt.answer["body"]):
                 self._note("lost", f"answer {attempt.told['query_id']}")
-
-    @staticmethod
-    def _shown(http: httpx.Client, banks: dict[str, Bank], attempt: Attempt, path: str) -> httpx.Response | None:
-        for _ in range(5):
-            got = transmit(http, banks[attempt.invoke["member"]].sign("GET", path))
-            if got.status_code != 503:
-                return got if got.status_code == 200 else None
-            time.sleep(1)
-        return None
 
 
 class Tree:
@@ -396,6 +394,27 @@ def patient(http: httpx.Client, path: str, params: dict[str, str] | None = None)
             break
         time.sleep(float(got.headers["Retry-After"]))
     return got
+
+
+def inclusion(http: httpx.Client, event_id: str) -> httpx.Response:
+    """Ask for the proof that an event is in the log."""
+    return patient(http, "/audit/v1/proof/inclusion", {"event_id": event_id})
+
+
+def show(http: httpx.Client, bank: Bank, path: str) -> httpx.Response | None:
+    """Read something of a member's; None where the service does not know it."""
+    for _ in range(5):
+        got = transmit(http, bank.sign("GET", path))
+        if got.status_code not in {429, 503}:
+            return got if got.status_code == 200 else None
+        time.sleep(1)
+    return None
+
+
+def at_once(asks: Callable[[T], U], things: list[T]) -> Iterator[tuple[T, U]]:
+    """Ask about many things, some at a time, so that all API processes have work; in their order."""
+    with ThreadPoolExecutor(READERS) as pool:
+        yield from zip(things, pool.map(asks, things), strict=True)
 
 
 def public_keys(http: httpx.Client) -> dict[str, ec.EllipticCurvePublicKey]:
