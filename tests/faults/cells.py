@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.faults.bank import Signed, default_body, transmit
+from tests.faults.bank import Signed, default_body, line_to, transmit
 from tests.faults.checker import Before, Check, Verdict, before, read_journal, rows_of
+from tests.faults.commands import Command
 from tests.faults.proxy import ANY_COMMIT, ANYTHING, Aim, Moment, Proxy, Trigger, committing, saying
-from tests.faults.world import First, World, end, open_folder, resident_bytes, wait_for
+from tests.faults.world import First, World, open_folder, resident_bytes, wait_for
 
 from creditshare.storage import schema
 
@@ -34,6 +35,10 @@ STORM = 100
 SLOW_SOCKETS = 300
 MALFORMED = 2_000
 PAGE = 8192
+LOCKED_S = 5.0
+RIGHT = {"+5s", "-5s", "+0s"}  # the clock is within the skew that is accepted
+SILENT_S = 2.0
+SLOWLY_S = 0.4  # the pace of work while nothing but time must pass
 COMMITS = {
     "questions": committing("query_lookup"),
     "reports": committing("record_lookup"),
@@ -89,7 +94,7 @@ def under_load(world: World, *, lead: int = 60, tail: int = 40, pause_s: float =
 def judged(world: World, first: Before, *, dead: int = 0, **choices: Any) -> Verdict:
     """Check everything, and that no process died except those we killed."""
     verdict = Check(world, first, **choices).run()
-    gone = sum(worker.poll() is not None for worker in world.workers)
+    gone = sum(worker.ended() for worker in world.workers)
     if gone != dead:
         verdict.notes.append(f"{gone} workers ended, {dead} were killed")
         verdict.unexplained += 1
@@ -132,6 +137,7 @@ def killed_api(first_world: First, seed: int) -> Verdict:
                     arm(world.database_wire, Trigger(aim, moment, killing_api(world), skip=world.random.randrange(5)))
                     wait_for(lambda old=alive: missing(world, old), seconds=FIRED_S, what="an API process was killed")  # type: ignore[misc]  # binds this round's list
                 wait_for(lambda: len(world.api_processes()) == 2, seconds=FIRED_S, what="other API processes")
+                world.lenders.wait_for_more(5)
         return judged(world, first)
 
 
@@ -153,7 +159,7 @@ def killed_worker(first_world: First, seed: int) -> Verdict:
         return judged(world, first, dead=len(points))
 
 
-@cell("F4", "two workers; the leader is stopped for 20 s within its transaction and goes on afterwards")
+@cell("F4", "two workers; the leader is stopped within its transaction until the other leads, and goes on afterwards")
 def paused_leader(first_world: First, seed: int) -> Verdict:
     with first_world.copy(seed) as world:
         (leader,) = world.workers
@@ -164,11 +170,14 @@ def paused_leader(first_world: First, seed: int) -> Verdict:
             arm(world.worker_wire, stopping)
             stopped, size = time.monotonic(), log_size(world)
             world.start_worker(world.new_wire())
+            world.lenders.pause_s = SLOWLY_S
             wait_for(lambda: log_size(world) > size, seconds=40, what="the second worker took over")
             takeover = time.monotonic() - stopped
-            time.sleep(max(2.0, 20 - takeover))
+            size = log_size(world)
+            wait_for(lambda: log_size(world) > size, seconds=40, what="the second worker went on")
             leader.send_signal(signal.SIGCONT)
-            time.sleep(2)
+            for _ in range(2):  # it finds its transaction gone, begins anew and comes round again
+                arm(world.worker_wire, Trigger(saying("pg_advisory_xact_lock"), "after", lose=False))
         verdict = judged(world, first)
         verdict.notes.append(f"takeover after {takeover:.1f} s")
         return verdict
@@ -194,18 +203,22 @@ def full_disk(first_world: First, seed: int) -> Verdict:
 def bad_network(first_world: First, seed: int) -> Verdict:
     with first_world.copy(seed) as world:
         with under_load(world) as first:
-            for wire in (world.database_wire, world.worker_wire, world.client_wire):
-                wire.delay_s = 0.2
-                time.sleep(1.5)
-                wire.heal()
-                wire.reset_share = 0.05
-                time.sleep(1.5)
-                wire.heal()
-                wire.silent = True
-                time.sleep(2)
-                wire.heal()
-                wire.cut()
-                time.sleep(0.5)
+            for wires in ([world.database_wire, world.worker_wire], [world.client_wire]):
+                for wire in wires:
+                    wire.delay_s = 0.2
+                world.lenders.wait_for_more(6, of="answered")
+                for wire in wires:
+                    wire.heal()
+                    wire.reset_share = 0.05
+                wait_for(lambda some=wires: sum(wire.resets for wire in some) > 3, seconds=FIRED_S, what="resets")  # type: ignore[misc]  # binds this round's wires
+                for wire in wires:
+                    wire.heal()
+                    wire.silent = True
+                time.sleep(SILENT_S)
+                for wire in wires:
+                    wire.heal()
+                    wire.cut()
+                world.lenders.wait_for_more(1)
             for aim in COMMITS.values():
                 for moment in MOMENTS:
                     arm(world.database_wire, Trigger(aim, moment, skip=world.random.randrange(5)))
@@ -233,16 +246,17 @@ def jumping_clock(first_world: First, seed: int) -> Verdict:
         with under_load(world) as first:
             for offset in ("+5s", "+90s", "-5s", "-90s", "+3600s", "+0s"):
                 hand.write_text(offset)
-                time.sleep(0.5)
                 began = time.monotonic()
-                time.sleep(1.5)
+                # Each desk may have asked once before; half of the answers are to something asked since.
+                answers = 2 * len(world.lenders.desks)
+                world.lenders.wait_for_more(answers, of="acknowledged" if offset in RIGHT else "answered")
                 windows.append((offset, began, time.monotonic()))
         verdict = judged(world, first)
         attempts, _ = read_journal(world, float("inf"))
         for offset, began, ended in windows:
             answered = [a for a in attempts if a.answer and began < a.invoke["at"] and a.answer["at"] < ended]
             accepted = sum(a.ok for a in answered)
-            if not answered or bool(accepted) != (offset in {"+5s", "-5s", "+0s"}):
+            if not answered or bool(accepted) != (offset in RIGHT):
                 verdict.unexplained += 1
                 verdict.notes.append(f"clock {offset}: {accepted} of {len(answered)} accepted")
         return verdict
@@ -254,9 +268,10 @@ def exhausted_pool(first_world: First, seed: int) -> Verdict:
         with under_load(world) as first, world.superuser() as database:
             with concurrent.futures.ThreadPoolExecutor(STORM) as pool, database.transaction():
                 database.execute("LOCK TABLE replay_guard IN ACCESS EXCLUSIVE MODE")
+                locked = time.monotonic()
                 asked = [pool.submit(ask_me, world, number) for number in range(STORM)]
                 health = [health_time(world) for _ in range(20)]
-                time.sleep(3)
+                time.sleep(max(0.0, locked + LOCKED_S - time.monotonic()))
             answers = [one.result() for one in asked]
         verdict = judged(world, first)
         late = max(took for _, took in answers)
@@ -381,7 +396,7 @@ def restored_backup(first_world: First, seed: int) -> Verdict:
             world.base_backup(backup)
         world.stop_service()
         for worker in world.workers:
-            end(worker)
+            worker.end()
         dead = len(world.workers)
         world.postgres.stop()
         cluster = world.postgres.folder / "data"
@@ -424,7 +439,7 @@ def flipped_bytes(first_world: First, seed: int) -> Verdict:
 # What the cells share
 
 
-def killing(process: "subprocess.Popen[bytes]") -> Callable[[int], None]:
+def killing(process: Command) -> Callable[[int], None]:
     """Return what a trap does to a process."""
     return lambda _port: process.kill()
 
@@ -458,7 +473,7 @@ def log_size(world: World) -> int:
 def health_time(world: World) -> float:
     """Return how long the health answer took."""
     began = time.monotonic()
-    assert httpx.get(f"http://127.0.0.1:{world.http_port}/healthz", timeout=10).status_code == 200
+    assert world.status_of("/healthz", seconds=10) == 200
     return time.monotonic() - began
 
 
@@ -466,7 +481,7 @@ def ask_me(world: World, number: int) -> tuple[int, float]:
     """Ask a small signed question; return its status and how long it took."""
     bank = world.banks[number % len(world.banks)]
     began = time.monotonic()
-    with httpx.Client(base_url=world.url, timeout=60) as http:
+    with line_to(world.url, timeout=60) as http:
         status = transmit(http, bank.sign("GET", "/v1/me")).status_code
     return status, time.monotonic() - began
 
@@ -486,7 +501,7 @@ def storm_request(world: World, key: str, *, owed: str = "77000.00") -> Signed:
 def send_all(world: World, requests: list[Signed]) -> list[httpx.Response]:
     """Send requests at once."""
     with (
-        httpx.Client(base_url=world.url, timeout=STORM_S) as http,
+        line_to(world.url, timeout=STORM_S) as http,
         concurrent.futures.ThreadPoolExecutor(STORM) as pool,
     ):
         return list(pool.map(lambda one: transmit(http, one), requests))

@@ -9,13 +9,14 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
-from tests.faults.bank import Bank, Journal, Signed, consent_body, default_body, transmit
+from tests.faults.bank import Bank, Journal, Signed, consent_body, default_body, line_to, transmit
 
 DESKS_PER_LENDER = 2
 TIMEOUT_S = 6.0
+MORE_S = 300.0
 AGAIN = {"unavailable", "idempotency_in_progress", "token_expired", "token_not_yet_valid", "internal_error"}
 WORK = {"consent": 3, "record": 4, "correction": 2, "query": 8, "revocation": 1, "repeat": 1, "replay": 1}
 
@@ -46,7 +47,7 @@ class Desk(threading.Thread):
     def run(self) -> None:
         names, weights = list(WORK), list(WORK.values())
         try:
-            with httpx.Client(base_url=self._load.url, timeout=TIMEOUT_S) as http:
+            with line_to(self._load.url, timeout=TIMEOUT_S) as http:
                 while not self._load.ending.is_set():
                     (name,) = self._random.choices(names, weights)
                     getattr(self, f"_{name}")(http)
@@ -155,8 +156,9 @@ class Desk(threading.Thread):
             retry_after=got.headers.get("Retry-After", ""),
             rqh=sent.rqh,
         )
-        if got.status_code < 300:
-            self._load.acknowledged += 1  # approximate where desks meet: it only paces the cells
+        # Approximate where desks meet: they only pace the cells.
+        self._load.answered += 1
+        self._load.acknowledged += got.status_code < 300
         return got
 
 
@@ -170,6 +172,7 @@ class Load:
         self.pause_s = pause_s
         self.ending = threading.Event()
         self.giving_up = threading.Event()
+        self.answered = 0
         self.acknowledged = 0
         shelves = [Shelf() for _ in banks]
         self.desks = [
@@ -183,13 +186,16 @@ class Load:
         for thread in (*self.desks, self._watcher):
             thread.start()
 
-    def wait_for_more(self, count: int, seconds: float = 300) -> None:
-        """Wait until that many more requests were acknowledged, so that a fault never hits an idle service."""
-        wanted, deadline = self.acknowledged + count, time.monotonic() + seconds
-        while self.acknowledged < wanted:
+    def wait_for_more(self, count: int, *, of: Literal["acknowledged", "answered"] = "acknowledged") -> None:
+        """Wait until that many more requests were acknowledged or at least answered.
+
+        So a fault never hits an idle service, and lasts as long as it takes to be felt.
+        """
+        wanted, deadline = getattr(self, of) + count, time.monotonic() + MORE_S
+        while getattr(self, of) < wanted:
             if time.monotonic() > deadline:
-                raise AssertionError(f"not {count} acknowledged within {seconds} s")
-            time.sleep(0.05)
+                raise AssertionError(f"not {count} {of} within {MORE_S} s")
+            time.sleep(0.02)
 
     def stop(self, patience_s: float = 30) -> None:
         """Let every operation come to its end, giving up on what is not answered within the patience."""
@@ -206,7 +212,7 @@ class Load:
                 raise AssertionError(f"{desk.name} fell over: {desk.failure!r}")
 
     def _watch(self) -> None:
-        with httpx.Client(base_url=self.url, timeout=2) as http:
+        with line_to(self.url, timeout=2) as http:
             while not self.ending.wait(0.25):
                 try:
                     got = http.get("/log/v1/checkpoint")

@@ -5,6 +5,7 @@ a copy of it. Of the service only the embedded server is imported, because somet
 """
 
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -12,42 +13,46 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.faults.bank import ISSUER, Bank, Journal
+from tests.faults.bank import ISSUER, Bank, Journal, line_to
+from tests.faults.commands import SOURCE, Command, Commands, commands
 from tests.faults.load import Load
 from tests.faults.proxy import Proxy, proxy_loop
 
 from creditshare.storage.embedded import EmbeddedPostgres
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
 LENDERS = 3
 BORROWERS = [f"91999999FLT{number:06d}X" for number in range(10)]
 READY_S = 240.0  # a machine that runs much else beside this is slow, not broken
+PORTS = range(10_000, 32_000)  # below those that the kernel gives to connections, of which a load makes many
 
 
 class World:
     """The processes of one cell."""
 
-    def __init__(self, folder: Path, loop: AbstractEventLoop, seed: int, *, data: Path | None = None) -> None:
+    lenders: Load
+
+    def __init__(self, folder: Path, tools: "Tools", seed: int, *, data: Path | None = None) -> None:
         self.folder = folder
         self.data = data or folder / "data"
         self.seed = seed
         self.random = random.Random(seed)  # noqa: S311  reproducible faults, not a secret
         self.postgres = EmbeddedPostgres(self.data / "postgres")
         self.postgres.start()
-        self._loop = loop
+        self._tools = tools
         self._stack = contextlib.ExitStack()
         self._log = self._stack.enter_context((folder / "log").open("a"))
+        (folder / "tmp").mkdir()
         self.http_port = free_port()
         query = dict(part.split("=") for part in self.postgres.url("app").partition("?")[2].split("&"))
         self.socket = Path(query["host"].replace("%2F", "/")) / f".s.PGSQL.{query['port']}"
@@ -57,8 +62,8 @@ class World:
         self.worker_wire = self.new_wire()
         self.client_wire = self.new_wire(self.http_port)
         self.url = f"http://127.0.0.1:{self.client_wire.port}"
-        self.service: subprocess.Popen[bytes] | None = None
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.service: Command | None = None
+        self.workers: list[Command] = []
         keys = json.loads((folder / "banks.json").read_text()) if (folder / "banks.json").exists() else []
         self.banks = [Bank.of_jwk(key) for key in keys]
         self.journal = Journal(folder / "journal.ndjson")
@@ -70,6 +75,7 @@ class World:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CREDITSHARE_")}
         ours = {
             "PYTHONPATH": str(SOURCE),
+            "TMPDIR": str(self.folder / "tmp"),  # what a killed process leaves there goes with the world
             "CREDITSHARE_DATABASE_URL": self.address("app", wire),
             "CREDITSHARE_PUBLIC_URL": ISSUER,
             "CREDITSHARE_ENVIRONMENT": "sandbox",
@@ -83,13 +89,11 @@ class World:
         database = start[2].rpartition("/")[2]
         return f"{start[0]}@127.0.0.1:{wire.port}/{database}"
 
-    def run(
-        self, *arguments: str, wire: Proxy | None = None, settings: Mapping[str, str] | None = None
-    ) -> "subprocess.Popen[bytes]":
+    def run(self, *arguments: str, wire: Proxy | None = None, settings: Mapping[str, str] | None = None) -> Command:
         """Start one of the project's commands."""
-        command = [sys.executable, "-m", "creditshare", *arguments, "--data", str(self.data)]
         environment = {**self.environment(wire or self.database_wire), **(settings or {})}
-        return subprocess.Popen(command, env=environment, stdout=self._log, stderr=self._log)
+        log = self._log.fileno()
+        return self._tools.commands.start(*arguments, "--data", str(self.data), environment=environment, log=log)
 
     def start_service(self, workers: int = 2, **changes: str) -> None:
         """Start ``serve`` and wait until it is ready."""
@@ -101,13 +105,20 @@ class World:
         """Wait until readiness is answered; return how long it took."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"http://127.0.0.1:{self.http_port}/readyz", timeout=2).status_code == 200:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if self.status_of("/readyz", seconds=2) == 200:
                     return time.monotonic() - began
             time.sleep(0.05)
         raise AssertionError(f"the service was not ready within {seconds} s: {self.log()[-2000:]}")
 
-    def start_worker(self, wire: Proxy | None = None) -> "subprocess.Popen[bytes]":
+    def status_of(self, path: str, *, seconds: float) -> int:
+        """Return the status of a plain GET that goes past the proxy."""
+        line = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=seconds)
+        with contextlib.closing(line):
+            line.request("GET", path)
+            return line.getresponse().status
+
+    def start_worker(self, wire: Proxy | None = None) -> Command:
         """Start a worker of the log, by default on the worker's wire."""
         worker = self.run("worker", wire=wire or self.worker_wire)
         self.workers.append(worker)
@@ -115,7 +126,7 @@ class World:
 
     def new_wire(self, upstream: int | Path | None = None) -> Proxy:
         """Return another wire, by default to the database."""
-        wire = Proxy(self._loop, upstream=upstream or self.socket, seed=self.seed)
+        wire = Proxy(self._tools.loop, upstream=upstream or self.socket, seed=self.seed)
         self.proxies.append(wire)
         return wire
 
@@ -141,14 +152,18 @@ class World:
                     return pid
         return None
 
+    def postmaster(self) -> int:
+        """Return the server's process."""
+        return int((self.postgres.folder / "data" / "postmaster.pid").read_text().split("\n")[0])
+
     def kill_postgres(self) -> None:
         """End the server as a power cut ends it."""
-        os.kill(int((self.postgres.folder / "data" / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+        os.kill(self.postmaster(), signal.SIGKILL)
 
     def base_backup(self, target: Path) -> None:
         """Take a copy of the running server, as its owner."""
         owner = self.postgres.folder.joinpath("data").stat()
-        program = command_line(int((self.postgres.folder / "data" / "postmaster.pid").read_text().split("\n")[0]))
+        program = command_line(self.postmaster())
         binary = Path(os.fsdecode(program.split(b"\0")[0])).with_name("pg_basebackup")
         url = self.postgres.url("superuser").replace("postgresql+psycopg", "postgresql")
         target.mkdir(mode=0o700)
@@ -165,7 +180,7 @@ class World:
     def stop_service(self, number: int = signal.SIGTERM) -> None:
         """Stop ``serve``."""
         if self.service is not None:
-            end(self.service, number)
+            self.service.end(number)
             self.service = None
 
     def superuser(self) -> "psycopg.Connection[Any]":
@@ -174,43 +189,41 @@ class World:
             self.postgres.url("superuser").replace("postgresql+psycopg", "postgresql"), autocommit=True
         )
 
-    def load(self, *, pause_s: float = 0.04) -> Load:
+    def load(self, *, pause_s: float) -> Load:
         """Return the lenders' work on this world."""
-        return Load(self.url, self.banks, self.journal, self.seed, pause_s=pause_s)
+        self.lenders = Load(self.url, self.banks, self.journal, self.seed, pause_s=pause_s)
+        return self.lenders
 
     def log(self) -> str:
         """Return what the processes said."""
         return (self.folder / "log").read_text(errors="replace")
 
     def close(self) -> None:
-        """End everything."""
-        self.stop_service()
-        for worker in self.workers:
-            end(worker)
+        """End everything at once: it is thrown away."""
+        ending = list(self.workers)
+        if self.service is not None:
+            self.service.send_signal(signal.SIGSTOP)  # so that it starts no process again
+            for pid in children(self.service.pid):
+                os.kill(pid, signal.SIGKILL)
+            ending.append(self.service)
+        for command in ending:
+            command.kill()
+            command.wait(READY_S)
         for proxy in self.proxies:
             proxy.close()
-        with contextlib.suppress(Exception):  # a broken cluster is thrown away with its folder
-            self.postgres.stop()
+        with contextlib.suppress(OSError, ValueError):  # it may be gone already
+            server = self.postmaster()
+            os.kill(server, signal.SIGQUIT)
+            wait_for(lambda: not command_line(server), seconds=READY_S, what="PostgreSQL ended")
         self.journal.close()
         self._stack.close()
 
 
-def end(process: "subprocess.Popen[bytes]", number: int = signal.SIGTERM) -> None:
-    """End a process that we started, by force if it does not go."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGCONT)
-        process.send_signal(number)
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(15)
-
-
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a port that nobody uses."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.choice(PORTS))) as listener:  # noqa: S311  no secret
+            return int(listener.getsockname()[1])
 
 
 def children(pid: int) -> list[int]:
@@ -254,27 +267,37 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What a process needs to make worlds: the loop of the proxies, and what starts commands."""
+
+    loop: AbstractEventLoop
+    commands: Commands
+
+
 class First:
     """The world that all others are copied from."""
 
-    def __init__(self, folder: Path, loop: AbstractEventLoop) -> None:
+    def __init__(self, folder: Path, tools: Tools) -> None:
         self.folder = folder
-        self._loop = loop
+        self._tools = tools
 
     def build(self) -> None:
         """Migrate, admit the lenders and make the borrowers' tokens."""
-        world = World(self.folder, self._loop, 0)
+        world = World(self.folder, self._tools, 0)
         try:
-            assert world.run("operator", "bootstrap").wait(120) == 0, world.log()
+            assert world.run("operator", "bootstrap").wait(READY_S) == 0, world.log()
             world.start_worker()
             world.start_service(1)
             operators = [
                 Bank.of_jwk({"tokens": [], **json.loads((world.data / f"operator-{number}.jwk.json").read_text())})
                 for number in (1, 2)
             ]
-            with httpx.Client(base_url=world.url, timeout=30) as http:
+            with line_to(world.url, timeout=30) as http:
                 banks = [admit(http, operators, f"Lender {number}") for number in range(LENDERS)]
             (self.folder / "banks.json").write_text(json.dumps([bank.key_file for bank in banks]))
+            world.stop_service()
+            world.postgres.stop()
         finally:
             world.close()
         (self.folder / "log").unlink()
@@ -287,7 +310,7 @@ class First:
             data = (volume or folder) / "data"
             subprocess.run(["cp", "-a", str(self.folder / "data"), str(data)], check=True)
             shutil.copy(self.folder / "banks.json", folder)
-            world = World(folder, self._loop, seed, data=data)
+            world = World(folder, self._tools, seed, data=data)
             try:
                 if serving:
                     world.start_worker()
@@ -310,9 +333,16 @@ def admit(http: httpx.Client, operators: list[Bank], name: str) -> Bank:
 
 
 @contextlib.contextmanager
+def tools() -> Iterator[Tools]:
+    """Lend what worlds are made with."""
+    with proxy_loop() as loop, commands() as starting:
+        yield Tools(loop, starting)
+
+
+@contextlib.contextmanager
 def first_world() -> Iterator[First]:
     """Build the first world; everything of it is gone afterwards."""
-    with open_folder() as folder, proxy_loop() as loop:
-        first = First(folder, loop)
+    with open_folder() as folder, tools() as here:
+        first = First(folder, here)
         first.build()
         yield first
