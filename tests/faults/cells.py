@@ -35,6 +35,7 @@ STORM = 100
 SLOW_SOCKETS = 300
 MALFORMED = 2_000
 PAGE = 8192
+UNREACHED = 1_000_000
 LOCKED_S = 5.0
 RIGHT = {"+5s", "-5s", "+0s"}  # the clock is within the skew that is accepted
 SILENT_S = 2.0
@@ -328,17 +329,21 @@ def killed_migration(first_world: First, seed: int) -> Verdict:
         with under_load(world, tail=0) as first:
             snapshot = rows_of(world)
         world.stop_service()
-        world.postgres.create_database("fresh")
-        fresh = {
-            "CREDITSHARE_OWNER_DATABASE_URL": world.address("owner", world.database_wire).rpartition("/")[0] + "/fresh"
-        }
-        kill_upgrade(world, statements=90, settings=fresh)
+        killed = []
+        for name in ("counted", "fresh"):
+            world.postgres.create_database(name)
+        counted, fresh = (other_database(world, name) for name in ("counted", "fresh"))
+        killed.append(kill_upgrade(world, statements=statements_of_upgrade(world, counted), settings=fresh))
         schema.downgrade(world.postgres.url("owner"))
-        kill_upgrade(world, statements=8)
+        statements = statements_of_upgrade(world)
+        schema.downgrade(world.postgres.url("owner"))
+        killed.append(kill_upgrade(world, statements=statements))
         world.start_service()
         with under_load(world, lead=0):
             pass
-        return judged(world, first, snapshot=snapshot)
+        verdict = judged(world, first, snapshot=snapshot)
+        verdict.notes += killed
+        return verdict
 
 
 @cell("F13", f"one signed request {STORM} times at once, and again after a restart")
@@ -522,19 +527,40 @@ def stormed(world: World, first: Before, storms: list[list[httpx.Response]], *, 
     return verdict
 
 
-def kill_upgrade(world: World, *, statements: int, settings: Mapping[str, str] | None = None) -> None:
-    """Kill a migration at a random statement, then run it to its end and compare the schema."""
+def other_database(world: World, name: str) -> dict[str, str]:
+    """Return the settings of an upgrade of another database."""
+    return {
+        "CREDITSHARE_OWNER_DATABASE_URL": f"{world.address('owner', world.database_wire).rpartition('/')[0]}/{name}"
+    }
+
+
+def upgrade(world: World, settings: Mapping[str, str] | None) -> Command:
+    """Start an upgrade. After a step down, the rows have no seals any more; a person says that they get new ones."""
+    return world.run("db", "upgrade", "--seal-anew", settings=settings)
+
+
+def statements_of_upgrade(world: World, settings: Mapping[str, str] | None = None) -> int:
+    """Upgrade undisturbed and return how many statements that took."""
+    counting = Trigger(ANYTHING, "before", skip=UNREACHED)
+    world.database_wire.triggers.append(counting)
+    assert upgrade(world, settings).wait(FIRED_S) == 0, world.log()[-2000:]
+    world.database_wire.triggers.remove(counting)
+    return UNREACHED - counting.skip
+
+
+def kill_upgrade(world: World, *, statements: int, settings: Mapping[str, str] | None = None) -> str:
+    """Kill a migration at a random statement, run it to its end and compare the schema; say where it was killed."""
     number = world.random.randrange(statements)
-    wire = world.database_wire
-    trap = Trigger(ANYTHING, "before", lambda _: upgrade.kill(), skip=number)
-    wire.triggers.append(trap)
-    # After a step down, the rows have no seals any more, and a person says that they get new ones.
-    upgrade = world.run("db", "upgrade", "--seal-anew", settings=settings)
-    upgrade.wait(120)
-    wire.triggers.remove(trap)
-    for command in (("upgrade", "--seal-anew"), ("check",)):
-        status = world.run("db", *command, settings=settings).wait(120)
-        assert status == 0, f"db {command[0]} after a kill at statement {number}: {world.log()[-2000:]}"
+    trap = Trigger(ANYTHING, "before", lambda _: dying.kill(), skip=number)
+    world.database_wire.triggers.append(trap)
+    dying = upgrade(world, settings)
+    where = f"killed at statement {number} of {statements}"
+    assert dying.wait(FIRED_S) == -signal.SIGKILL, f"not {where}"
+    world.database_wire.triggers.remove(trap)
+    assert upgrade(world, settings).wait(FIRED_S) == 0, f"no upgrade after it was {where}: {world.log()[-2000:]}"
+    check = world.run("db", "check", settings=settings)
+    assert check.wait(FIRED_S) == 0, f"another schema after it was {where}: {world.log()[-2000:]}"
+    return where
 
 
 def places_of(files: list[Path]) -> list[tuple[Path, int]]:
