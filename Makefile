@@ -9,6 +9,8 @@ UPGRADE ?=
 NAME ?=
 SEEDS ?= 20
 SEED_START ?= 1
+# Runs of fault cells at once; as a rule one for each core.
+LANES ?= 1
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -64,8 +66,8 @@ check: $(DEV) ## run all that CI runs: locks, format, lint, types, imports, test
 	@$(BIN)/python -m creditshare openapi export --check
 	@printf '\nAll checks passed.\n'
 
-faults: $(DEV) ## kill, cut and fill what can be, with real processes: make faults SEEDS=20 SEED_START=1 ARGS="--cells F1,F4"
-	@$(BIN)/python -m tests.faults --seeds $(SEEDS) --seed-start $(SEED_START) $(ARGS)
+faults: $(DEV) ## kill, cut and fill what can be, with real processes: make faults SEEDS=20 LANES=2 ARGS="--cells F1,F4"
+	@$(BIN)/python -m tests.faults --seeds $(SEEDS) --seed-start $(SEED_START) --lanes $(LANES) $(ARGS)
 
 bench: $(DEV) ## measure the hot path
 	@$(BIN)/python -m benchmarks $(ARGS)

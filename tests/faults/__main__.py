@@ -1,18 +1,32 @@
-"""``python -m tests.faults``: run cells for a range of seeds and print the table of what came out."""
+"""``python -m tests.faults``: run cells for a range of seeds and print the table of what came out.
+
+The runs are shared out among lanes, and what came out is put together here.
+"""
 
 import argparse
 import json
 import sys
-import time
-import traceback
 from collections import defaultdict
+from concurrent.futures import as_completed
 from pathlib import Path
 
-from tests.faults.cells import CELLS, NotHere
+from tests.faults.cells import CELLS
 from tests.faults.checker import Verdict
-from tests.faults.world import First, first_world
+from tests.faults.lanes import lanes, run
+from tests.faults.world import first_world
 
-HEAD = ("cell", "seeds", "acknowledged", "lost", "duplicate", "unlogged", "other", "longest outage", "fault")
+HEAD = (
+    "cell",
+    "seeds",
+    "acknowledged",
+    "attempts",
+    "lost",
+    "duplicate",
+    "unlogged",
+    "other",
+    "longest outage",
+    "fault",
+)
 
 
 def main() -> int:
@@ -21,46 +35,29 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--seed-start", type=int, default=1)
     parser.add_argument("--cells", default=",".join(CELLS), help="names separated by commas")
+    parser.add_argument("--lanes", type=int, default=1, help="how many runs at once, as a rule one for each core")
     parser.add_argument("--results", type=Path, help="write every verdict to this file, a JSON line each")
     chosen = parser.parse_args()
-    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    verdicts: dict[str, list[Verdict]] = {name: [] for name in chosen.cells.split(",")}
     broken: dict[str, list[int]] = defaultdict(list)
-    with first_world() as first:
-        for seed in range(chosen.seed_start, chosen.seed_start + chosen.seeds):
-            for name in chosen.cells.split(","):
-                verdict = run(first, name, seed)
-                if verdict is None:
-                    broken[name].append(seed)
-                else:
-                    verdicts[name].append(verdict)
-                    if chosen.results:
-                        with chosen.results.open("a") as file:
-                            line = {"cell": name, "seed": seed, **vars(verdict)}
-                            file.write(json.dumps(line) + "\n")
+    with first_world() as first, lanes(chosen.lanes, first.folder) as pool:
+        seeds = range(chosen.seed_start, chosen.seed_start + chosen.seeds)
+        runs = {pool.submit(run, name, seed): (name, seed) for seed in seeds for name in verdicts}
+        for ended in as_completed(runs):
+            name, seed = runs[ended]
+            told, verdict = ended.result()
+            say(f"{name} seed {seed}: {told}")
+            if verdict is None:
+                broken[name].append(seed)
+                continue
+            verdicts[name].append(verdict)
+            if chosen.results:
+                with chosen.results.open("a") as file:
+                    file.write(json.dumps({"cell": name, "seed": seed, **vars(verdict)}) + "\n")
     say(table(verdicts))
-    for name, seeds in broken.items():
-        say(f"{name}: did not end as it should, seeds {seeds}")
+    for name, unended in broken.items():
+        say(f"{name}: did not end as it should, seeds {sorted(unended)}")
     return int(bool(broken) or any(v.wrong() for found in verdicts.values() for v in found))
-
-
-def run(first: First, name: str, seed: int) -> Verdict | None:
-    """Run one cell with one seed and say what came out; None if the fault could not be healed."""
-    began = time.monotonic()
-    try:
-        verdict = CELLS[name].run(first, seed)
-    except NotHere as reason:
-        say(f"{name} seed {seed}: left out, {reason}")
-        return Verdict(notes=[str(reason)])
-    except Exception:  # noqa: BLE001  whatever a cell fell over is told, and the next one runs
-        say(f"{name} seed {seed}: FAILED\n{traceback.format_exc()}")
-        return None
-    took = time.monotonic() - began
-    state = f"WRONG {verdict.wrong()}" if verdict.wrong() else "ok"
-    say(
-        f"{name} seed {seed}: {state}, {verdict.acknowledged} acknowledged, outage {verdict.outage_s:.1f} s,"
-        f" took {took:.0f} s {'; '.join(verdict.notes)}",
-    )
-    return verdict
 
 
 def say(text: str) -> None:
@@ -76,9 +73,9 @@ def table(verdicts: dict[str, list[Verdict]]) -> str:
         wrong = [verdict.wrong() for verdict in found]
         counts = [sum(one.get(figure, 0) for one in wrong) for figure in ("lost", "duplicate", "unlogged")]
         other = sum(sum(one.values()) for one in wrong) - sum(counts)
-        acknowledged = sum(verdict.acknowledged for verdict in found)
+        acknowledged, attempts = (sum(getattr(one, what) for one in found) for what in ("acknowledged", "attempts"))
         outage = max((verdict.outage_s for verdict in found), default=0.0)
-        row = (name, len(found), acknowledged, *counts, other, f"{outage:.1f} s", CELLS[name].what)
+        row = (name, len(found), acknowledged, attempts, *counts, other, f"{outage:.1f} s", CELLS[name].what)
         lines.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(lines)
 
