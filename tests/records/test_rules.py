@@ -106,9 +106,9 @@ PUBLIC: dict[str, Any] = {"public_ref": "case 1"}
             {"written_off_on": TODAY, "written_off_amount": Decimal(1)},
             {"written_off_on": TODAY},
             "/written_off_amount",
-            "incomplete",
+            "required",
         ),
-        ({}, {"written_off_amount": Decimal(1)}, "/written_off_amount", "incomplete"),
+        ({}, {"written_off_amount": Decimal(1)}, "/written_off_on", "required"),
         # the dates: a day ahead is allowed, two are not
         ({"default_on": TODAY + DAY}, {"default_on": TODAY + 2 * DAY}, "/default_on", "in_future"),
         (
@@ -169,7 +169,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         ("/days_past_due", "below_default"),
         ("/public_ref", "required"),
         ("/due_on", "before_opened_on"),
-        ("/written_off_amount", "incomplete"),
+        ("/written_off_amount", "required"),
     }
 
 

@@ -17,7 +17,8 @@ from creditshare.client.identifiers import IdType, borrower_input
 from creditshare.crypto.digests import parse_content_digest
 from creditshare.errors import FieldError, Malformed
 from creditshare.ids import parse
-from creditshare.wire.record_dates import DATES, contradictions
+from creditshare.wire import record_form
+from creditshare.wire.record_form import DATES, contradictions, lacking, misspelt_region
 
 ID_TYPES: Final[tuple[IdType, ...]] = get_args(IdType)
 CodeLists = Mapping[str, list[str]]
@@ -50,14 +51,14 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
 
 
 def _reference(text: str) -> str:
-    if not text.isprintable() or len(text) > 128:  # noqa: PLR2004  the API's limit
-        raise _Misfit("at most 128 printable characters")
+    if not text.isprintable() or len(text) > record_form.LONGEST_REFERENCE:
+        raise _Misfit(f"at most {record_form.LONGEST_REFERENCE} printable characters")
     return text
 
 
 def _day(text: str) -> str:
     try:
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        if re.fullmatch(record_form.DAY, text):
             return date.fromisoformat(text).isoformat()
     except ValueError:
         pass
@@ -65,8 +66,8 @@ def _day(text: str) -> str:
 
 
 def _whole_number(text: str) -> int:
-    if not re.fullmatch(r"0|[1-9][0-9]{0,4}", text) or int(text) > 20_000:  # noqa: PLR2004  the API's limit
-        raise _Misfit("a whole number of days, 0 to 20000")
+    if not re.fullmatch(r"0|[1-9][0-9]{0,4}", text) or int(text) > record_form.MOST_DAYS_PAST_DUE:
+        raise _Misfit(f"a whole number of days, 0 to {record_form.MOST_DAYS_PAST_DUE}")
     return int(text)
 
 
@@ -86,15 +87,15 @@ def _consent(text: str) -> str:
     return text
 
 
-_amount = _matching(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?", "a decimal amount, not negative, at most four places")
-_code = _matching(r"[A-Za-z0-9.-]{1,16}", "1 to 16 letters, digits, dots and hyphens")
+_amount = _matching(record_form.AMOUNT, "a decimal amount, not negative, at most four places")
+_code = _matching(record_form.CODE, "1 to 16 letters, digits, dots and hyphens")
 _listed = _matching(r"[^\x00-\x1f]{1,32}", "a code of the published list")
 
 FIELDS: Final[Mapping[str, Field]] = {
     "role": Field(_matching("borrower|guarantor", "borrower or guarantor"), required=True, correctable=False),
     "account_ref": Field(_reference, required=True, correctable=False),
     "product": Field(_listed, required=True, codes="products"),
-    "currency": Field(_matching("[A-Z]{3}", "three capital letters, ISO 4217"), required=True),
+    "currency": Field(_matching(record_form.CURRENCY, "three capital letters, ISO 4217"), required=True),
     "original_amount": Field(_amount, required=True),
     "outstanding_principal": Field(_amount),
     "overdue_principal": Field(_amount),
@@ -123,7 +124,6 @@ FIELDS: Final[Mapping[str, Field]] = {
 }
 GROUPS: Final = ("industry", "region", "notice")
 AMOUNTS: Final = frozenset(name for name, field in FIELDS.items() if field.read is _amount)
-_REGION_CODES: Final = {"GB/T 2260": r"[0-9]{6}", "ISO 3166-2": r"[A-Z]{2}(-[A-Z0-9]{1,3})?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +211,8 @@ def _incomplete_groups(read: Mapping[str, Any], given: set[str]) -> list[FieldEr
                 for name in members
                 if name not in given and not FIELDS[name].required
             ]
-    form = _REGION_CODES.get(read.get("region.scheme", ""))
-    if form is not None and "region.code" in read and not re.fullmatch(form, read["region.code"]):
-        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, such as US-CA for ISO 3166-2"))
+    if "region.scheme" in read and "region.code" in read:
+        wrong += misspelt_region(read["region.scheme"], read["region.code"])
     return wrong
 
 
@@ -241,28 +240,7 @@ def fits_identifier(id_type: IdType, text: str) -> tuple[bool, bool]:
 
 
 def _contradictions(read: Mapping[str, Any], today: date) -> list[FieldError]:
-    return [*_missing_by_reason(read), *_wrong_dates(read, today), *_identifiers_in_references(read)]
-
-
-def _missing_by_reason(read: Mapping[str, Any]) -> list[FieldError]:
-    reason, basis = read.get("default_reason"), read.get("lawful_basis")
-    overdue = reason in {"days_past_due", "both"}
-    amounts = ("outstanding_principal", "overdue_principal", "overdue_interest")
-    wanted = {
-        "days_past_due": overdue and "the days past due, for this reason",
-        "outstanding_principal": overdue
-        and not any(name in read for name in amounts)
-        and "an overdue or outstanding amount, for this reason",
-        "cause": reason in {"unlikely_to_pay", "both"} and "a cause where the borrower is judged unlikely to pay",
-        "public_ref": (reason == "legal" or basis == "public_record")
-        and "where the public can find the fact, for this reason or basis",
-        "provide_consent_id": basis == "consent" and "the borrower's consent to provide, for this basis",
-        "written_off_amount": "written_off_on" in read and "written_off_on and written_off_amount together",
-        "written_off_on": "written_off_amount" in read and "written_off_on and written_off_amount together",
-    }
-    return [
-        FieldError(pointer(name), "required", detail) for name, detail in wanted.items() if detail and name not in read
-    ]
+    return [*lacking(read), *_wrong_dates(read, today), *_identifiers_in_references(read)]
 
 
 def _wrong_dates(read: Mapping[str, Any], today: date) -> list[FieldError]:

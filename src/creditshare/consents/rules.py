@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 from uuid import UUID
 
 Kind = Literal["provide", "query"]
 State = Literal["active", "paused", "revoked"]
 Status = Literal["pending", "active", "paused", "revoked", "expired", "exhausted"]
 
-QUERY_PURPOSES: Final = ("pre_loan", "post_loan_monitoring", "guarantor_check", "restructuring")
+QueryPurpose = Literal["pre_loan", "post_loan_monitoring", "guarantor_check", "restructuring"]
+QUERY_PURPOSES: Final[tuple[QueryPurpose, ...]] = get_args(QueryPurpose)
 PROVIDE_PURPOSES: Final = (*QUERY_PURPOSES, "default_reporting")
 SCOPES: Final = ("defaults", "amounts", "history", "legal", "inquiries")
-CHANNELS: Final = ("paper", "electronic", "branch", "app", "video")
+Channel = Literal["paper", "electronic", "branch", "app", "video"]
+CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from creditshare.errors import FieldError, Refused
 from creditshare.policy.service import Policy
 
 Addressee = Literal["enterprise", "individual"]
-CHANNELS: Final = ("paper", "electronic", "branch", "app", "video", "sms", "email", "post")
+Channel = Literal["paper", "electronic", "branch", "app", "video", "sms", "email", "post"]
+CHANNELS: Final[tuple[Channel, ...]] = get_args(Channel)
 
 
 @dataclass(frozen=True, slots=True)

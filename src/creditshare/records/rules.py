@@ -1,12 +1,11 @@
 """Pure rules of default records: what may be reported, what a list of events amounts to at a time."""
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from stdnum import lei
 from stdnum.cn import ric, uscc
@@ -15,7 +14,7 @@ from creditshare.errors import FieldError, Refused
 from creditshare.notices.rules import Addressee, AttestedNotice, addressee
 from creditshare.policy.service import Policy
 from creditshare.records.grid import Bucket, Tier, bucket, tier
-from creditshare.wire.record_dates import DATES, contradictions
+from creditshare.wire.record_form import DATES, REGION_CODES, contradictions, lacking, misspelt_region
 
 CODE_LENGTH: Final = 18  # GB 32100-2015 and GB 11643-1999
 LEI_LENGTH: Final = 20  # ISO 17442-1
@@ -30,32 +29,23 @@ PRODUCTS: Final = (
     "guarantee",
     "other",
 )
-CAUSES: Final = ("cash_flow", "disaster", "upstream_nonpayment", "dispute", "fraud", "unknown")
+Cause = Literal["cash_flow", "disaster", "upstream_nonpayment", "dispute", "fraud", "unknown"]
+CAUSES: Final[tuple[Cause, ...]] = get_args(Cause)
 GUARANTEES: Final = ("credit", "guaranteed", "mortgage", "pledge", "combined", "government_guarantee")
-SIZE_CLASSES: Final = ("micro", "small", "medium")
-BASES: Final = ("consent", "public_record", "legal_duty")
-REASONS: Final = ("days_past_due", "unlikely_to_pay", "both", "legal")
+SizeClass = Literal["micro", "small", "medium"]
+SIZE_CLASSES: Final[tuple[SizeClass, ...]] = get_args(SizeClass)
+Basis = Literal["consent", "public_record", "legal_duty"]
+BASES: Final[tuple[Basis, ...]] = get_args(Basis)
+Reason = Literal["days_past_due", "unlikely_to_pay", "both", "legal"]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 INDUSTRY_SCHEMES: Final = ("GB/T 4754-2017", "NAICS", "NACE", "ISIC")
-REGION_SCHEMES: Final = ("GB/T 2260", "ISO 3166-2")
-_REGION_CODES: Final = {
-    "GB/T 2260": re.compile(r"[0-9]{6}"),
-    "ISO 3166-2": re.compile(r"[A-Z]{2}(-[A-Z0-9]{1,3})?"),
-}
+REGION_SCHEMES: Final = tuple(REGION_CODES)
+Role = Literal["borrower", "guarantor"]
 
 LifeEvent = Literal[
     "forbearance", "default", "cured", "legal", "written_off", "recovered", "settled_full", "settled_partial", "sold"
 ]
-LIFE_EVENTS: Final[tuple[LifeEvent, ...]] = (
-    "forbearance",
-    "default",
-    "cured",
-    "legal",
-    "written_off",
-    "recovered",
-    "settled_full",
-    "settled_partial",
-    "sold",
-)
+LIFE_EVENTS: Final[tuple[LifeEvent, ...]] = get_args(LifeEvent)
 ENDING: Final = frozenset({"cured", "recovered", "settled_full", "settled_partial", "sold"})
 """After these the default has ended and retention runs (征信业管理条例 art. 16). A write-off does not end the debt."""
 PAID: Final = ENDING - {"sold"}
@@ -70,8 +60,24 @@ _MAY_FOLLOW: Final[dict[str, frozenset[str]]] = {
 }
 _MAY_FOLLOW_WRITE_OFF: Final = ENDING - {"cured"} | {"legal"}
 """A write-off is not undone by a later step: what comes back is recovered or settled, never cured."""
-CORRECTION_REASONS: Final = ("wrong_amount", "wrong_date", "wrong_borrower_data", "wrong_classification", "other")
-WITHDRAWAL_REASONS: Final = ("reported_in_error", "wrong_borrower", "duplicate", "court_order", "other")
+CorrectionReason = Literal["wrong_amount", "wrong_date", "wrong_borrower_data", "wrong_classification", "other"]
+CORRECTION_REASONS: Final[tuple[CorrectionReason, ...]] = get_args(CorrectionReason)
+WithdrawalReason = Literal["reported_in_error", "wrong_borrower", "duplicate", "court_order", "other"]
+WITHDRAWAL_REASONS: Final[tuple[WithdrawalReason, ...]] = get_args(WithdrawalReason)
+OVERDUE: Final = "/days_past_due"
+ASKED_FOR: Final = (
+    "default_reason",
+    "lawful_basis",
+    "outstanding_principal",
+    "overdue_principal",
+    "overdue_interest",
+    "cause",
+    "public_ref",
+    "provide_consent_id",
+    "written_off_on",
+    "written_off_amount",
+)
+"""Fields that others ask for, or that ask for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ class Coded:
 class Report:
     """A default as its lender reports it. Money is decimal, in ``currency``; dates are legal days."""
 
-    role: Literal["borrower", "guarantor"]
+    role: Role
     account_ref: str
     product: str
     currency: str
@@ -285,52 +291,29 @@ def _code_errors(report: Report) -> list[FieldError]:
         for pointer, code, known in listed
         if code is not None and code not in known
     ]
-    form = _REGION_CODES.get(region.scheme)
-    if form is not None and not form.fullmatch(region.code):
-        wrong.append(FieldError("/region/code", "format", "six digits for GB/T 2260, such as US-CA for ISO 3166-2"))
-    return wrong
+    return wrong + misspelt_region(region.scheme, region.code)
 
 
 def _errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
-    wrong = [*_reason_errors(report, policy, today), *_basis_errors(report), *_date_errors(report, today)]
+    given = {name: value for name in ASKED_FOR if (value := getattr(report, name)) is not None}
+    # Days past due are more than there or not: the policy says how many it must be.
+    wrong = [*_overdue_errors(report, policy, today), *(one for one in lacking(given) if one.pointer != OVERDUE)]
+    wrong += _date_errors(report, today)
     wrong += [
         FieldError(f"/{name}", "identifier", "an opaque reference, not an identifier of the borrower")
         for name, text in (("account_ref", report.account_ref), ("public_ref", report.public_ref))
         if text is not None and looks_like_identifier(text)
     ]
-    if (report.written_off_on is None) != (report.written_off_amount is None):
-        wrong.append(FieldError("/written_off_amount", "incomplete", "written_off_on and written_off_amount together"))
     return wrong
 
 
-def _reason_errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
-    wrong = []
+def _overdue_errors(report: Report, policy: Policy, today: date) -> list[FieldError]:
     threshold = policy.number(jurisdiction(report.region), "default.days_past_due", today)
-    if report.default_reason in {"days_past_due", "both"}:
-        if report.days_past_due is None or report.days_past_due <= threshold:
-            wrong.append(FieldError("/days_past_due", "below_default", f"more than {threshold} days for this reason"))
-        if (
-            report.overdue_principal is None
-            and report.overdue_interest is None
-            and report.outstanding_principal is None
-        ):
-            wrong.append(
-                FieldError("/outstanding_principal", "required", "an overdue or outstanding amount for this reason")
-            )
-    if report.default_reason in {"unlikely_to_pay", "both"} and report.cause is None:
-        wrong.append(FieldError("/cause", "required", "a cause where the borrower is judged unlikely to pay"))
-    if report.default_reason == "legal" and report.public_ref is None:
-        wrong.append(FieldError("/public_ref", "required", "the reference of the judgment or order"))
-    return wrong
-
-
-def _basis_errors(report: Report) -> list[FieldError]:
-    wrong = []
-    if report.lawful_basis == "consent" and report.provide_consent_id is None:
-        wrong.append(FieldError("/provide_consent_id", "required", "the borrower's consent to provide, for this basis"))
-    if report.lawful_basis == "public_record" and report.public_ref is None:
-        wrong.append(FieldError("/public_ref", "required", "where the public can find the fact, for this basis"))
-    return wrong
+    if report.default_reason not in {"days_past_due", "both"}:
+        return []
+    if report.days_past_due is not None and report.days_past_due > threshold:
+        return []
+    return [FieldError(OVERDUE, "below_default", f"more than {threshold} days for this reason")]
 
 
 def _date_errors(report: Report, today: date) -> list[FieldError]:

@@ -25,7 +25,7 @@ class EvidenceIn(Strict):
     """Digest of (32 random bytes ‖ document), how it was given, when it was signed."""
 
     digest: Digest
-    channel: Literal["paper", "electronic", "branch", "app", "video"]
+    channel: consent_rules.Channel
     signed_at: Instant
 
 
@@ -50,7 +50,7 @@ class ConsentIn(Strict):
             ]
         },
     )
-    kind: Literal["provide", "query"]
+    kind: consent_rules.Kind
     subject: SubjectIn
     purposes: Annotated[list[str], Field(max_length=8), AfterValidator(distinct)]
     scopes: Annotated[list[str], Field(max_length=8), AfterValidator(distinct)]

@@ -10,10 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from creditshare.crypto.digests import parse_content_digest
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.sharing.answer import instant
+from creditshare.wire import record_form
 
-_AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?")
+_AMOUNT: Final = re.compile(record_form.AMOUNT)
 _INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY: Final = re.compile(record_form.DAY)
 
 
 def _decimal_text(value: object) -> Decimal:
@@ -86,8 +87,8 @@ Day = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "pattern": f"^{_DAY.pattern}$"}),
 ]
 Digest = Annotated[str, Field(max_length=128), AfterValidator(_digest_text)]
-Reference = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_control)]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Reference = Annotated[str, Field(min_length=1, max_length=record_form.LONGEST_REFERENCE), AfterValidator(_no_control)]
+Currency = Annotated[str, Field(pattern=f"^{record_form.CURRENCY}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 Quota = Annotated[int, Field(ge=1, le=10_000_000)]
 Thumbprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ from creditshare.api.schemas.forms import Instant, Page, Strict
 from creditshare.audit.service import SignedAct
 from creditshare.ids import spell
 from creditshare.members.keys import Key
+from creditshare.members.rules import RevocationReason
 
 EXAMPLE_JWK: Final[dict[str, Any]] = {
     "kty": "EC",
@@ -90,7 +91,7 @@ class RevocationIn(Strict):
     """Why a key is revoked; ``compromise`` with ``since`` reaches the keys that it registered since then."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "rotation"}]})
-    reason: Literal["rotation", "compromise", "retired", "other"]
+    reason: RevocationReason
     since: Instant | None = None
 
 

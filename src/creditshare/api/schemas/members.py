@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from creditshare.api.schemas.forms import Country, Instant, Page, Quota, Reference, Strict, Thumbprint, distinct
 from creditshare.ids import spell
 from creditshare.members.rules import Proposal
-from creditshare.members.service import Application, Member
+from creditshare.members.service import Application, Member, MemberRole, ProposalAction
+from creditshare.wire.record_form import REGION_CODES
 
 
 class MemberIn(Strict):
@@ -21,8 +22,8 @@ class MemberIn(Strict):
         },
     )
     name: Reference
-    role: Literal["lender", "regulator", "operator"]
-    region: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
+    role: MemberRole
+    region: Annotated[str, Field(pattern=f"^{REGION_CODES['ISO 3166-2']}$")]
     jurisdictions: Annotated[list[Country], Field(max_length=64), AfterValidator(distinct)] | None = None
     key_thumbprint: Thumbprint | None = None
     licence_no: Reference | None = None
@@ -86,7 +87,7 @@ class ApprovalIn(Strict):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
-    action: Literal["admission", "quotas", "lift_suspension", "recovery"] = "admission"
+    action: ProposalAction = "admission"
     evaluations_per_day: Quota | None = None
     queries_per_day: Quota | None = None
     reports_per_day: Quota | None = None

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from creditshare.api.schemas.forms import Instant, Strict, distinct
 from creditshare.api.schemas.tokens import EXAMPLE_SUBJECT, SubjectIn
+from creditshare.consents.rules import QueryPurpose
 
 EXAMPLE_QUERY: Final[dict[str, Any]] = {
     "subject": EXAMPLE_SUBJECT,
@@ -28,7 +29,7 @@ class QueryIn(Strict):
         },
     )
     subject: SubjectIn
-    purpose: Literal["pre_loan", "post_loan_monitoring", "guarantor_check", "restructuring"]
+    purpose: QueryPurpose
     consent_id: Annotated[str, Field(max_length=64)]
     scopes: Annotated[list[str], Field(min_length=1, max_length=8), AfterValidator(distinct)]
     as_of: Instant | None = None

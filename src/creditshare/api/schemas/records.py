@@ -1,6 +1,6 @@
 """Default records as their own lender reports, corrects and sees them."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,16 +8,17 @@ from creditshare.api.schemas.forms import Amount, Currency, Day, Digest, Instant
 from creditshare.api.schemas.tokens import EXAMPLE_SUBJECT, SubjectIn
 from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
-from creditshare.notices.rules import AttestedNotice
+from creditshare.notices.rules import AttestedNotice, Channel
 from creditshare.records import grid, rules
 from creditshare.records.service import Held as HeldRecord
+from creditshare.wire.record_form import CODE, MOST_DAYS_PAST_DUE
 
 
 class CodedIn(Strict):
     """A code in a named scheme."""
 
     scheme: Annotated[str, Field(max_length=32)]
-    code: Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[A-Za-z0-9.-]+$")]
+    code: Annotated[str, Field(pattern=f"^{CODE}$")]
 
     def coded(self) -> rules.Coded:
         """Return the domain's code."""
@@ -40,7 +41,7 @@ class NoticeIn(Strict):
     """An attested notice: the day and channel it was sent by, the digest of its text."""
 
     sent_on: Day
-    channel: Literal["paper", "electronic", "branch", "app", "video", "sms", "email", "post"]
+    channel: Channel
     evidence_digest: Digest
 
 
@@ -82,7 +83,7 @@ class RecordIn(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [EXAMPLE_RECORD]})
     subject: SubjectIn
-    role: Literal["borrower", "guarantor"]
+    role: rules.Role
     account_ref: Reference
     product: Annotated[str, Field(max_length=32)]
     currency: Currency
@@ -94,16 +95,16 @@ class RecordIn(Strict):
     due_on: Day | None = None
     first_overdue_on: Day | None = None
     default_on: Day
-    days_past_due: Annotated[int, Field(ge=0, le=20_000)] | None = None
+    days_past_due: Annotated[int, Field(ge=0, le=MOST_DAYS_PAST_DUE)] | None = None
     written_off_on: Day | None = None
     written_off_amount: Amount | None = None
-    default_reason: Literal["days_past_due", "unlikely_to_pay", "both", "legal"]
-    cause: Literal["cash_flow", "disaster", "upstream_nonpayment", "dispute", "fraud", "unknown"] | None = None
+    default_reason: rules.Reason
+    cause: rules.Cause | None = None
     guarantee: Annotated[str, Field(max_length=32)] | None = None
-    size_class: Literal["micro", "small", "medium"] | None = None
+    size_class: rules.SizeClass | None = None
     industry: CodedIn | None = None
     region: CodedIn
-    lawful_basis: Literal["consent", "public_record", "legal_duty"]
+    lawful_basis: rules.Basis
     public_ref: Reference | None = None
     provide_consent_id: Annotated[str, Field(max_length=64)] | None = None
     notice: NoticeIn | None = None
@@ -204,17 +205,7 @@ class RecordEventIn(Strict):
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"examples": [{"kind": "settled_full", "on": "2026-01-31"}]}
     )
-    kind: Literal[
-        "forbearance",
-        "default",
-        "cured",
-        "legal",
-        "written_off",
-        "recovered",
-        "settled_full",
-        "settled_partial",
-        "sold",
-    ]
+    kind: rules.LifeEvent
     on: Day
     amount: Amount | None = None
 
@@ -235,13 +226,13 @@ class ChangesIn(Strict):
     due_on: Day | None = None
     first_overdue_on: Day | None = None
     default_on: Day | None = None
-    days_past_due: Annotated[int, Field(ge=0, le=20_000)] | None = None
+    days_past_due: Annotated[int, Field(ge=0, le=MOST_DAYS_PAST_DUE)] | None = None
     written_off_on: Day | None = None
     written_off_amount: Amount | None = None
-    default_reason: Literal["days_past_due", "unlikely_to_pay", "both", "legal"] | None = None
-    cause: Literal["cash_flow", "disaster", "upstream_nonpayment", "dispute", "fraud", "unknown"] | None = None
+    default_reason: rules.Reason | None = None
+    cause: rules.Cause | None = None
     guarantee: Annotated[str, Field(max_length=32)] | None = None
-    size_class: Literal["micro", "small", "medium"] | None = None
+    size_class: rules.SizeClass | None = None
     industry: CodedIn | None = None
     public_ref: Reference | None = None
 
@@ -254,7 +245,7 @@ class CorrectionIn(Strict):
         strict=True,
         json_schema_extra={"examples": [{"reason": "wrong_amount", "changes": {"written_off_amount": "89000.00"}}]},
     )
-    reason: Literal["wrong_amount", "wrong_date", "wrong_borrower_data", "wrong_classification", "other"]
+    reason: rules.CorrectionReason
     changes: ChangesIn
 
     def given(self) -> dict[str, Any]:
@@ -281,4 +272,4 @@ class WithdrawalIn(Strict):
     model_config = ConfigDict(
         extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "reported_in_error"}]}
     )
-    reason: Literal["reported_in_error", "wrong_borrower", "duplicate", "court_order", "other"]
+    reason: rules.WithdrawalReason
