@@ -19,6 +19,7 @@ from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import KeyringFile
 from creditshare.keys.tombstones import Tombstones
 from creditshare.members.service import bootstrap_operators
+from creditshare.seals import Reviewed, review
 from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
 from creditshare.storage import schema
@@ -207,15 +208,11 @@ def test_a_database_that_was_a_sandbox_is_refused(prepared: Prepared) -> None:
     prepared.require(environment="sandbox")
 
 
-@pytest.mark.parametrize("bootstrapped_in", ["sandbox", "production"])
-def test_operators_that_a_sandbox_made_do_not_serve_in_production(
-    prepared: Prepared, bootstrapped_in: Literal["sandbox", "production"]
-) -> None:
+def bootstrap(prepared: Prepared, *, production: bool) -> None:
     keys = [SigningKey.generate().verifying_key for _ in range(2)]
 
-    async def bootstrap() -> None:
+    async def made() -> None:
         database = Database(prepared.settings.database_url or "", role="creditshare_app", pool_size=1)
-        production = bootstrapped_in == "production"
         try:
             async with database.writing() as session:
                 now = datetime.now(UTC)
@@ -226,13 +223,43 @@ def test_operators_that_a_sandbox_made_do_not_serve_in_production(
         finally:
             await database.close()
 
-    asyncio.run(bootstrap())
+    asyncio.run(made())
+
+
+@pytest.mark.parametrize("bootstrapped_in", ["sandbox", "production"])
+def test_operators_that_a_sandbox_made_do_not_serve_in_production(
+    prepared: Prepared, bootstrapped_in: Literal["sandbox", "production"]
+) -> None:
+    bootstrap(prepared, production=bootstrapped_in == "production")
     prepared.require(environment="sandbox")
     if bootstrapped_in == "production":
         prepared.require()
         return
     with pytest.raises(ConfigurationError, match="2 live keys of this database were made by a sandbox's bootstrap"):
         prepared.require()
+
+
+def test_rows_keep_the_seals_that_they_got_before_columns_were_added(prepared: Prepared) -> None:
+    """What 0009 sealed, over the columns of that time, holds after every later migration."""
+    bootstrap(prepared, production=True)
+    owner, seals = prepared.postgres.url("owner", prepared.name), KEYRING.row_seals()
+    schema.downgrade(owner, revision="0008")
+    prepared.administer(
+        "INSERT INTO member_budget (member_id, day, evaluated_today, evaluated, introduced)"
+        " SELECT member_id, current_date, 3, 3, 1 FROM member"
+    )
+    schema.upgrade(owner, seals=seals)
+
+    async def reviewed() -> Reviewed:
+        database = Database(prepared.settings.database_url or "", role="creditshare_app", pool_size=1)
+        try:
+            return await review(database, seals)
+        finally:
+            await database.close()
+
+    assert asyncio.run(reviewed()) == Reviewed((), whole=True, policy=None)
+    prepared.administer("UPDATE member SET queries_per_day = 9; UPDATE member_budget SET unnamed = 0")
+    assert len(asyncio.run(reviewed()).broken) == 4, "a value that nobody sealed is noticed"
 
 
 @pytest.mark.parametrize("revision", ["-1", "base"])

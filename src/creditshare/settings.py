@@ -59,8 +59,12 @@ class Settings(BaseSettings):
     pool_size: int = Field(8, ge=1, le=100, description="Database connections per pool and worker process.")
     pool_wait_s: float = Field(2.0, gt=0, le=30, description="Nobody waits longer for one of them; then it is 503.")
     evaluations_per_day: int = Field(2_000, ge=1, description="Default tokeniser budget of a member.")
-    queries_per_day: int = Field(20_000, ge=1, description="Questions a member may ask a day, unless agreed otherwise.")
-    reports_per_day: int = Field(20_000, ge=1, description="Defaults it may report a day, rows of files included.")
+    queries_per_day: int = Field(
+        20_000, ge=1, le=1_000_000_000, description="Questions a member may ask a day, unless agreed otherwise."
+    )
+    reports_per_day: int = Field(
+        20_000, ge=1, le=1_000_000_000, description="Defaults it may report a day, rows of files included."
+    )
 
     @property
     def embedded(self) -> bool:
