@@ -220,6 +220,25 @@ def test_a_body_that_does_not_come_is_answered_408_and_the_connection_ends(proce
         assert b"request_timeout" in got
 
 
+def test_who_sends_a_whole_file_that_its_header_does_not_admit_still_reads_the_refusal(process: Process) -> None:
+    size = 8 * 1024 * 1024
+    with process.connect() as connection:
+        connection.sendall(b"POST /v1/record-batches HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        time.sleep(0.2)  # the refusal is out before most of the file
+        connection.sendall(bytes(size))
+        got = b"".join(iter(lambda: connection.recv(4096), b""))
+        assert got.startswith(b"HTTP/1.1 401")
+        assert b"connection: close" in got.lower()
+
+
+@pytest.mark.parametrize("rest", [bytes(1024 * 1024), b"x"])
+def test_who_goes_on_sending_a_refused_file_is_cut(process: Process, rest: bytes) -> None:
+    with process.connect() as connection:
+        connection.sendall(b"POST /v1/record-batches HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        with pytest.raises(OSError):  # noqa: PT011  reset or broken pipe, whichever comes first
+            trickle(connection, rest)
+
+
 # The database
 
 

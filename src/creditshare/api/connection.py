@@ -2,6 +2,9 @@
 
 The server has a limit for idle connections, none for the time and size of a header; a client that sends one byte
 every few seconds would keep its connection for ever.
+
+A connection whose request is refused before its body was read is drained for a moment before it is closed (RFC 9112
+section 9.6): closed at once, it would be reset, and a client that is still sending would lose the refusal.
 """
 
 import asyncio
@@ -21,6 +24,10 @@ stop the service where nobody reads what it writes. They are counted instead."""
 LINE_BYTES: Final = 4
 """What stands around a header's name and value: colon, space, carriage return, line feed."""
 
+LINGER_S: Final = 2.0
+LINGER_BYTES: Final = 16 * 1024 * 1024
+"""How long, and for how many bytes, an ended connection is read for nothing."""
+
 
 class BoundedProtocol(HttpToolsProtocol):
     """The server's own protocol with a time limit and a size limit for each request's header."""
@@ -34,6 +41,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_header = True
         self._header_bytes = 0
         self._undecided_bytes = 0
+        self._in_body = False
+        self._lingers: asyncio.TimerHandle | None = None
+        self._drained_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the server's own
         """Begin to wait for the first header."""
@@ -41,12 +51,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait_for_header()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time limit."""
+        """Forget the time limits."""
         self._header_is_complete()
+        if self._lingers is not None:
+            self._lingers.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and cut a connection whose header is too large without having ended."""
+        if self._lingers is not None:
+            self._drained_bytes += len(data)
+            if self._drained_bytes > LINGER_BYTES:
+                self.transport.close()
+            return
         if getattr(self.cycle, "response_complete", True):  # there is no cycle before the first request
             self._wait_for_header()
         self._undecided_bytes += len(data)
@@ -77,8 +94,24 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """End the time limit: from here the time limits of body and request hold."""
         self._in_header = False
+        self._in_body = True
         self._header_is_complete()
         super().on_headers_complete()
+        self.cycle.transport = Lingering(self)  # type: ignore[assignment]  # all of a transport that a cycle uses
+
+    def on_message_complete(self) -> None:
+        """Note that nothing of the request is still to come."""
+        self._in_body = False
+        super().on_message_complete()
+
+    def end(self) -> None:
+        """Close the connection after an answer; if the request's body is still coming, not before the client's end."""
+        if not self._in_body or self.transport.is_closing() or not self.transport.can_write_eof():
+            self.transport.close()
+        elif self._lingers is None:
+            self.transport.write_eof()
+            self._lingers = self.loop.call_later(LINGER_S, self.transport.close)
+            self.flow.resume_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless it was answered as too large already."""
@@ -109,3 +142,22 @@ class BoundedProtocol(HttpToolsProtocol):
             b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(TOO_LARGE), TOO_LARGE)
         )
         self.transport.close()
+
+
+class Lingering:
+    """The connection as the cycle of one request sees it, which closes it when its answer is complete."""
+
+    def __init__(self, connection: BoundedProtocol) -> None:
+        self._connection = connection
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+        self._connection.transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._connection.transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.end()
