@@ -23,7 +23,7 @@ import httpx
 from tests.faults.bank import Signed, default_body, line_to, transmit
 from tests.faults.checker import Before, Check, Verdict, before, read_journal, rows_of
 from tests.faults.commands import Command
-from tests.faults.proxy import ANY_COMMIT, ANYTHING, Aim, Moment, Proxy, Trigger, committing, saying
+from tests.faults.proxy import ANY_COMMIT, ANYTHING, Aim, Moment, Proxy, Trigger, committing, saying, writing
 from tests.faults.world import First, World, open_folder, resident_bytes, wait_for
 
 from creditshare.storage import schema
@@ -145,9 +145,8 @@ def killed_api(first_world: First, seed: int) -> Verdict:
 @cell("F3", "kill -9 the log's worker at five points of its transaction")
 def killed_worker(first_world: First, seed: int) -> Verdict:
     points: list[tuple[Aim, Moment]] = [
-        (saying("SELECT audit_pending.seq"), "after"),
-        (saying("INSERT INTO audit_leaf"), "after"),
-        (saying("INSERT INTO audit_checkpoint"), "before"),
+        *((writing("audit_leaf"), moment) for moment in MOMENTS),
+        (writing("audit_checkpoint"), "before"),
         *((committing("audit_leaf"), moment) for moment in MOMENTS),
     ]
     with first_world.copy(seed) as world:
@@ -166,7 +165,7 @@ def paused_leader(first_world: First, seed: int) -> Verdict:
         (leader,) = world.workers
         with under_load(world) as first:
             stopping = Trigger(
-                saying("INSERT INTO audit_leaf"), "before", lambda _: leader.send_signal(signal.SIGSTOP), lose=False
+                writing("audit_leaf"), "before", lambda _: leader.send_signal(signal.SIGSTOP), lose=False
             )
             arm(world.worker_wire, stopping)
             stopped, size = time.monotonic(), log_size(world)
@@ -391,7 +390,7 @@ def short(first_world: First, seed: int) -> Verdict:
             world.postgres.start()
             world.wait_ready()
             leader = world.workers[0]
-            arm(world.worker_wire, Trigger(saying("INSERT INTO audit_leaf"), "after", killing(leader)))
+            arm(world.worker_wire, Trigger(writing("audit_leaf"), "after", killing(leader)))
             leader.wait(FIRED_S)
             world.start_worker()
         return stormed(world, first, storms, dead=1)

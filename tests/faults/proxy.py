@@ -50,6 +50,11 @@ def saying(text: str) -> Aim:
     return Aim(f"a statement with {text!r}", lambda statement: text in statement.sql)
 
 
+def writing(table: str) -> Aim:
+    """Aim at statements that write to a table, whatever else they do."""
+    return Aim(f"a statement that writes to {table}", lambda statement: table in written(statement.sql))
+
+
 def committing(table: str, *, without: frozenset[str] = frozenset()) -> Aim:
     """Aim at whatever makes rows of a table last, and none of certain others."""
     return Aim(

@@ -1,7 +1,7 @@
 """The traps of the fault cells: a trap that sees no commit, or sees one too early, would show nothing."""
 
 import pytest
-from tests.faults.proxy import ANY_COMMIT, ANYTHING, Moment, Traps, Trigger, committing
+from tests.faults.proxy import ANY_COMMIT, ANYTHING, Moment, Traps, Trigger, committing, writing
 
 
 def message(kind: bytes, payload: bytes) -> bytes:
@@ -58,6 +58,13 @@ def test_within_a_transaction_the_commit_is_struck_and_not_the_writing_statement
     assert not traps.upwards(simple("COMMIT"))
 
 
+def test_a_statement_is_known_by_what_it_writes_to_also_within_a_transaction() -> None:
+    traps = connection(Trigger(writing("query_answer"), "before"))
+    assert traps.upwards(simple("BEGIN"))
+    assert traps.upwards(simple("SELECT count(*) FROM query_answer"))
+    assert not traps.upwards(prepared(ASKED))
+
+
 def test_a_commit_of_nothing_is_none() -> None:
     traps = connection(Trigger(ANY_COMMIT, "before"))
     for sent in (simple("BEGIN READ ONLY"), prepared("SELECT 1"), simple("COMMIT")):
@@ -111,5 +118,6 @@ def test_one_kind_of_write_is_told_from_another() -> None:
     trigger = Trigger(committing("consent", without=frozenset({"query_answer"})), "before")
     traps = connection(trigger)
     assert traps.upwards(prepared(ASKED))
+    assert traps.upwards(simple("DELETE FROM query_answer"))
     assert traps.upwards(simple("INSERT INTO other VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 2"))
     assert not traps.upwards(simple('INSERT INTO "consent" VALUES (1)'))
