@@ -69,11 +69,10 @@ async def ask_many(
     outcomes: list[Answer | Retried | Refused] = []
     for first in range(0, len(asked), AT_ONCE):
         some = enumerate(asked[first : first + AT_ONCE], start=first)
+        asking = [asyncio.create_task(ask(number, one)) for number, one in some]
         # All of them end before a failure of one is told: nothing goes on behind the answer's back.
-        for outcome in await asyncio.gather(*(ask(number, one) for number, one in some), return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            outcomes.append(outcome)
+        await asyncio.wait(asking)
+        outcomes += [one.result() for one in asking]
     return outcomes
 
 
