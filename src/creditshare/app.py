@@ -27,6 +27,7 @@ from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
+from creditshare.api.straight import Straight
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
 from creditshare.audit.state import log_state
@@ -373,6 +374,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.include_router(router)
     if chosen.mode == "sandbox":
         app.include_router(sandbox_routes.router)
+    app.add_middleware(Straight, routers=(queries.router, records.router))
     app.add_middleware(
         Bounded,
         time_limit_s=chosen.request_time_limit_s,

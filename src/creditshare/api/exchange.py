@@ -119,9 +119,15 @@ def takes_part(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., A
 class SignedRoute(APIRoute):
     """A route that only signed requests of members reach."""
 
+    @property
+    def part(self) -> Part:
+        """How it takes part in the exchange."""
+        part: Part = getattr(self.endpoint, "exchange_part", Part())
+        return part
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the framework's own handler, or the bare route, in the exchange."""
-        part = getattr(self.endpoint, "exchange_part", Part())
+        part = self.part
         admits = admitted(self.dependant)
         run_route = called_directly(self.endpoint, admits) if part.direct else super().get_route_handler()
 
