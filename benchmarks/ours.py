@@ -15,12 +15,12 @@ import psycopg
 
 from benchmarks.load import Prepared, post
 from benchmarks.processes import Cpu, cpu_of, postmaster_of
-from creditshare.app import embedded_postgres
 from creditshare.cli.admission import admit
 from creditshare.cli.demo.stage import operator_files, service
 from creditshare.cli.demo.story import synthetic_uscc
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity, build_request
+from creditshare.composition import embedded_postgres
 from creditshare.settings import Settings
 from creditshare.storage.embedded import EmbeddedPostgres
 

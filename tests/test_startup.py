@@ -12,8 +12,9 @@ import pytest
 from tests.fixtures.processes import command
 from tests.fixtures.service import KEYRING, RunningService
 
-from creditshare.app import database_url, keyring_file, require_database
+from creditshare.app import require_database
 from creditshare.cli.service import prepare
+from creditshare.composition import database_url, keyring_file
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import KeyringFile

@@ -15,8 +15,8 @@ import pytest
 from tests.fixtures.attack import BORROWER, OTHER, UNKNOWN
 from tests.fixtures.service import RunningService, record_body
 
-from creditshare.app import keyring_file
 from creditshare.client.identifiers import borrower_input
+from creditshare.composition import keyring_file
 from creditshare.crypto import oprf, p256
 from creditshare.keys.custody import SubjectKeys
 from creditshare.keys.keyring import Keyring

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from creditshare.api.bodies import field_errors
 from creditshare.api.codelists import CODE_LISTS
-from creditshare.api.problems import field_errors
 from creditshare.api.schemas.records import ChangesIn, CodedIn, NoticeIn, RecordIn
 from creditshare.api.schemas.tokens import EXAMPLE_SUBJECT
 from creditshare.client.core import Identity

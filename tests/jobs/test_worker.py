@@ -11,8 +11,8 @@ from tests.fixtures.database_line import database_line
 from tests.fixtures.processes import command_environment
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
-from creditshare.app import sequencer
 from creditshare.cli.demo.story import synthetic_uscc
+from creditshare.composition import sequencer
 from creditshare.jobs.worker import Worker
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database

@@ -17,10 +17,10 @@ from tests.fixtures.postgres import open_folder
 from tests.fixtures.processes import another_process, command
 from tests.fixtures.service import RunningService, record_body, wait_for
 
-from creditshare.app import keyring_file
 from creditshare.audit.rebuild import rebuild
 from creditshare.client.bank import Client, Problem
 from creditshare.client.growth import check_growth
+from creditshare.composition import keyring_file
 from creditshare.errors import ConfigurationError, IntegrityError, VerificationFailed
 from creditshare.operations.backup import back_up
 from creditshare.operations.restoring import bring_keys, load

@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, wait_for
 
-from creditshare.app import keyring_file
 from creditshare.audit.state import LogState
+from creditshare.composition import keyring_file
 from creditshare.keys.keyring import Keyring
 from creditshare.members.keys import LastKey
 from creditshare.operations.doctor import ask_service, certificate_lasts, clocks_agree, examine, keys_last, log_keeps_up

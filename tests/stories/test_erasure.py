@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from tests.fixtures.service import RunningService, record_body
 
-from creditshare.app import build_services, keyring_file
 from creditshare.client.bank import Client, Problem
+from creditshare.composition import build_services, keyring_file
 from creditshare.ids import parse
 from creditshare.records.erasure import Erasure
 from creditshare.sharing.service import empty_answers

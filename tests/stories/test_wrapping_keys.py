@@ -8,8 +8,8 @@ import pytest
 from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, record_body
 
-from creditshare.app import build_services, keyring_file
 from creditshare.client.bank import Client
+from creditshare.composition import build_services, keyring_file
 from creditshare.keys.keyring import key_id
 
 BORROWERS = ["91999999DEM000006M", "91999999DEM000014G", "91999999DEM000022B", "91999999DEM0000306"]

@@ -9,8 +9,9 @@ from fastapi import Request, Response
 from pydantic import ValidationError
 
 from creditshare.access.service import Claim, public_id
-from creditshare.api.exchange import JSON_TYPE, MAX_DEPTH, read_body
-from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, refused
+from creditshare.api.bodies import MAX_DEPTH, field_errors
+from creditshare.api.exchange import JSON_TYPE, read_body
+from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, refused
 from creditshare.api.schemas.keys import KeyIn, KeyOut
 from creditshare.api.tracing import Trace, trace_of
 from creditshare.audit.service import Actor, ExchangeDigests

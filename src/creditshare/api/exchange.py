@@ -35,7 +35,8 @@ from starlette.requests import ClientDisconnect
 from creditshare.access.limits import Standing
 from creditshare.access.quotas import Counted
 from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
-from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, field_errors, framework_code, refusal_of
+from creditshare.api.bodies import MAX_DEPTH, field_errors
+from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, framework_code, refusal_of
 from creditshare.api.ratelimit import rate_headers
 from creditshare.api.spool import Spool
 from creditshare.api.tracing import trace_of
@@ -61,7 +62,6 @@ from creditshare.wire.strict_json import decode
 T = TypeVar("T")
 log = structlog.get_logger()
 
-MAX_DEPTH: Final = 16
 JSON_TYPE: Final = "application/json"
 NO_WEIGHT: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 UNREAD: Final = frozenset({"content_too_large", "request_timeout"})

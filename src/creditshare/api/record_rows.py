@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from creditshare.api.exchange import MAX_DEPTH
-from creditshare.api.problems import field_errors
+from creditshare.api.bodies import MAX_DEPTH, field_errors
 from creditshare.api.schemas.records import EXAMPLE_RECORD, RecordIn
 from creditshare.errors import Malformed, Refused
 from creditshare.records.service import Submission

@@ -29,8 +29,8 @@ from creditshare.wire.strict_json import canonical, decode_object
 
 KEPT: Final = timedelta(hours=72)
 STAGED_AT_ONCE: Final = 16
-CHUNKS_AT_ONCE: Final = 20
-"""The most chunks of one transaction. What each statement costs is nothing beside 2,000 rows, and nobody waits long."""
+CHUNKS_AT_ONCE: Final = 10
+"""The most chunks of one transaction. What each statement costs is nothing beside 1,000 rows, and nobody waits long."""
 ROWS_AT_ONCE: Final = 1_000
 """How many rows one answer tells of."""
 WOKEN_BY: Final = "creditshare_jobs"

@@ -87,20 +87,27 @@ def main() -> None:
     """Run the command line; an expected failure is one clear sentence, not a trace."""
     try:
         app()
-    except Problem as problem:
-        _fail(f"refused: {problem}", code=problem.code, status=EXIT_REFUSED)
-    except Refused as refusal:
-        hint = f" ({refusal.extra['hint']})" if "hint" in refusal.extra else ""
-        _fail(f"refused: {refusal.code}{hint}", code=refusal.code, status=EXIT_REFUSED)
-    except (VerificationFailed, IntegrityError) as error:
-        _fail(f"does not verify: {error}", code="verification_failed", status=EXIT_UNVERIFIED)
-    except Unavailable as error:
-        _fail(f"creditshare: {error}", code="unavailable", status=EXIT_UNAVAILABLE)
-    except CreditshareError as error:
-        _fail(f"creditshare: {error}", code="usage", status=EXIT_USAGE)
+    except (Problem, CreditshareError) as error:
+        fail(error)
 
 
-def _fail(sentence: str, *, code: str, status: int) -> None:
+def fail(error: Problem | CreditshareError) -> None:
+    """Say why a command failed and end the process with the status of that kind of failure."""
+    match error:
+        case Problem():
+            _end(f"refused: {error}", code=error.code, status=EXIT_REFUSED)
+        case Refused():
+            hint = f" ({error.extra['hint']})" if "hint" in error.extra else ""
+            _end(f"refused: {error.code}{hint}", code=error.code, status=EXIT_REFUSED)
+        case VerificationFailed() | IntegrityError():
+            _end(f"does not verify: {error}", code="verification_failed", status=EXIT_UNVERIFIED)
+        case Unavailable():
+            _end(f"creditshare: {error}", code="unavailable", status=EXIT_UNAVAILABLE)
+        case _:
+            _end(f"creditshare: {error}", code="usage", status=EXIT_USAGE)
+
+
+def _end(sentence: str, *, code: str, status: int) -> None:
     if "--json" in sys.argv:
         sys.stderr.write(json.dumps({"error": code, "detail": sentence, "status": status}) + "\n")
     else:

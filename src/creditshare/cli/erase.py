@@ -7,9 +7,9 @@ from uuid import UUID
 
 import typer
 
-from creditshare.app import build_services, database_url
 from creditshare.cli.options import AsJson, DataFolder, settings_of, show
 from creditshare.cli.service import prepared
+from creditshare.composition import build_services, database_url
 from creditshare.ids import parse
 from creditshare.keys.tombstones import Tombstones
 from creditshare.records.erasure import Erasure, Named

@@ -25,9 +25,9 @@ from creditshare.api.schemas.records import RecordIn
 from creditshare.api.schemas.records import RecordOut as RecordAnswer
 from creditshare.api.schemas.tokens import EvaluateIn, EvaluateOut
 from creditshare.api.tracing import Trace
-from creditshare.app import log_signer
 from creditshare.audit.service import Actor, Audit, ComposedEvent, Entry, ExchangeDigests
 from creditshare.client.identifiers import borrower_input
+from creditshare.composition import log_signer
 from creditshare.consents.rules import Consent
 from creditshare.consents.service import Held as HeldConsent
 from creditshare.crypto import oprf, p256

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from creditshare.app import database_url, keyring_file, public_address
 from creditshare.audit.service import Audit, Entry
 from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, settings_of, show, write_private
 from creditshare.cli.service import prepared
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.clock import SystemClock
+from creditshare.composition import database_url, keyring_file, public_address
 from creditshare.crypto.jws import SigningKey
 from creditshare.ids import spell
 from creditshare.members.service import bootstrap_operators

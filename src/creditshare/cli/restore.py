@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from creditshare.app import build_services, database_url, embedded_postgres
 from creditshare.cli.options import AsJson, DataFolder, settings_of, show
 from creditshare.cli.service import prepared
+from creditshare.composition import build_services, database_url, embedded_postgres
 from creditshare.keys.tombstones import Tombstones
 from creditshare.operations.restoring import bring_keys, check_backup, load
 from creditshare.records.erasure import Erasure

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from creditshare.app import database_url, keyring_file
 from creditshare.audit.service import Audit
 from creditshare.cli.options import AsJson, DataFolder, settings_of, show
 from creditshare.cli.service import prepared
 from creditshare.clock import SystemClock
+from creditshare.composition import database_url, keyring_file
 from creditshare.seals import WHOLE, Reviewed, accept, review
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database

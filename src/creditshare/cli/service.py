@@ -11,46 +11,35 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import structlog
 import typer
 import uvicorn
-from sqlalchemy import select
 
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.connection import BoundedProtocol
 from creditshare.api.openapi_diff import diff
-from creditshare.app import (
-    build_services,
+from creditshare.app import openapi_document, require_database, upgrade_schema, write_json
+from creditshare.cli.companion import Companion
+from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
+from creditshare.composition import (
     database_url,
     embedded_postgres,
     keyring_file,
-    openapi_document,
     public_address,
-    require_database,
-    sequencer,
-    upgrade_schema,
-    write_json,
 )
-from creditshare.cli.companion import Companion
-from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
-from creditshare.errors import ConfigurationError, Unavailable
-from creditshare.jobs.worker import Worker
+from creditshare.errors import ConfigurationError
 from creditshare.registry import metadata
 from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
 from creditshare.storage import schema
-from creditshare.storage.engine import Database
 from creditshare.telemetry import MULTIPROCESS_VARIABLE, configure_logging
+from creditshare.worker import run_worker
 
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
 log = structlog.get_logger()
-
-DATABASE_AGAIN_S: Final = 1.0
-WORKER_KEYS: Final = 256
-"""Borrowers' keys that a worker keeps: those of a chunk of rows, which it needs several times, and some more."""
 
 
 def prepare(settings: Settings) -> bool:
@@ -149,56 +138,7 @@ def worker(
     ] = False,
 ) -> None:
     """Run the log's sequencer, the batches and the chores. Several may run; one leads the log."""
-    settings = settings_of(data)
-    configure_logging()
-    require(check_settings(settings))
-    if settings.embedded:
-        embedded_postgres(settings).start()
-    asyncio.run(_work(settings, until_input_ends=until_input_ends))
-
-
-async def _work(settings: Settings, *, until_input_ends: bool) -> None:
-    task = asyncio.create_task(_run_worker(settings))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    if until_input_ends:
-        # Nothing is ever written to it: it becomes readable when its other end is closed.
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), task.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-
-
-async def _run_worker(settings: Settings) -> None:
-    async with contextlib.AsyncExitStack() as open_now:
-        database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
-        open_now.push_async_callback(database.close)
-        await _wait_for(database)
-        # Batches write what single reports write, so they do it under the same role. The borrowers of a file come once.
-        kept = min(settings.dek_cache_entries, WORKER_KEYS)
-        services = await build_services(settings.model_copy(update={"dek_cache_entries": kept}))
-        open_now.push_async_callback(services.database.close)
-        open_now.push_async_callback(services.watching.close)
-        runner = Worker(
-            database=database,
-            sequencer=sequencer(settings),
-            audit=services.audit,
-            batches=services.batches,
-            poll_s=settings.sequencer_poll_ms / 1000,
-        )
-        await runner.run()
-
-
-async def _wait_for(database: Database) -> None:
-    """Wait until the database answers: a worker that ended for its absence would have to be started by a person."""
-    while True:
-        try:
-            async with database.reading() as session:
-                await session.execute(select(1))
-        except Unavailable:
-            log.warning("worker waits for the database")
-            await asyncio.sleep(DATABASE_AGAIN_S)
-        else:
-            return
+    run_worker(settings_of(data), until_input_ends=until_input_ends)
 
 
 @db.command("upgrade")

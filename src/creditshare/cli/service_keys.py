@@ -7,10 +7,10 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from creditshare.app import build_services, keyring_file
 from creditshare.audit.service import Entry
 from creditshare.cli.options import AsJson, DataFolder, settings_of, show
 from creditshare.cli.service import prepared
+from creditshare.composition import build_services, keyring_file
 from creditshare.errors import ConfigurationError, Refused
 from creditshare.keys.keyring import SETS, key_id
 from creditshare.services import Services

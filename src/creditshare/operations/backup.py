@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import psycopg
 
-from creditshare.app import ADDRESS_FILE, database_url, public_address
+from creditshare.composition import ADDRESS_FILE, database_url, public_address
 from creditshare.errors import ConfigurationError, Unavailable
 from creditshare.keys.keyring import is_sealed
 from creditshare.operations import programs

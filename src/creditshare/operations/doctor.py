@@ -20,8 +20,8 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from creditshare.app import database_url, embedded_postgres, keyring_file, log_signer, public_address
 from creditshare.audit.state import LogState, log_state
+from creditshare.composition import database_url, embedded_postgres, keyring_file, log_signer, public_address
 from creditshare.errors import ConfigurationError, CreditshareError, Unavailable
 from creditshare.ids import spell
 from creditshare.keys.keyring import Keyring

@@ -21,8 +21,9 @@ from typing import Final
 
 import psycopg
 
-from creditshare.app import ADDRESS_FILE, database_url, keyring_file, log_signer, public_address, upgrade_schema
+from creditshare.app import upgrade_schema
 from creditshare.audit.rebuild import Rebuilt, rebuild
+from creditshare.composition import ADDRESS_FILE, database_url, keyring_file, log_signer, public_address
 from creditshare.errors import ConfigurationError, IntegrityError, Malformed, Unavailable, VerificationFailed
 from creditshare.operations import programs
 from creditshare.operations.backup import DUMP, KEYRING, OWNER, TOMBSTONES, Manifest, measure, write_whole

@@ -15,8 +15,8 @@ import httpx
 from rich.table import Table
 from rich.text import Text
 
-from creditshare.app import embedded_postgres
 from creditshare.cli.options import out
+from creditshare.composition import embedded_postgres
 from creditshare.errors import ConfigurationError, CreditshareError
 from creditshare.settings import Settings
 
