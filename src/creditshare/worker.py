@@ -34,7 +34,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="creditshare", add_help=False, allow_abbrev=False)
     arguments.add_argument("command", choices=["worker"])
     arguments.add_argument("--data", type=Path, default=Path("creditshare-data"))
-    arguments.add_argument("--until-input-ends", action="store_true")
+    arguments.add_argument("--until-input-ends", action=argparse.BooleanOptionalAction, default=False)
     given = arguments.parse_args()
     run_worker(Settings(data=given.data), until_input_ends=given.until_input_ends)
 
