@@ -57,6 +57,11 @@ def decode_point(data: bytes) -> Point:
     No other form is accepted, so an element has one spelling and the identity has none (RFC 9497 §2.1,
     DeserializeElement). Raises `Malformed`, whose message names the rule and never the value.
     """
+    return _point(checked_point(data))
+
+
+def checked_point(data: bytes) -> ec.EllipticCurvePublicKey:
+    """Check what `decode_point` checks, for whom it is enough that it is a point. Raises `Malformed`, likewise."""
     if len(data) != ELEMENT_BYTES:
         raise Malformed(f"a group element has {ELEMENT_BYTES} bytes")
     if data[0] not in (2, 3):
@@ -64,7 +69,7 @@ def decode_point(data: bytes) -> Point:
     if int.from_bytes(data[1:]) >= P:
         raise Malformed("the x coordinate of a group element is less than p")
     try:
-        return _decompress(data)
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, data)
     except ValueError as error:
         raise Malformed("a group element is a point of the curve") from error
 
@@ -319,5 +324,9 @@ def map_to_curve(u: int) -> Point:
 
 def _decompress(data: bytes) -> Point:
     """Let OpenSSL find y; ValueError if there is none."""
-    numbers = ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, data).public_numbers()
+    return _point(ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, data))
+
+
+def _point(key: ec.EllipticCurvePublicKey) -> Point:
+    numbers = key.public_numbers()
     return Point(numbers.x, numbers.y)

@@ -18,7 +18,7 @@ from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.encoding import b64url_decode
-from creditshare.crypto.p256 import decode_point
+from creditshare.crypto.p256 import checked_point
 from creditshare.crypto.sealing import KEY_ID_BYTES
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import uuid7
@@ -316,7 +316,7 @@ def element_bytes(text: str) -> bytes:
     """Return the 33 bytes of an element's only valid spelling, or refuse naming the field."""
     try:
         element = b64url_decode(text)
-        decode_point(element)
+        checked_point(element)
     except Malformed:
         raise Refused(
             "element_invalid",
