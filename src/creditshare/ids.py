@@ -17,6 +17,7 @@ Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd"]
 RandomBytes = Callable[[int], bytes]
 
 _UUID_TEXT = 36
+_VERSION_4 = 0x4 << 76
 _VERSION_7 = 0x7 << 76
 _VERSION_8 = 0x8 << 76
 _VARIANT = 0b10 << 62
@@ -39,7 +40,8 @@ def uuid8(digest: bytes) -> uuid.UUID:
 
 def uuid4(random_bytes: RandomBytes = secrets.token_bytes) -> uuid.UUID:
     """Return a UUIDv4 from the given randomness."""
-    return uuid.UUID(bytes=random_bytes(16), version=4)
+    value = int.from_bytes(random_bytes(16), "big") & ~(0xF << 76) & ~(0b11 << 62) | _VERSION_4 | _VARIANT
+    return uuid.UUID(int=value)
 
 
 def spell(prefix: Prefix, value: uuid.UUID) -> str:

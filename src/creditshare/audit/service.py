@@ -15,18 +15,18 @@ from creditshare.crypto.sealing import Box, Place
 from creditshare.ids import spell, uuid4
 from creditshare.keys.custody import SubjectKeys
 from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.rowsets import Columns, columns_of, rows_of
 from creditshare.wire.leaf import LogEntry, body_payload, build_leaf, commit, leaf_hash
 from creditshare.wire.strict_json import canonical, decode_object
 
 T = TypeVar("T")
 Group = Literal["meta", "subj", "body"]
 SALT_BYTES: Final = 32
-APPEND: Final = """
-WITH events AS (
-    INSERT INTO audit_event (event_id, leaf, leaf_hash)
-    SELECT * FROM unnest(%(event_id)b::uuid[], %(leaf)b::bytea[], %(leaf_hash)b::bytea[]))
-INSERT INTO audit_opening (event_id, grp, subject_id, sealed)
-SELECT * FROM unnest(%(of)b::uuid[], %(grp)b::text[], %(subject_id)b::uuid[], %(sealed)b::bytea[])"""
+_EVENTS: Final[Columns] = {"event_id": "uuid", "leaf": "bytea", "leaf_hash": "bytea"}
+_OPENINGS: Final[Columns] = {"event_id": "uuid", "grp": "text", "subject_id": "uuid", "sealed": "bytea"}
+APPEND: Final = f"""
+WITH events AS (INSERT INTO audit_event (event_id, leaf, leaf_hash) SELECT * FROM {rows_of("e", _EVENTS)})
+INSERT INTO audit_opening (event_id, grp, subject_id, sealed) SELECT * FROM {rows_of("o", _OPENINGS)}"""  # noqa: S608  names of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +217,12 @@ class Audit:
         """Insert events and their openings, in one statement however many there are."""
         if not events:
             return
-        openings = [(event.event_id, opening) for event in events for opening in event.openings]
+        openings = [(one.event_id, o.group, o.subject_id, o.sealed) for one in events for o in one.openings]
         await session.run(
             APPEND,
             {
-                "event_id": [event.event_id for event in events],
-                "leaf": [event.leaf for event in events],
-                "leaf_hash": [event.leaf_hash for event in events],
-                "of": [event_id for event_id, _ in openings],
-                "grp": [opening.group for _, opening in openings],
-                "subject_id": [opening.subject_id for _, opening in openings],
-                "sealed": [opening.sealed for _, opening in openings],
+                **columns_of("e", _EVENTS, [(one.event_id, one.leaf, one.leaf_hash) for one in events]),
+                **columns_of("o", _OPENINGS, openings),
             },
         )
 
@@ -278,8 +273,10 @@ class Audit:
 
 def _opening_of(payload: bytes, *, request: str | None = None) -> bytes:
     """Return the content of an opening up to its salt: canonical JSON, whose payload is text that is canonical JSON."""
+    # Such text is printable ASCII: of it, only these two are escaped.
+    text = payload.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     asked = b"" if request is None else b',"request":' + canonical(request)
-    return b'{"payload":' + canonical(payload.decode()) + asked + b',"salt":"'
+    return b'{"payload":"' + text + b'"' + asked + b',"salt":"'
 
 
 def _sealed(
