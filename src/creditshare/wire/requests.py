@@ -50,6 +50,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
 
 from creditshare.crypto.digests import content_digest, parse_content_digest, sha256_b64url
@@ -202,7 +203,16 @@ def parse(received: Received) -> Unverified:
     token = _bearer_token(received.authorization)
     try:
         compact = split(token, max_token=MAX_TOKEN, max_payload=MAX_PAYLOAD)
-        header = decode_object(compact.header)
+    except Malformed as error:
+        raise Refused("token_malformed") from error
+    return Unverified(kid=_kid_of(compact.header), compact=compact)
+
+
+@lru_cache(maxsize=4096)
+def _kid_of(protected: bytes) -> str:
+    """Return the key that a header names. A member's header is the same each time; what is refused is not kept."""
+    try:
+        header = decode_object(protected)
     except Malformed as error:
         raise Refused("token_malformed") from error
     if not header.keys() <= _HEADER_MEMBERS:
@@ -217,7 +227,7 @@ def parse(received: Received) -> Unverified:
     if not isinstance(kid, str) or _KID.fullmatch(kid) is None:
         # The same answer as for an unknown kid: a shape tells as much as a lookup.
         raise Refused("signature_invalid")
-    return Unverified(kid=kid, compact=compact)
+    return kid
 
 
 def authenticate(
