@@ -1,4 +1,4 @@
-"""The frozen value that holds every wired service. ``app.py`` builds it once; nobody else does."""
+"""The frozen value that holds every wired service. ``composition.py`` builds it once; nobody else does."""
 
 import time
 from collections.abc import Callable

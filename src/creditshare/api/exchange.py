@@ -69,7 +69,7 @@ UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
 
 
 class EdgeServices(Protocol):
-    """What the edge needs of the services that ``app.py`` wires."""
+    """What the edge needs of the services that ``composition.py`` wires."""
 
     settings: Settings
     clock: Clock

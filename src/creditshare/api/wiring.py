@@ -11,7 +11,7 @@ from creditshare.storage.engine import WriteSession
 
 
 async def wired(request: Request) -> Services:
-    """Return the services that ``app.py`` built."""
+    """Return the services that ``composition.py`` built."""
     services: Services = request.app.state.services
     return services
 

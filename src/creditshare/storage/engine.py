@@ -79,7 +79,7 @@ class ReadSession:
     async def run(self, statement: str, parameters: Mapping[str, Any]) -> CursorResult[Any]:
         """Run a statement in the driver's own spelling and return its result, already fetched.
 
-        There ``%(name)b`` sends a list in binary, at a tenth of what its text costs both sides.
+        Lists go as row sets (``storage/rowsets.py``): as text they cost both sides ten times as much.
         """
         return await self._connection.exec_driver_sql(statement, parameters)
 
