@@ -406,8 +406,8 @@ def test_a_killed_worker_leaves_off_where_the_next_one_goes_on(postgres: Embedde
     with running_service(postgres, template, with_worker=False) as service:
         lender = service.admit("Killed", region="US")
         tokens = subjects(lender, 20, "killed")
-        records = [record_body(tokens[number % 20], f"k-{number}") for number in range(1_500)]
-        records[1_400]["role"] = "owner"
+        records = [record_body(tokens[number % 20], f"k-{number}") for number in range(6_000)]
+        records[5_900]["role"] = "owner"
         job = str(lender.call("POST", BATCHES, data=as_file(records))["job_id"])
 
         def done() -> int:
@@ -418,18 +418,18 @@ def test_a_killed_worker_leaves_off_where_the_next_one_goes_on(postgres: Embedde
         worker.kill()
         worker.wait()
         before = done()
-        assert before < 1_499, "killed too late to show anything"
+        assert before < 5_999, "killed too late to show anything"
         while service.run(service.services.batches.step()):
             pass
         batch = lender.records.follow(job)
-        assert (batch.job["accepted"], batch.job["refused"]) == (1_499, 1)
-        assert [row["row"] for row in batch.errors] == [1_401]
-        assert len(set(batch.record_ids.values())) == len(batch.record_ids) == 1_499
-        assert counts(service) | {"record_current": 1_499, "record_event": 1_499, "job_chunk": 0} == counts(service)
-        assert events(service)["load_record"] == 1_499
+        assert (batch.job["accepted"], batch.job["refused"]) == (5_999, 1)
+        assert [row["row"] for row in batch.errors] == [5_901]
+        assert len(set(batch.record_ids.values())) == len(batch.record_ids) == 5_999
+        assert counts(service) | {"record_current": 5_999, "record_event": 5_999, "job_chunk": 0} == counts(service)
+        assert events(service)["load_record"] == 5_999
         with service.superuser() as database:
             accounts = database.execute("SELECT count(DISTINCT account_index) FROM record_current").fetchone()
-        assert accounts == (1_499,)
+        assert accounts == (5_999,)
 
 
 def start_worker(service: RunningService) -> "subprocess.Popen[bytes]":
