@@ -3,7 +3,6 @@ of which less than all means none. Each does it for as many questions as wait at
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from creditshare.access.statements import ASKER, CLAIM, CLAIM_ONCE, CLAIMED_BY, CLAIMS, SEEN, SEEN_BY
@@ -66,18 +65,13 @@ findable AS (
 """  # noqa: S608  parts of ours, values are parameters
 
 
-@dataclass(frozen=True, slots=True)
 class Questions:
     """Runs the two statements, each in its own transaction, for those together who wait together."""
 
-    database: Database
-    _reads: "Gathering[Mapping[str, Any], dict[str, Any] | None]" = field(init=False)
-    _writes: "Gathering[Mapping[str, Any], None]" = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make the two places where questions wait."""
-        object.__setattr__(self, "_reads", Gathering(self._read))
-        object.__setattr__(self, "_writes", Gathering(self._write, apart=_touched))
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._reads = Gathering(self._read)
+        self._writes = Gathering(self._write, apart=_touched)
 
     async def read(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """Run statement 1 for a row of ``ASKED``. None: the key is unknown to the database."""
@@ -88,11 +82,11 @@ class Questions:
         await self._writes.one(parameters)
 
     async def _read(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
-        async with self.database.raw() as connection:
+        async with self._database.raw() as connection:
             return await read_rows(connection, READ, parameters_of("q", ASKED, rows), count=len(rows))
 
     async def _write(self, rows: Sequence[Mapping[str, Any]]) -> list[None]:
-        async with self.database.raw() as connection:
+        async with self._database.raw() as connection:
             await write_whole(connection, WRITE, {**parameters_of("q", ANSWERED, rows), **CLAIM_ONCE})
         return [None] * len(rows)
 
