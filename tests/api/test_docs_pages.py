@@ -235,7 +235,8 @@ def asked_by(browser: Browser, page: str) -> list[str]:
     events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
     requests = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
     sockets = [event["params"]["url"] for event in events if event["method"] == "Network.webSocketCreated"]
-    return sockets + [one["request"]["url"] for one in requests if one["documentURL"].startswith(page)]
+    asked = sockets + [one["request"]["url"] for one in requests if one["documentURL"].startswith(page)]
+    return [url for url in asked if not url.startswith("data:")]  # what the page itself carries
 
 
 @pytest.mark.slow
