@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 MOST: Final = 64
 LANES: Final = 4
-PATIENCE_S: Final = 0.025
+PATIENCE_S: Final = 0.005
 
 
 class Gathering(Generic[One, Result]):
