@@ -1,7 +1,8 @@
 """Quotas of the day for questions and reports: what two operators agreed on, and what of a day is leased.
 
 No value means the service's default, and is not sealed, so that members' rows keep the seals that they have. On the way
-down members with a quota of their own get rows that do not match their seals: `seals check` names them.
+down members with a quota of their own get rows that do not match their seals: `seals check` names them. Processes of
+before find such a row broken too; they are stopped for this upgrade.
 """
 
 from collections.abc import Sequence
