@@ -1,6 +1,7 @@
 """Lists in pages: from the cursor of a request to the place where its list goes on, and from there to the next page."""
 
-from typing import Annotated, Final
+from collections.abc import Callable, Sequence
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request
@@ -8,7 +9,9 @@ from fastapi import Depends, Query, Request
 from creditshare.api.wiring import Wired
 from creditshare.api.work import Work
 
+T = TypeVar("T")
 CURSOR: Final = "cursor"
+Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 class Paging:
@@ -35,6 +38,16 @@ class Paging:
         kept = [(name, value) for name, value in self._request.query_params.multi_items() if name != CURSOR]
         work.headers["Link"] = f'<{self._path}?{urlencode([*kept, (CURSOR, cursor)])}>; rel="next"'
         return cursor
+
+    def cut(
+        self, work: Work, rest: Sequence[T], *, limit: int, place: Callable[[T], object]
+    ) -> tuple[Sequence[T], str | None]:
+        """Return the page that begins a list, and the cursor of the next one if more than ``limit`` are left.
+
+        ``place`` says where a row stands in the list; the next page begins after it.
+        """
+        page = rest[:limit]
+        return page, self.next(work, str(place(page[-1])) if len(rest) > limit else None)
 
 
 async def _paging(

@@ -10,7 +10,7 @@ from creditshare.access.service import public_id
 from creditshare.api.callers import MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
 from creditshare.api.exchange import SignedRoute, takes_part
-from creditshare.api.pages import Paged
+from creditshare.api.pages import Limit, Paged
 from creditshare.api.preconditions import IfMatch, Precondition, etag
 from creditshare.api.schemas.forms import EmptyIn, instant_in_query
 from creditshare.api.schemas.keys import KeyIn, KeyOut, KeyPage, RevocationIn, SignedActsOut
@@ -69,18 +69,14 @@ async def list_members(
     work: OperatorWork,
     services: Wired,
     paging: Paged,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Limit = 50,
 ) -> MemberPage:
     """List institutions in order of their ids."""
     session, _ = opened(work)
     start = paging.start(work)
     found = await services.members.list_all(session, after=UUID(start) if start else None, limit=limit + 1)
-    page, more = found[:limit], len(found) > limit
-    return MemberPage(
-        data=[MemberOut.of(member) for member in page],
-        has_more=more,
-        next_cursor=paging.next(work, str(page[-1].member_id) if more else None),
-    )
+    page, following = paging.cut(work, found, limit=limit, place=lambda member: member.member_id)
+    return MemberPage.holding(map(MemberOut.of, page), following)
 
 
 @router.get("/v1/members/{member_id}")
@@ -98,7 +94,7 @@ async def list_proposals(
     work: OperatorWork,
     services: Wired,
     paging: Paged,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Limit = 50,
 ) -> ProposalPage:
     """List what waits for a second person, newest first, with its terms. ``ETag`` as of the institution."""
     session, now = opened(work)
@@ -108,12 +104,8 @@ async def list_proposals(
     found.sort(key=lambda proposal: proposal.proposal_id, reverse=True)
     start = paging.start(work)
     rest = [proposal for proposal in found if start is None or proposal.proposal_id < UUID(start)]
-    page, more = rest[:limit], len(rest) > limit
-    return ProposalPage(
-        data=[ProposalOut.of(proposal) for proposal in page],
-        has_more=more,
-        next_cursor=paging.next(work, str(page[-1].proposal_id) if more else None),
-    )
+    page, following = paging.cut(work, rest, limit=limit, place=lambda proposal: proposal.proposal_id)
+    return ProposalPage.holding(map(ProposalOut.of, page), following)
 
 
 @router.post("/v1/members/{member_id}/approvals")
@@ -231,7 +223,7 @@ async def list_keys(
     work: MemberWork,
     services: Wired,
     paging: Paged,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Limit = 50,
 ) -> KeyPage:
     """List a member's keys, newest first, revoked and expired ones too: old evidence stays verifiable."""
     session, _ = opened(work)
@@ -243,12 +235,8 @@ async def list_keys(
     start = paging.start(work)
     # Keys are never deleted, so the last one of the page before is still there.
     first = 0 if start is None else [key.kid for key in keys].index(start) + 1
-    page, more = keys[first : first + limit], len(keys) > first + limit
-    return KeyPage(
-        data=[KeyOut.of(key, now=now) for key in page],
-        has_more=more,
-        next_cursor=paging.next(work, page[-1].kid if more else None),
-    )
+    page, following = paging.cut(work, keys[first:], limit=limit, place=lambda key: key.kid)
+    return KeyPage.holding((KeyOut.of(key, now=now) for key in page), following)
 
 
 @router.post("/v1/members/{member_id}/keys/{kid}/revocation")

@@ -1,9 +1,10 @@
 """Forms of single values, and what bodies of all subjects are made of: strict requests, pages."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
@@ -116,6 +117,11 @@ class Page(BaseModel, Generic[T]):
     data: list[T]
     has_more: bool
     next_cursor: str | None
+
+    @classmethod
+    def holding(cls, data: Iterable[T], next_cursor: str | None) -> Self:
+        """Return a page; there are more where there is a cursor for them."""
+        return cls(data=list(data), has_more=next_cursor is not None, next_cursor=next_cursor)
 
 
 def instant_in_query(name: str, text: str) -> datetime:

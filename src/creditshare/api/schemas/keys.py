@@ -84,7 +84,7 @@ class SignedActsOut(Page[SignedActOut]):
     def of(cls, acts: list[SignedAct], *, next_cursor: str | None) -> "SignedActsOut":
         """Present acts, and where to go on."""
         data = [SignedActOut(**{**asdict(act), "event_id": spell("evt", act.event_id)}) for act in acts]
-        return cls(data=data, has_more=next_cursor is not None, next_cursor=next_cursor)
+        return cls.holding(data, next_cursor)
 
 
 class RevocationIn(Strict):
