@@ -6,7 +6,7 @@ one row for each request (decision 17). The columns of ``q`` that these parts ne
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, Final
 
 from creditshare.access.service import IDEMPOTENCY_LIFE, Caller, Claim, jti_hash, replay_expiry
@@ -92,9 +92,9 @@ def claim_parameters(caller: Caller, claim: Claim, *, status: int, skew_s: int) 
     }
 
 
-def in_each_others_way(caller: Caller, claim: Claim) -> tuple[Any, ...]:
-    """Return what two requests of one group may not have in common: a single use, an idempotency key."""
-    return (caller.member_id, caller.jti), (caller.member_id, claim.route, claim.key_hash)
+def in_each_others_way(row: Mapping[str, Any]) -> tuple[Hashable, ...]:
+    """Return what two rows of one statement may not have in common: a single use, an idempotency key."""
+    return (row["member_id"], row["jti_hash"]), (row["member_id"], row["route"], row["key_hash"])
 
 
 def require_key(seen: Mapping[str, Any]) -> None:

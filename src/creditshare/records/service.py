@@ -165,26 +165,19 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A report on its way in: the keyed hashes of its borrower and its account. ``hold``: it lost a race before."""
+    """A report on its way in: the keyed hash of its borrower, and its row of ``REPORTED``.
+
+    ``hold``: it lost a race before.
+    """
 
     reporting: Reporting
     index: bytes | Refused
-    account: bytes
+    row: Mapping[str, Any]
     hold: bool = False
-
-    def row(self) -> dict[str, Any]:
-        """Return its row of ``REPORTED``."""
-        return {
-            **read_parameters(self.reporting.caller, self.reporting.claim),
-            "index": b"" if isinstance(self.index, Refused) else self.index,
-            "consent_id": _consent_named(self.reporting.report),
-            "account_index": self.account,
-        }
 
     def touches(self) -> tuple[Hashable, ...]:
         """What two reports of one transaction may not have in common: borrower, account, key, request."""
-        one = self.reporting
-        return self.index, self.account, *in_each_others_way(one.caller, one.claim)
+        return self.index, self.row["account_index"], *in_each_others_way(self.row)
 
 
 class Records:
@@ -218,8 +211,13 @@ class Records:
         at the same time share the transaction. None: this was answered before under the same key.
         """
         index = self._subjects.index_or_refusal(reporting.token)
-        account = self._account_index(reporting.caller.member_id, reporting.report)
-        waiting = _Waiting(reporting, index, account)
+        row = {
+            **read_parameters(reporting.caller, reporting.claim),
+            "index": b"" if isinstance(index, Refused) else index,
+            "consent_id": _consent_named(reporting.report),
+            "account_index": self._account_index(reporting.caller.member_id, reporting.report),
+        }
+        waiting = _Waiting(reporting, index, row)
         for _ in range(TRIES):
             try:
                 return await self._submissions.one(waiting)
@@ -232,11 +230,10 @@ class Records:
         outcomes: list[Submitted | Exception | None] = []
         written: list[dict[str, Any]] = []
         async with self._database.raw(transaction=True) as connection:
-            for one in group:
-                # Others report of this borrower at this moment: wait for them rather than lose again.
-                if one.hold and isinstance(one.index, bytes):
-                    await connection.execute(HOLD_BORROWER, {"index": one.index})
-            rows = parameters_of("q", REPORTED, [one.row() for one in group])
+            # Others report of these borrowers at this moment: wait for them rather than lose again.
+            for index in sorted(one.index for one in group if one.hold and isinstance(one.index, bytes)):
+                await connection.execute(HOLD_BORROWER, {"index": index})
+            rows = parameters_of("q", REPORTED, [one.row for one in group])
             found = await read_rows(connection, READ, {**rows, "wrapping_lock": WRAPPING_LOCK}, count=len(group))
             for one, seen in zip(group, found, strict=True):
                 try:
@@ -282,7 +279,7 @@ class Records:
         consent = None if seen["consent_id"] is None else open_seen_consent(state.keys, seen, version=None)
         _require_consent(report, consent, caller.member_id, now)
         freed = self._freed(state, seen, caller.member_id, report)
-        row = CurrentRow(uuid7(now), caller.member_id, "live", visible_from, waiting.account)
+        row = CurrentRow(uuid7(now), caller.member_id, "live", visible_from, waiting.row["account_index"])
         changed, record, held = _happens(_Due(report, state.subject_id, row), state, now)
         body = one.present(held)
         event = self._audit.compose(

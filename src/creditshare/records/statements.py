@@ -123,14 +123,16 @@ CONSENT: Final = """
        c.consent_id, c.member_id, c.kind, c.state AS consent_state, c.valid_from, c.valid_until, c.max_uses, c.uses,
        c.window_uses, c.window_per, c.window_start, c.window_used, c.version AS consent_version,
        c.sealed AS consent_sealed, c.mac AS consent_mac"""
-"""Columns of the consent that a report names; ``consents.open_seen_consent`` reads them."""
+"""Columns of the consent that a report or question names; ``consents.open_seen_consent`` reads them."""
 
 REPORTED: Final[Columns] = {**SEEN_BY, "index": "bytea", "consent_id": "uuid", "account_index": "bytea"}
 
+SUBJECT: Final = """
+       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac"""
+"""Columns of a borrower's row; ``subjects.opened`` reads them."""
+
 READ: Final = f"""
-SELECT q.n, {SEEN},
-       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac,
-       {CONSENT},
+SELECT q.n, {SEEN}, {SUBJECT}, {CONSENT},
        o.record_id AS earlier, {HISTORY},
        pg_advisory_xact_lock_shared(%(wrapping_lock)s)::text AS held
 FROM {rows_of("q", REPORTED, numbered=True)}

@@ -5,9 +5,18 @@ of which less than all means none. Each does it for as many questions as wait at
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final
 
-from creditshare.access.statements import ASKER, CLAIM, CLAIM_ONCE, CLAIMED_BY, CLAIMS, SEEN, SEEN_BY
+from creditshare.access.statements import (
+    ASKER,
+    CLAIM,
+    CLAIM_ONCE,
+    CLAIMED_BY,
+    CLAIMS,
+    SEEN,
+    SEEN_BY,
+    in_each_others_way,
+)
 from creditshare.audit.statements import EVENT, EVENT_OF
-from creditshare.records.statements import HISTORY, history_of
+from creditshare.records.statements import CONSENT, HISTORY, SUBJECT, history_of
 from creditshare.storage.engine import Database, all_of, read_rows, whole, write_whole
 from creditshare.storage.gathering import Gathering
 from creditshare.storage.rowsets import Columns, parameters_of, rows_of
@@ -15,11 +24,7 @@ from creditshare.storage.rowsets import Columns, parameters_of, rows_of
 ASKED: Final[Columns] = {**SEEN_BY, "index": "bytea", "consent_id": "uuid"}
 
 READ: Final = f"""
-SELECT q.n, {SEEN},
-       s.subject_id, s.state, s.version, s.dek_id, s.dek, s.element, s.event_count, s.chain, s.last_event_at, s.mac,
-       c.consent_id, c.member_id, c.kind, c.state AS consent_state, c.valid_from, c.valid_until, c.max_uses, c.uses,
-       c.window_uses, c.window_per, c.window_start, c.window_used, c.version AS consent_version,
-       c.sealed AS consent_sealed, c.mac AS consent_mac, {HISTORY}
+SELECT q.n, {SEEN}, {SUBJECT}, {CONSENT}, {HISTORY}
 FROM {rows_of("q", ASKED, numbered=True)}
 {ASKER}
 LEFT JOIN subject_index si ON si.index = q.index
@@ -92,6 +97,5 @@ class Questions:
 
 
 def _touched(row: Mapping[str, Any]) -> tuple[Hashable, ...]:
-    """Two questions of one group share no use of a consent, no idempotency key and no request."""
-    member_id = row["member_id"]
-    return row["consent_id"], (member_id, row["jti_hash"]), (member_id, row["route"], row["key_hash"])
+    """Two questions of one group share no use of a consent either."""
+    return row["consent_id"], *in_each_others_way(row)
