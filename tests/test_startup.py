@@ -301,3 +301,11 @@ def test_serve_refuses_before_it_writes_anything(service: RunningService) -> Non
     assert "CREDITSHARE_KEYRING_PASSPHRASE_FILE" in served.stderr
     assert "Traceback" not in served.stderr
     assert not folder.exists()
+
+
+def test_traces_without_their_library_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    require(check_settings(Settings()))
+    monkeypatch.setattr("creditshare.startup.TRACES_NEED", "opentelemetry.nowhere.proto")
+    require(check_settings(Settings()))
+    with pytest.raises(ConfigurationError, match=r"creditshare\[otel\]"):
+        require(check_settings(Settings(traces=True)))

@@ -21,6 +21,7 @@ from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
+from creditshare.api.spans import Spans, trace_provider
 from creditshare.api.straight import Straight
 from creditshare.audit.state import log_state
 from creditshare.composition import build_services, database_url, keyring_file, public_address, spare_the_collector
@@ -106,6 +107,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
     """Build the HTTP service. uvicorn calls this in each worker process; tests pass wired services."""
     configure_logging()
     chosen = services.settings if services else settings or Settings()
+    provider = trace_provider() if chosen.traces else None
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -126,6 +128,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
                 await wired.access.hand_over_tallies(wired.watching)
             await wired.database.close()
             await wired.watching.close()
+            if provider is not None:
+                await asyncio.to_thread(provider.shutdown)  # sends what it still holds
 
     app = DocumentedApp(
         lifespan=lifespan,
@@ -159,6 +163,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         longer={batches.FILE_PATH: chosen.batch_time_limit_s + chosen.request_time_limit_s},
     )
     app.add_middleware(RequestLog)
+    if provider is not None:
+        app.add_middleware(Spans, provider=provider)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     key_table_stale_s: float = Field(2.0, ge=1.0, le=2.0, description="An unconfirmed key table older than this → 503.")
     dek_cache_entries: int = Field(10_000, ge=0)
     dek_cache_s: float = Field(300.0, ge=0)
+    traces: bool = Field(default=False, description="Send a span of each request to OTEL_EXPORTER_OTLP_ENDPOINT.")
     pool_size: int = Field(8, ge=1, le=100, description="Database connections per pool and worker process.")
     pool_wait_s: float = Field(2.0, gt=0, le=30, description="Nobody waits longer for one of them; then it is 503.")
     evaluations_per_day: int = Field(2_000, ge=1, description="Default tokeniser budget of a member.")

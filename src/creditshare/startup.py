@@ -6,6 +6,7 @@ settings and files need no database, so that they run before anything is started
 ==========  ===========================================================================  ==========
 check       refuses                                                                      where
 ==========  ===========================================================================  ==========
+traces      spans without the library that sends them                                     everywhere
 database    the embedded database, unless it is chosen by name                           production
 address     http on an address that other machines reach                                 production
 keys        a key file or passphrase file that others may read, a key file not sealed    production
@@ -24,6 +25,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -43,6 +45,7 @@ from creditshare.settings import Settings
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
 
+TRACES_NEED: Final = "opentelemetry.exporter.otlp.proto.http"
 NAMED_ROWS: Final = 5
 KEY_FILE_OTHERS: Final = 0o077
 PASSPHRASE_FILE_OTHERS: Final = 0o027
@@ -78,9 +81,11 @@ def require(findings: Iterable[Finding]) -> None:
 
 def check_settings(settings: Settings, *, address: str | None = None) -> list[Finding]:
     """Check settings and files. ``address`` is the issuer, where it is known already."""
+    everywhere = [Finding("traces", _traces(settings))]
     if settings.mode != "production":
-        return []
+        return everywhere
     return [
+        *everywhere,
         Finding("database", _embedded(settings)),
         Finding("address", _address(address or settings.public_url)),
         Finding("keys", passphrase_problem(settings) or _key_files(settings)),
@@ -142,6 +147,19 @@ def passphrase_problem(settings: Settings) -> str | None:
     if settings.mode == "production" and settings.keyring_passphrase_file is None:
         return "production needs a sealed key file: set CREDITSHARE_KEYRING_PASSPHRASE_FILE to a file with a passphrase"
     return None
+
+
+def _traces(settings: Settings) -> str | None:
+    if not settings.traces or _installed(TRACES_NEED):
+        return None
+    return "CREDITSHARE_TRACES needs OpenTelemetry: install creditshare[otel], or take the setting away"
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a part of its path is not there either
+        return False
 
 
 def _embedded(settings: Settings) -> str | None:
