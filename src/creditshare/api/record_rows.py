@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from creditshare.api.bodies import MAX_DEPTH, field_errors
 from creditshare.api.schemas.records import EXAMPLE_RECORD, RecordIn
 from creditshare.errors import Malformed, Refused
-from creditshare.records.service import Submission
+from creditshare.records.loading import Submission
 from creditshare.wire.strict_json import decode
 
 

@@ -21,7 +21,8 @@ from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Member, Members
-from creditshare.records.service import Loaded, Records, Submission
+from creditshare.records.loading import Loaded, Submission
+from creditshare.records.service import Records
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Changed, Database, ReadSession, WriteSession
 from creditshare.wire.reasons import REASONS

@@ -43,8 +43,8 @@ from creditshare.members.keys import KEY_LIFE, Key
 from creditshare.notices import rules as notices
 from creditshare.policy.service import Policy, Rule
 from creditshare.records.history import History
+from creditshare.records.intake import Held as HeldRecord
 from creditshare.records.rules import Happened, check, jurisdiction
-from creditshare.records.service import Held as HeldRecord
 from creditshare.sharing.answer import Asking, compose
 from creditshare.sharing.rules import Question, Refusal, decide
 from creditshare.tlog.checkpoint import Checkpoint, sign_checkpoint

@@ -1,7 +1,6 @@
 """Submitting, reading, advancing, correcting and withdrawing default records. The only door to them."""
 
 import hmac
-import secrets
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, select, update
+from sqlalchemy import and_, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import (
@@ -24,48 +23,49 @@ from creditshare.access.statements import (
 )
 from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.audit.statements import event_parameters
-from creditshare.consents import rules as consent_rules
-from creditshare.consents.rules import Consent
 from creditshare.consents.service import open_seen_consent
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.sealing import length_prefixed
-from creditshare.errors import FieldError, IntegrityError, Malformed, Refused, Unavailable
-from creditshare.ids import parse, spell, uuid7
-from creditshare.keys.custody import SALT_BYTES, SubjectKeys
+from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
+from creditshare.ids import spell, uuid7
 from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import (
     CurrentRow,
     EventRow,
     History,
-    current_mac_bytes,
     histories_of,
     open_histories,
     seal_event,
 )
+from creditshare.records.intake import (
+    Due,
+    Held,
+    as_held,
+    borrower_row,
+    consent_named,
+    happens,
+    own_of,
+    require_consent,
+    require_way,
+    state_of,
+)
+from creditshare.records.loading import Judged, Load, Loaded, Submission
 from creditshare.records.models import record_current, record_event, record_lookup, record_secret
 from creditshare.records.rules import (
     Happened,
     LifeEvent,
-    RecordState,
     Report,
     check,
     check_correction,
     check_step,
-    follows,
     jurisdiction,
 )
 from creditshare.records.statements import (
     BORROWER,
     FREED,
-    HISTORIES,
     HOLD_BORROWER,
-    LOAD,
-    NAMED,
-    NEW,
-    OF_BORROWERS,
     READ,
-    READ_MANY,
     RECORD,
     REPORTED,
     SUBMIT,
@@ -73,47 +73,19 @@ from creditshare.records.statements import (
 )
 from creditshare.storage.engine import Changed, Database, ReadSession, WriteSession, read_rows, write_whole
 from creditshare.storage.gathering import Gathering
-from creditshare.storage.rowsets import Columns, columns_of, parameters_of
+from creditshare.storage.rowsets import Columns, parameters_of
 from creditshare.subjects.service import (
     WRAPPING_LOCK,
     BorrowerToken,
-    Made,
     Subjects,
     SubjectState,
-    advanced,
     check_token,
     next_event_time,
-    sealed_row,
 )
 from creditshare.wire.leaf import LogEntry
 
 TRIES: Final = 3
 CREATED: Final = 201
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A record as its own lender sees it."""
-
-    record_id: UUID
-    visible_from: datetime
-    state: RecordState
-    now: datetime
-
-    @property
-    def status(self) -> str:
-        """``pending_notice`` while the notice window of an open default runs, else where it stands in its life."""
-        if self.now < self.visible_from and self.state.open:
-            return "pending_notice"
-        return self.state.status
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A default to be taken in: its borrower's token and what its lender reports."""
-
-    token: BorrowerToken
-    report: Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,33 +106,6 @@ class Submitted:
 
     body: bytes
     log_entry: LogEntry
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A default of a file that is taken in: its record, and the keys of the borrower that it concerns."""
-
-    record_id: UUID
-    subject: SubjectKeys
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A submission that passed the rules that need no database."""
-
-    index: bytes
-    visible_from: datetime
-    consent_id: UUID | None
-    account_index: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """A submission that passed the rules: whose it is, and its clear columns."""
-
-    report: Report
-    subject_id: UUID
-    row: CurrentRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +159,7 @@ class Records:
         row = {
             **read_parameters(reporting.caller, reporting.claim),
             "index": b"" if isinstance(index, Refused) else index,
-            "consent_id": _consent_named(reporting.report),
+            "consent_id": consent_named(reporting.report),
             "account_index": self._account_index(reporting.caller.member_id, reporting.report),
         }
         waiting = _Waiting(reporting, index, row)
@@ -277,10 +222,10 @@ class Records:
         if not new:
             check_token(state, seen["element"], token)
         consent = None if seen["consent_id"] is None else open_seen_consent(state.keys, seen, version=None)
-        _require_consent(report, consent, caller.member_id, now)
+        require_consent(report, consent, caller.member_id, now)
         freed = self._freed(state, seen, caller.member_id, report)
         row = CurrentRow(uuid7(now), caller.member_id, "live", visible_from, waiting.row["account_index"])
-        changed, record, held = _happens(_Due(report, state.subject_id, row), state, now)
+        changed, record, held = happens(Due(report, state.subject_id, row), state, now)
         body = one.present(held)
         event = self._audit.compose(
             self._entry("submit_record", changed, held.record_id),
@@ -299,7 +244,7 @@ class Records:
             "made_id": made.state.subject_id,
             "dek": made.dek,
             "element": made.element,
-            **_named("b", BORROWER, _borrower_row(changed, state.version)),
+            **_named("b", BORROWER, borrower_row(changed, state.version)),
             **_named("d", RECORD, record),
             **_named("f", FREED, (state.subject_id, freed)),
             **event_parameters(event),
@@ -322,7 +267,7 @@ class Records:
         somebody else made one of these borrowers meanwhile: then the transaction is to be begun anew.
         """
         outcomes: dict[int, Loaded | Refused] = {}
-        judged: dict[int, _Judged] = {}
+        judged: dict[int, Judged] = {}
         for number, one in enumerate(submissions):
             try:
                 visible_from = self._judge(one.report, admitted, now)
@@ -331,9 +276,9 @@ class Records:
                 outcomes[number] = refusal
                 continue
             account = self._account_index(member_id, one.report)
-            judged[number] = _Judged(index, visible_from, _consent_named(one.report), account)
+            judged[number] = Judged(index, visible_from, consent_named(one.report), account)
         if judged:
-            many = _Many(self._subjects, member_id, now)
+            many = Load(self._subjects, member_id, now)
             await many.read(session, submissions, judged)
             for number, passed in judged.items():
                 try:
@@ -355,7 +300,7 @@ class Records:
         """Return a member's own record."""
         state = await self._subjects.read(session, await _subject_of_own(session, member_id, record_id))
         history, _ = await self._own(session, state, member_id, record_id)
-        return Recorded(_held(history, now), self._entry("show_record", state, record_id))
+        return Recorded(as_held(history, now), self._entry("show_record", state, record_id))
 
     async def advance(
         self,
@@ -373,7 +318,7 @@ class Records:
             raise Refused("validation_failed", fields=[FieldError("/on", "in_future", "a day not after today")])
 
         def event(history: History, at: datetime) -> Happened:
-            check_step(_known(history), kind, on)
+            check_step(state_of(history), kind, on)
             return Happened(kind, at, on=on, amount=amount)
 
         return await self._change(session, member_id, record_id, event, action="advance_record", now=now)
@@ -395,7 +340,7 @@ class Records:
         """
 
         def event(history: History, at: datetime) -> Happened:
-            current = _known(history)
+            current = state_of(history)
             corrected = replace(current.report, **changes)
             check_correction(current, corrected, policy=self._policy, today=now.date())
             return Happened("corrected", at, report=corrected, reason=reason)
@@ -408,7 +353,7 @@ class Records:
         """Take a record back: it appears in no answer any more, of whatever date."""
 
         def event(history: History, at: datetime) -> Happened:
-            if _known(history).withdrawn:
+            if state_of(history).withdrawn:
                 raise Refused("state_conflict")
             return Happened("withdrawn", at, reason=reason)
 
@@ -427,7 +372,7 @@ class Records:
         event = make_event(history, next_event_time(state, now))
         state = await self._append(session, state, salt, record_id, event)
         changed = replace(history, events=(*history.events, (state.version, event)))
-        held = _held(changed, now)
+        held = as_held(changed, now)
         clear: dict[str, Any] = {"lifecycle": held.state.lifecycle}
         if held.state.withdrawn:
             clear["account_index"] = None  # taken back in error, the account may be reported again, rightly
@@ -472,7 +417,7 @@ class Records:
         """Return the record of this account that makes way for another, None where there is none; else refuse."""
         earlier: UUID | None = seen["earlier"]
         if earlier is not None:
-            _require_way(histories_of(state, seen), member_id, earlier, report)
+            require_way(histories_of(state, seen), member_id, earlier, report)
         return earlier
 
     def _account_index(self, member_id: UUID, report: Report) -> bytes:
@@ -483,7 +428,7 @@ class Records:
         self, session: ReadSession, state: SubjectState, member_id: UUID, record_id: UUID
     ) -> tuple[History, bytes]:
         histories, salts = await self._all(session, state)
-        return _own_of(histories, member_id, record_id), salts[record_id]
+        return own_of(histories, member_id, record_id), salts[record_id]
 
     async def _all(self, session: ReadSession, state: SubjectState) -> tuple[list[History], dict[UUID, bytes]]:
         mine = state.subject_id
@@ -506,132 +451,6 @@ class Records:
     @staticmethod
     def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
         return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
-
-
-class _Many:
-    """Reports of one file that are taken in together: what they rest on, and what comes of them, to be written at once.
-
-    A borrower that nobody named before is made when its index turns out to be free, whatever becomes of its reports;
-    one of which nothing is taken in is not written.
-    """
-
-    def __init__(self, subjects: Subjects, member_id: UUID, now: datetime) -> None:
-        self._subjects = subjects
-        self._member_id = member_id
-        self._now = now
-        self._borrowers: dict[bytes, SubjectState | Refused] = {}
-        self._made: dict[bytes, tuple[BorrowerToken, Made]] = {}
-        self._before: dict[bytes, int] = {}
-        self._seen: dict[int, Mapping[str, Any]] = {}
-        self._histories: dict[UUID, list[History]] = {}
-        self._listed: dict[bytes, UUID] = {}
-        self._rows: list[tuple[Any, ...]] = []
-        self._freed: list[tuple[UUID, UUID]] = []
-
-    async def read(
-        self, session: WriteSession, submissions: Sequence[Submission], judged: Mapping[int, _Judged]
-    ) -> None:
-        """Lock the borrowers that are known, and read what the reports of them rest on."""
-        tokens = {one.index: submissions[number].token for number, one in judged.items()}
-        known = await self._subjects.hold(session, tokens)
-        for index, token in tokens.items():
-            # A borrower is made in any case, so that it takes as long whether somebody named it before or not.
-            made = self._subjects.make(uuid7(self._now), token, now=self._now)
-            if index in known:
-                self._borrowers[index] = self._opened(known[index], token)
-            else:
-                self._borrowers[index], self._made[index] = made.state, (token, made)
-        if known:
-            await self._read_what_they_rest_on(session, {n: one for n, one in judged.items() if one.index in known})
-
-    def _opened(self, row: RowMapping | None, token: BorrowerToken) -> SubjectState | Refused:
-        try:
-            state = self._subjects.opened(row)
-        except Refused as refusal:
-            return refusal
-        check_token(state, None if row is None else row["element"], token)
-        return state
-
-    async def _read_what_they_rest_on(self, session: WriteSession, judged: Mapping[int, _Judged]) -> None:
-        live = {
-            number: (one, state)
-            for number, one in judged.items()
-            if isinstance(state := self._borrowers[one.index], SubjectState)
-        }
-        found = await session.run(
-            READ_MANY,
-            columns_of(
-                "d",
-                NAMED,
-                [
-                    (number, state.subject_id, one.consent_id, one.account_index)
-                    for number, (one, state) in live.items()
-                ],
-            ),
-        )
-        self._seen = {row["number"]: dict(row) for row in found.mappings()}
-        states = {live[n][1].subject_id: live[n][1] for n, seen in self._seen.items() if seen["earlier"] is not None}
-        if states:
-            told = await session.run(HISTORIES, columns_of("b", OF_BORROWERS, [(one,) for one in states]))
-            for row in told.mappings():
-                self._histories[row["subject_id"]] = histories_of(states[row["subject_id"]], dict(row))
-
-    def take(self, report: Report, number: int, one: _Judged) -> Loaded:
-        """Make a report the next event of its borrower, or refuse it."""
-        state = self._borrowers[one.index]
-        if isinstance(state, Refused):
-            raise state
-        seen = self._seen.get(number, _NOTHING)
-        consent = None if seen["consent_id"] is None else open_seen_consent(state.keys, seen, version=None)
-        _require_consent(report, consent, self._member_id, self._now)
-        # What stands in this very file is no default that ended. An account's index tells no two borrowers apart.
-        place = state.subject_id.bytes + one.account_index
-        if place in self._listed:
-            raise _already(self._listed[place])
-        earlier = seen["earlier"]
-        if earlier is not None:
-            _require_way(self._histories[state.subject_id], self._member_id, earlier, report)
-            self._freed.append((state.subject_id, earlier))
-        record_id = uuid7(self._now)
-        clear = CurrentRow(record_id, self._member_id, "live", one.visible_from, one.account_index)
-        self._before.setdefault(one.index, state.version)
-        self._borrowers[one.index], row, _ = _sealed(_Due(report, state.subject_id, clear), state, self._now)
-        self._rows.append(row)
-        self._listed[place] = record_id
-        return Loaded(record_id, state.keys)
-
-    async def write(self, session: WriteSession) -> None:
-        """Write what was taken in, all or nothing."""
-        if not self._rows:
-            return
-        moved, born = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
-        # In the order of the indexes, in which all transactions take them: none waits for another in a circle.
-        for index, version in sorted(self._before.items()):
-            state = self._borrowers[index]
-            if isinstance(state, Refused):
-                continue
-            row = _borrower_row(state, version)
-            if index in self._made:
-                token, made = self._made[index]
-                born.append((state.subject_id, index, token.key_version, made.dek, made.element, *row[2:]))
-            else:
-                moved.append(row)
-        introduced = await session.write_whole(
-            LOAD,
-            {
-                "member_id": self._member_id,
-                **columns_of("b", BORROWER, moved),
-                **columns_of("n", NEW, born),
-                **columns_of("d", RECORD, self._rows),
-                **columns_of("f", FREED, self._freed),
-            },
-        )
-        if introduced:
-            self._subjects.introduce(session, self._member_id, count=introduced, now=self._now)
-
-
-_NOTHING: Final[Mapping[str, Any]] = {"consent_id": None, "earlier": None}
-"""What a report of a new borrower rests on."""
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
@@ -674,100 +493,6 @@ async def still_readable(
     return tuple(found.scalars())
 
 
-def _consent_named(report: Report) -> UUID | None:
-    try:
-        return parse("cns", report.provide_consent_id) if report.provide_consent_id is not None else None
-    except Malformed:
-        return None
-
-
-def _require_consent(report: Report, consent: Consent | None, member_id: UUID, now: datetime) -> None:
-    """A named consent to provide must hold; the basis ``consent`` must name one (征信业管理条例 art. 29)."""
-    if report.provide_consent_id is None:
-        return
-    reason = consent_rules.refusal(consent, kind="provide", member_id=member_id, purpose=None, scopes=(), now=now)
-    if reason is not None:
-        raise Refused(reason)
-
-
-def _happens(due: _Due, state: SubjectState, now: datetime) -> tuple[SubjectState, tuple[Any, ...], Held]:
-    """Make a default the next event of its borrower: the borrower after it, the values of its row, the record."""
-    changed, row, event = _sealed(due, state, now)
-    history = History(due.row.record_id, due.row.member_id, due.row.visible_from, ((changed.version, event),))
-    return changed, row, _held(history, now)
-
-
-def _sealed(due: _Due, state: SubjectState, now: datetime) -> tuple[SubjectState, tuple[Any, ...], Happened]:
-    """Seal a default as the next event of its borrower: the borrower after it, the values of its row, the event."""
-    record_id, salt = due.row.record_id, secrets.token_bytes(SALT_BYTES)
-    at = next_event_time(state, now)
-    # The clear columns are repeated inside the sealed event, so that an edit of them is noticed on reading.
-    event = Happened("submitted", at, report=due.report, reason=current_mac_bytes(due.row).decode())
-    sealed = seal_event(
-        state.keys, salt, record_id, event_no=state.event_count + 1, version=state.version + 1, event=event
-    )
-    changed = advanced(state, event_macs=[sealed.mac], at=at)
-    row = (
-        state.subject_id,
-        record_id,
-        due.row.visible_from,
-        due.row.account_index,
-        salt,
-        sealed.event_no,
-        sealed.version,
-        sealed.sealed,
-        sealed.mac,
-    )
-    return changed, row, event
-
-
-def _borrower_row(state: SubjectState, version_before: int) -> tuple[Any, ...]:
-    return (
-        state.subject_id,
-        version_before,
-        state.keys.key_id,
-        state.version,
-        state.event_count,
-        state.chain,
-        state.last_event_at,
-        sealed_row(state),
-    )
-
-
-def _require_way(histories: Sequence[History], member_id: UUID, earlier: UUID, report: Report) -> None:
-    """Refuse a second report of an account, unless its earlier default, this member's own, had ended before.
-
-    A loan that was cured may default again; that is a new record with its own notice, and what ended before stays as it
-    was.
-    """
-    if not follows(_known(_own_of(histories, member_id, earlier)), report):
-        raise _already(earlier)
-
-
 def _named(name: str, columns: Columns, values: Sequence[Any]) -> dict[str, Any]:
     """Return the values of the columns ``<name>_<column>`` of ``q``."""
     return {f"{name}_{column}": value for column, value in zip(columns, values, strict=True)}
-
-
-def _own_of(histories: Sequence[History], member_id: UUID, record_id: UUID) -> History:
-    for history in histories:
-        if history.record_id == record_id and history.member_id == member_id:
-            return history
-    raise Refused("erased")
-
-
-def _already(record_id: UUID) -> Refused:
-    """Return the refusal of a second report. It names the record, which is this member's own: the index says so."""
-    hint = "this account is reported already; correct that record"
-    return Refused("state_conflict", extra={"hint": hint, "record_id": spell("rec", record_id)})
-
-
-def _known(history: History) -> RecordState:
-    state = history.state()
-    if state is None:
-        raise Refused("not_found")
-    return state
-
-
-def _held(history: History, now: datetime) -> Held:
-    return Held(history.record_id, history.visible_from, _known(history), now)

@@ -10,7 +10,7 @@ from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
 from creditshare.notices.rules import AttestedNotice, Channel
 from creditshare.records import grid, rules
-from creditshare.records.service import Held as HeldRecord
+from creditshare.records.intake import Held as HeldRecord
 from creditshare.wire.record_form import CODE, MOST_DAYS_PAST_DUE
 
 
