@@ -4,10 +4,12 @@ It must not get: an event that somebody holds a receipt for edited, removed or m
 noticing; a shorter or other log that passes for a continuation of the one that was seen.
 
 The attacker here switches off what ``promises/test_recorded.py`` shows in place (triggers, grants). What remains is
-arithmetic: receipts and checkpoints that are out of reach. Witnesses and mirrors, which notice for everybody, are not
+arithmetic: receipts, checkpoints and mirrors that are out of reach. Witnesses, which notice for everybody, are not
 built yet.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,6 +19,8 @@ from tests.fixtures.service import RunningService, wait_for
 
 from creditshare.client.bank import Client
 from creditshare.client.growth import check_growth
+from creditshare.client.mirror import Checked, check, mirror, trusted_key
+from creditshare.client.promises import check_promises
 from creditshare.errors import VerificationFailed
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
 from creditshare.tlog.proof import InclusionProof
@@ -25,11 +29,13 @@ NOTHING = "/v1/records/rec_01900000-0000-7000-8000-000000000000"
 LOG_TABLES = ("audit_event", "audit_leaf", "audit_tile", "audit_checkpoint")
 
 
-def act(client: Client) -> Any:
-    """Do something that is an event, and return its receipt's log entry."""
-    entry = client.send(client.sign("GET", NOTHING)).log_entry
-    assert entry is not None
-    return entry
+def act(client: Client, evidence: Path | None = None) -> Any:
+    """Do something that is an event, and return its receipt's log entry; keep the exchange in a file, if named."""
+    answer = client.send(client.sign("GET", NOTHING))
+    if evidence is not None:
+        client.evidence(answer).save(evidence)
+    assert answer.log_entry is not None
+    return answer.log_entry
 
 
 class Log:
@@ -70,6 +76,20 @@ class Log:
                 database.execute(statement, {"event": self.receipts[2].event_id[4:]})
             for table in LOG_TABLES:
                 database.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
+
+    def mirror(self, folder: Path) -> Checked:
+        """Copy the log and check it, as anyone may; return what the copy is worth."""
+        verifier = trusted_key(folder, self.service.services.log_verifier.vkey)
+        mirror(self.service.url, folder, verifier)
+        return check(folder, verifier)
+
+    def only_checkpoint(self, folder: Path) -> Path:
+        """Return the folder of who kept nothing but the checkpoint, and will fetch all else."""
+        (folder / "checkpoints").mkdir(parents=True)
+        note = httpx.get(self.service.url + "/log/v1/checkpoint").text
+        for name in ("checkpoint", f"checkpoints/{self.checkpoint().size}"):
+            (folder / name).write_text(note)
+        return folder
 
     def grow(self) -> None:
         for _ in range(8):
@@ -124,6 +144,88 @@ def test_two_leaves_that_changed_places_are_noticed(log: Log) -> None:
     for receipt in log.receipts[2:4]:
         with pytest.raises(VerificationFailed):
             log.prove(receipt)
+
+
+SHIFT = (
+    "ALTER TABLE audit_leaf DROP CONSTRAINT ck_audit_leaf_idx",
+    "UPDATE audit_leaf SET idx = -2 - idx WHERE idx >= 3",
+    "UPDATE audit_leaf SET idx = -1 - idx WHERE idx < 0",
+)
+LEAF = "'\\x7b7d', "
+INSERTED = f"'00000000-0000-4000-8000-000000000000', {LEAF}sha256('\\x007b7d')"
+PAST = (
+    *SHIFT,
+    f"INSERT INTO audit_event (event_id, leaf, leaf_hash) VALUES ({INSERTED})",  # noqa: S608
+    f"INSERT INTO audit_leaf (idx, event_id, leaf_hash) VALUES (3, {INSERTED.replace(LEAF, '')})",  # noqa: S608
+)
+AGAINST_A_MIRROR = {
+    "edited": REWRITINGS["edited"],
+    "another event in the past": PAST,
+    "two that changed places": (
+        "ALTER TABLE audit_leaf DROP CONSTRAINT ck_audit_leaf_idx",
+        "UPDATE audit_leaf SET idx = -1 WHERE idx = 2",
+        "UPDATE audit_leaf SET idx = 2 WHERE idx = 3",
+        "UPDATE audit_leaf SET idx = 3 WHERE idx = -1",
+    ),
+    "tail removed": ("DELETE FROM audit_leaf WHERE idx >= 4", "DELETE FROM audit_checkpoint WHERE size > 4"),
+}
+
+
+@pytest.mark.parametrize("how", AGAINST_A_MIRROR)
+def test_whoever_kept_a_mirror_or_a_checkpoint_notices(log: Log, how: str, tmp_path: Path) -> None:
+    """The database is rewritten with tiles and all, and the worker goes on and signs what it finds."""
+    kept, noted = tmp_path / "mirror", log.only_checkpoint(tmp_path / "checkpoint")
+    whole = log.mirror(kept)
+    log.rewrite(*AGAINST_A_MIRROR[how])
+    for _ in range(2):
+        log.grow()
+    for folder in (kept, noted):
+        with pytest.raises(VerificationFailed):
+            log.mirror(folder)
+    # What was copied before is as good as it was, and says what the log once signed.
+    assert check(kept, trusted_key(kept, None)) == whole
+
+
+def test_a_shorter_log_is_told_as_such_and_both_notes_are_kept(log: Log, tmp_path: Path) -> None:
+    log.mirror(tmp_path)
+    log.rewrite(*AGAINST_A_MIRROR["tail removed"])
+    act(log.lender)
+    log.settle()
+    assert log.checkpoint().size < log.kept.size
+    with pytest.raises(VerificationFailed, match="the log shrank"):
+        log.mirror(tmp_path)
+    (note,) = (tmp_path / "contradictions").iterdir()
+    verifiers = [trusted_key(tmp_path, None)]
+    assert (
+        open_checkpoint(note.read_bytes(), verifiers).size
+        < open_checkpoint((tmp_path / "checkpoint").read_bytes(), verifiers).size
+    )
+
+
+def test_a_promise_whose_event_was_taken_out_of_the_queue_is_shown_broken(log: Log, tmp_path: Path) -> None:
+    receipts, copy = tmp_path / "receipts", tmp_path / "mirror"
+    receipts.mkdir()
+    act(log.lender, receipts / "kept.json")
+    log.settle()
+    with log.service.superuser() as database, database.transaction():
+        # Before the worker sees it: a trigger of the attacker's takes the event out of the queue again.
+        database.execute(
+            "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN DELETE FROM public.audit_pending WHERE event_id = NEW.event_id; RETURN NULL; END'"
+        )
+        database.execute("CREATE TRIGGER swallow AFTER INSERT ON audit_pending FOR EACH ROW EXECUTE FUNCTION swallow()")
+    swallowed = act(log.lender, receipts / "swallowed.json")
+    with log.service.superuser() as database:
+        database.execute("DROP TRIGGER swallow ON audit_pending")
+    log.grow()
+    checked = log.mirror(copy)
+    told = {one.file: one for one in check_promises(receipts, copy, checked)}
+    assert (told["kept.json"].state, told["swallowed.json"].state) == ("kept", "waits")
+    later = (copy / "checkpoint").stat().st_mtime + log.service.settings.merge_delay_s + 2
+    os.utime(copy / "checkpoint", (later, later))  # a mirror of a minute later
+    told = {one.file: one for one in check_promises(receipts, copy, checked)}
+    assert (told["kept.json"].state, told["swallowed.json"].state) == ("kept", "broken")
+    assert told["swallowed.json"].event_id == swallowed.event_id
 
 
 @pytest.mark.parametrize("how", ["edited", "truncated", "begun anew"])

@@ -63,6 +63,8 @@ _CHANGED: Final = ("state_conflict", "erased")
 REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "is_ready": ("unavailable",),
     "show_checkpoint": ("not_integrated_yet", "unavailable"),
+    "show_entries": ("not_found", "not_integrated_yet", "unavailable"),
+    "show_tile": ("not_found", "not_integrated_yet", "unavailable"),
     "show_inclusion_proof": ("validation_failed", "not_found", "not_integrated_yet", "unavailable"),
     "show_consistency_proof": ("not_found", "not_integrated_yet", "unavailable"),
     "show_log_health": ("unavailable",),
@@ -150,6 +152,8 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
 MEDIA_TYPES: Final[dict[str, str]] = {
     "show_checkpoint": "text/plain",
     "show_metrics": "text/plain",
+    "show_entries": "application/octet-stream",
+    "show_tile": "application/octet-stream",
     "show_job_errors": "application/x-ndjson",
     "show_job_records": "application/x-ndjson",
 }
@@ -482,7 +486,9 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
     if names:
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
     if operation_id in MEDIA_TYPES:
-        response["content"] = {MEDIA_TYPES[operation_id]: {"schema": {"type": "string"}}}
+        media_type = MEDIA_TYPES[operation_id]
+        binary = {"contentMediaType": media_type} if media_type == "application/octet-stream" else {}
+        response["content"] = {media_type: {"schema": {"type": "string", **binary}}}
     for media in response.get("content", {}).values():
         media["schema"].pop("title", None)
 

@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from creditshare.audit.models import audit_event, audit_leaf, audit_pending, audit_tile
 from creditshare.errors import IntegrityError
 from creditshare.storage.engine import ReadSession
+from creditshare.tlog.growth import Growth
 from creditshare.tlog.merkle import leaf_hash
-from creditshare.tlog.tiles import Edge, FullTile, extend, root_from_edge
+from creditshare.tlog.tiles import FullTile
 
 CHUNK: Final = 8_192
 
@@ -30,22 +31,16 @@ class Rebuilt:
 
 async def rebuild(session: ReadSession, *, at: Collection[int] = ()) -> Rebuilt:
     """Return the log's size and roots; ``IntegrityError`` names the first thing that does not fit."""
-    size, tiles = 0, 0
-    edge: Edge = ()
-    roots = {0: root_from_edge(0, ())}
+    growth, tiles = Growth(at=at), 0
     async for hashes in _leaves(session):
-        for wanted in at:
-            if size < wanted < size + len(hashes):
-                roots[wanted] = root_from_edge(wanted, extend(size, edge, hashes[: wanted - size]).edge)
-        grown = extend(size, edge, hashes)
-        await _compare_tiles(session, grown.tiles)
-        size, edge, tiles = grown.size, grown.edge, tiles + len(grown.tiles)
-        roots[size] = root_from_edge(size, edge)
+        full = growth.add(hashes)
+        await _compare_tiles(session, full)
+        tiles += len(full)
     stored = int((await session.execute(select(func.count()).select_from(audit_tile))).scalar_one())
     if stored != tiles:
         raise IntegrityError(f"the log stores {stored} full tiles, but its leaves make {tiles}")
     await _require_no_stray(session)
-    return Rebuilt(size, roots)
+    return Rebuilt(growth.size, {**growth.roots, growth.size: growth.root})
 
 
 async def _leaves(session: ReadSession) -> AsyncIterator[list[bytes]]:

@@ -5,17 +5,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
 from creditshare.cli.options import PROFILE_VARIABLE, AsJson, read_bytes, read_json, read_text, show
 from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.client.evidence import Evidence, bare_receipt
 from creditshare.client.growth import check_growth, check_order
+from creditshare.client.mirror import check, mirror, trusted_key
 from creditshare.client.profile import Profile
-from creditshare.errors import ConfigurationError
+from creditshare.client.promises import check_promises
+from creditshare.errors import ConfigurationError, VerificationFailed
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
+
+MirrorKey = Annotated[
+    str | None, typer.Option("--vkey", help="The log's verifier key, as you know it; the folder keeps it.")
+]
 
 log = typer.Typer(no_args_is_help=True, help="Verify the audit log on your own machine.")
 
@@ -93,6 +101,70 @@ def verify_consistency(
         {"from": earlier.size, "to": later.size, "origin": later.origin, "holds": True},
         as_json=as_json,
         line=f"holds: {later.origin} grew from {earlier.size} to {later.size} leaves and changed none",
+    )
+
+
+@log.command("mirror")
+def mirror_log(
+    url: Annotated[str, typer.Argument(help="The service's public address, or the log's own (…/log/v1).")],
+    folder: Annotated[Path, typer.Argument(help="Where the copy is kept.", file_okay=False)],
+    vkey: MirrorKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch what the log shows beyond what the folder holds, and check all of it, from the entries up.
+
+    Run it again and again, from cron for instance: it goes on where it was, and a log that shrank, changed what it
+    showed before or shows you another past than it signed ends it with status 3 and the two signed notes side by side.
+    The folder has the layout of C2SP tlog-tiles; other tools read it as it is. A file that does not hold stays as it
+    came; remove it to fetch it anew.
+    """
+    verifier = trusted_key(folder, vkey)
+    with Progress("{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("fetching", total=None)
+        got = mirror(url, folder, verifier, tell=lambda done, of: progress.update(task, completed=done, total=of))
+    now = got.checkpoint.size
+    show(
+        {"before": got.before, "size": now, "root": got.checkpoint.root.hex(), "files": got.files, "holds": True},
+        as_json=as_json,
+        line=f"holds: {now} entries, {now - got.before} of them new, {got.files} files fetched",
+    )
+
+
+@log.command("fsck")
+def fsck(
+    folder: Annotated[Path, typer.Argument(help="A mirror.", exists=True, file_okay=False)],
+    vkey: MirrorKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a mirror without any server: every entry, tile, the root, and every checkpoint that was ever seen."""
+    checked = check(folder, trusted_key(folder, vkey))
+    show(
+        {"size": checked.checkpoint.size, "root": checked.checkpoint.root.hex(), "holds": True},
+        as_json=as_json,
+        line=f"holds: {checked.checkpoint.size} entries under {checked.earlier} signed checkpoints of"
+        f" {checked.checkpoint.origin}",
+    )
+
+
+@log.command("check-receipts")
+def check_receipts(
+    receipts: Annotated[Path, typer.Argument(help="A folder of evidence files.", exists=True, file_okay=False)],
+    mirrored: Annotated[Path, typer.Option("--mirror", help="A mirror of the log.", exists=True, file_okay=False)],
+    vkey: MirrorKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that the log kept what your receipts promise: each of their leaves is in the mirror, or not due yet."""
+    found = check_promises(receipts, mirrored, check(mirrored, trusted_key(mirrored, vkey)))
+    count = {state: sum(one.state == state for one in found) for state in ("kept", "waits", "broken")}
+    broken = [
+        f"{one.file}: {one.event_id} was promised and is not in the log" for one in found if one.state == "broken"
+    ]
+    if broken:
+        raise VerificationFailed("\n".join(broken))
+    show(
+        {**count, "holds": True},
+        as_json=as_json,
+        line=f"holds: {count['kept']} leaves are in the log, {count['waits']} not due when the mirror was made",
     )
 
 

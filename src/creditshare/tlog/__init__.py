@@ -24,6 +24,8 @@ partial tile is a slice of rows that are there anyway, so it is rendered, never 
 =================  ==============================================================================================
 ``merkle``         hashes, plans, folding, ``verify_inclusion`` and ``verify_consistency``
 ``tiles``          tile height 8: which tiles new leaves complete, where a node is read, tile names in URLs
+``bundles``        the entries themselves as they travel, 256 to a bundle
+``growth``         a tree rebuilt from its leaves, in pieces of any size, for whoever checks a whole log
 ``note``           signed notes with Ed25519: verifier keys, signing, strict opening
 ``checkpoint``     the signed tree head: origin, size, root
 ``proof``          an inclusion proof that travels: JSON and tlog-proof text, verified against its checkpoint
@@ -34,5 +36,5 @@ partial tile is a slice of rows that are there anyway, so it is rendered, never 
 right, the claim does not hold. ``IntegrityError``: rows that the caller's storage handed over are missing or cut.
 ``ValueError``: the caller asked for a plan that cannot exist (index outside the tree); check a visitor's numbers first.
 
-Left out: witness cosignatures (types 0x04 and 0x06), entry bundles, and any policy of how many signatures suffice.
+Left out: witness cosignatures (types 0x04 and 0x06), and any policy of how many signatures suffice.
 """

@@ -1,19 +1,28 @@
-"""The log, readable by anyone who is let in: checkpoint, proofs, keys, health. Plain GETs without signatures."""
+"""The log, readable by anyone who is let in: checkpoint, tiles, entries, proofs, keys, health. Nothing is signed."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.public import Inclusion, LogKeys, LogState
 from creditshare.api.wiring import Wired
+from creditshare.audit import publication
 from creditshare.audit.proofs import latest_checkpoint, prove_consistency, prove_inclusion
 from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.tlog.tiles import parse_tile_name
 
 router = APIRouter(tags=["log"])
 HASH_BYTES = 32
+LEVEL: Final = re.compile("[0-7]")
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+
+TileName = Annotated[
+    str, Path(description="`x001/x234/067`, or `x001/x234/067.p/112` if partial.", examples=["000.p/1"])
+]
 
 
 @router.get("/log/v1/checkpoint", response_class=Response)
@@ -22,6 +31,26 @@ async def show_checkpoint(services: Wired) -> Response:
     async with services.database.reading() as session:
         _, note = await latest_checkpoint(session)
     return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/log/v1/tile/entries/{name:path}", response_class=Response)
+async def show_entries(services: Wired, name: TileName) -> Response:
+    """Return an entry bundle (C2SP tlog-tiles): each entry after its length in two bytes, 256 unless partial."""
+    n, width = _tile(name)
+    async with services.database.reading() as session:
+        return _unchanging(await publication.bundle(session, n=n, width=width))
+
+
+@router.get("/log/v1/tile/{level}/{name:path}", response_class=Response)
+async def show_tile(
+    services: Wired, level: Annotated[str, Path(description="0 to 7.", examples=["0"])], name: TileName
+) -> Response:
+    """Return a tile of the tree (C2SP tlog-tiles): 32 bytes for each of its hashes, 256 of them unless partial."""
+    n, width = _tile(name)
+    if LEVEL.fullmatch(level) is None:
+        raise Refused("not_found")
+    async with services.database.reading() as session:
+        return _unchanging(await publication.tile(session, level=int(level), n=n, width=width))
 
 
 @router.get("/audit/v1/proof/inclusion", response_model=Inclusion)
@@ -69,6 +98,17 @@ async def show_log_health(services: Wired) -> dict[str, int | float]:
         "oldest_pending_s": round(state.oldest_pending_s, 3),
         "mmd_s": services.audit.merge_delay_s,
     }
+
+
+def _tile(name: str) -> tuple[int, int]:
+    try:
+        return parse_tile_name(name)
+    except Malformed:
+        raise Refused("not_found") from None
+
+
+def _unchanging(body: bytes) -> Response:
+    return Response(body, media_type="application/octet-stream", headers={"Cache-Control": FOR_EVER})
 
 
 def _hash(text: str) -> bytes:

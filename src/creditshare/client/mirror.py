@@ -1,0 +1,261 @@
+"""A copy of the log in a folder, checked: whoever keeps one need not trust the service, its database or us.
+
+The folder has the names of C2SP tlog-tiles, so that any tool that reads a log by HTTP reads it from there:
+``checkpoint``, ``tile/<L>/<N>``, ``tile/entries/<N>``. Beside them are ``log-key``, the key that was trusted from the
+beginning, and ``checkpoints/<size>``, every checkpoint that was ever seen: a log that takes something back contradicts
+one of them.
+
+``mirror`` fetches what is new, checks the whole, and only then puts the new checkpoint in its place. ``check`` needs
+nothing but the folder.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from creditshare.errors import ConfigurationError, Malformed, Unavailable, VerificationFailed
+from creditshare.tlog.bundles import MAX_BUNDLE, parse_bundle
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
+from creditshare.tlog.growth import Growth
+from creditshare.tlog.merkle import leaf_hash
+from creditshare.tlog.note import MAX_NOTE, Verifier
+from creditshare.tlog.tiles import (
+    TILE_BYTES,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    FullTile,
+    partial_tiles,
+    partial_widths,
+    tile_name,
+)
+
+PREFIX: Final = "/log/v1"
+KEY_FILE: Final = "log-key"
+NEWEST: Final = "checkpoint"
+SEEN: Final = "checkpoints"
+CONTRADICTIONS: Final = "contradictions"
+TIMEOUT_S: Final = 30.0
+OK: Final = 200
+MOST_PROBLEMS: Final = 20
+"""How many a check tells before it stops: whoever put one tile out of order need not fill the screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """What a visit brought: the sizes before and after it, and how many files were fetched."""
+
+    before: int
+    checkpoint: Checkpoint
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A mirror that is whole: its newest checkpoint, and how many earlier ones its tree agrees with."""
+
+    checkpoint: Checkpoint
+    earlier: int
+
+
+Tell = Callable[[int, int], None]
+"""Told of progress: how much is done, out of how much."""
+
+
+def trusted_key(folder: Path, given: str | None) -> Verifier:
+    """Return the log's key: the one given, which the folder keeps, or the one that it keeps since the first time."""
+    kept = _read_text(folder / KEY_FILE)
+    if kept is None and given is None:
+        raise ConfigurationError(
+            f"{folder} keeps no key of the log yet: give it with --vkey, as you know it from elsewhere"
+        )
+    if kept is not None and given is not None and kept.strip() != given:
+        raise VerificationFailed(f"{folder} was begun with another key than this one: {kept.strip()}")
+    verifier = Verifier.parse(given or (kept or "").strip())
+    if kept is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / KEY_FILE, verifier.vkey.encode() + b"\n")
+    return verifier
+
+
+def mirror(
+    url: str,
+    folder: Path,
+    verifier: Verifier,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    tell: Tell = lambda _done, _of: None,
+) -> Mirrored:
+    """Fetch what the log at ``url`` shows beyond what the folder holds, and check all of it.
+
+    Raises ``Unavailable`` where the log does not answer; what was fetched stays and is not fetched again.
+    ``VerificationFailed`` where anything does not hold: a log that shrank or shows another past than before keeps its
+    new checkpoint in ``contradictions/``, which with the old one is the proof of it, signed twice by its own key.
+    """
+    base = url.rstrip("/").removesuffix(PREFIX) + PREFIX
+    with httpx.Client(transport=transport, timeout=TIMEOUT_S, headers={"User-Agent": "creditshare-mirror"}) as http:
+        note = _fetch(http, f"{base}/{NEWEST}", most=MAX_NOTE)
+        shown = open_checkpoint(note, [verifier])
+        held = _held(folder, verifier)
+        if held is not None:
+            _require_growth(folder, held, shown, note)
+        wanted = [name for name in _names(shown.size) if not (folder / name).exists()]
+        for number, name in enumerate(wanted):
+            tell(number, len(wanted))
+            most = MAX_BUNDLE if name.startswith("tile/entries/") else TILE_BYTES
+            _write(folder / name, _fetch(http, f"{base}/{name}", most=most))
+        tell(len(wanted), len(wanted))
+    _require(_problems(folder, shown, verifier))
+    _write(folder / SEEN / str(shown.size), note)
+    _write(folder / NEWEST, note)
+    _drop_outgrown(folder, shown.size)
+    return Mirrored(0 if held is None else held.size, shown, len(wanted))
+
+
+def check(folder: Path, verifier: Verifier) -> Checked:
+    """Check a mirror from its entries up: hashes, tiles, root, signature, and every checkpoint that was ever seen.
+
+    Raises ``VerificationFailed`` that names each file which does not hold.
+    """
+    held = _held(folder, verifier)
+    if held is None:
+        raise ConfigurationError(f"{folder} holds no mirror: it has no file {NEWEST}")
+    _require(_problems(folder, held, verifier))
+    return Checked(held, len(_seen(folder)))
+
+
+def entries(folder: Path, size: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield each bundle of the first ``size`` entries and the index that it begins at."""
+    for start in range(0, size, TILE_WIDTH):
+        width = min(TILE_WIDTH, size - start)
+        name = f"tile/entries/{tile_name(start // TILE_WIDTH, width)}"
+        try:
+            yield start, parse_bundle((folder / name).read_bytes(), width=width)
+        except OSError as error:
+            raise VerificationFailed(f"{name} is missing") from error
+        except Malformed as error:
+            raise VerificationFailed(f"{name}: {error}") from error
+
+
+def _problems(folder: Path, checkpoint: Checkpoint, verifier: Verifier) -> Iterator[str]:
+    seen = _seen(folder)
+    growth = Growth(at=[size for size in seen if size <= checkpoint.size])
+    for start, bundle in entries(folder, checkpoint.size):
+        hashes = [leaf_hash(entry) for entry in bundle]
+        full = growth.add(hashes)
+        for tile in full:
+            yield from _compare(folder, f"tile/{tile.level}/{tile_name(tile.n)}", tile.hashes, _what(tile, start))
+    for level, (width, body) in enumerate(zip(partial_widths(growth.size), growth.edge, strict=True)):
+        if width:
+            n = growth.size >> (TILE_HEIGHT * (level + 1))
+            yield from _compare(folder, f"tile/{level}/{tile_name(n, width)}", body, "what the entries make of it")
+    if growth.root != checkpoint.root:
+        yield f"{NEWEST}: its root is not that of the {checkpoint.size} entries"
+    for size, path in seen.items():
+        earlier = open_checkpoint(path.read_bytes(), [verifier])
+        if earlier.size != size or size > checkpoint.size:
+            yield f"{SEEN}/{size}: it is not of this many entries, or of more than there are"
+        elif growth.roots[size] != earlier.root:
+            yield f"{SEEN}/{size}: the first {size} entries are not what the log signed then"
+
+
+def _what(tile: FullTile, start: int) -> str:
+    return f"the hashes of entries {start} to {start + TILE_WIDTH - 1}" if tile.level == 0 else "the tiles below it"
+
+
+def _compare(folder: Path, name: str, expected: bytes, what: str) -> Iterator[str]:
+    try:
+        if (folder / name).read_bytes() != expected:
+            yield f"{name}: not {what}"
+    except OSError:
+        yield f"{name}: missing"
+
+
+def _require(problems: Iterator[str]) -> None:
+    found: list[str] = []
+    for problem in problems:
+        found.append(problem)
+        if len(found) == MOST_PROBLEMS:
+            found.append("and maybe more")
+            break
+    if found:
+        raise VerificationFailed("\n".join(found))
+
+
+def _require_growth(folder: Path, held: Checkpoint, shown: Checkpoint, note: bytes) -> None:
+    """Refuse a log that shows less than before, or as much but something else. Another past is found by the roots."""
+    if shown.size > held.size or (shown.size, shown.root) == (held.size, held.root):
+        return
+    place = folder / CONTRADICTIONS / f"{shown.size}-{shown.root.hex()[:16]}"
+    _write(place, note)
+    what = "shrank" if shown.size < held.size else "shows another root"
+    raise VerificationFailed(
+        f"the log {what}: it signed {held.size} entries, which this mirror holds, and now signs {shown.size} with root"
+        f" {shown.root.hex()[:16]}…; both notes are kept, {NEWEST} and {CONTRADICTIONS}/{place.name}"
+    )
+
+
+def _names(size: int) -> Iterator[str]:
+    """Yield the names of all files of a log of this size, entries first."""
+    whole, rest = divmod(size, TILE_WIDTH)
+    yield from (f"tile/entries/{tile_name(n)}" for n in range(whole))
+    if rest:
+        yield f"tile/entries/{tile_name(whole, rest)}"
+    for level in range(len(partial_widths(size))):
+        yield from (f"tile/{level}/{tile_name(n)}" for n in range(size >> (TILE_HEIGHT * (level + 1))))
+    yield from (f"tile/{tile.level}/{tile_name(tile.n, tile.width)}" for tile in partial_tiles(size))
+
+
+def _drop_outgrown(folder: Path, size: int) -> None:
+    """Remove partial files that a wider one stands for now."""
+    kept = {folder / name for name in _names(size)}
+    for path in (folder / "tile").rglob("*.p/*"):
+        if path not in kept:
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+
+
+def _held(folder: Path, verifier: Verifier) -> Checkpoint | None:
+    note = _read_text(folder / NEWEST)
+    return None if note is None else open_checkpoint(note, [verifier])
+
+
+def _seen(folder: Path) -> dict[int, Path]:
+    found = (path for path in (folder / SEEN).glob("*") if path.name.isdecimal())
+    return dict(sorted((int(path.name), path) for path in found))
+
+
+def _fetch(http: httpx.Client, url: str, *, most: int) -> bytes:
+    try:
+        got = http.get(url)
+    except httpx.HTTPError as error:
+        raise Unavailable(f"{url} does not answer") from error
+    if got.status_code != OK:
+        raise Unavailable(f"{url} cannot be read (status {got.status_code}); is the address right?")
+    if len(got.content) > most:
+        raise VerificationFailed(f"{url} is larger than it can be")
+    return got.content
+
+
+def _read_text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read") from error
+
+
+def _write(path: Path, body: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)

@@ -1,0 +1,69 @@
+"""Whether the log kept what receipts promise: each leaf in the tree before its merge delay was over.
+
+A receipt is signed by the service and names its leaf; the mirror's checkpoint is signed by the log's key. Where the one
+promises what the other lacks, the two together show it to anybody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from creditshare.client.evidence import Evidence
+from creditshare.client.mirror import NEWEST, Checked, entries
+from creditshare.errors import ConfigurationError, Malformed
+from creditshare.tlog.merkle import leaf_hash
+from creditshare.wire.leaf import LogEntry, parse_leaf
+
+Kept = Literal["kept", "waits", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What became of one receipt: ``kept`` at an index, ``waits`` for a newer mirror, or ``broken``."""
+
+    file: str
+    event_id: str
+    state: Kept
+    index: int | None
+
+
+def check_promises(receipts: Path, folder: Path, checked: Checked) -> list[Promise]:
+    """Look for the leaf of every evidence file below ``receipts`` in a mirror that was checked.
+
+    The mirror's newest checkpoint is as old as its file; a promise whose time was not over by then waits for a newer
+    one. Raises ``ConfigurationError`` where there is no evidence file, ``VerificationFailed`` for one that does not
+    hold.
+    """
+    asked = _receipts(receipts)
+    wanted = {entry.leaf_hash for entry in asked.values()}
+    places: dict[bytes, int] = {}
+    for start, bundle in entries(folder, checked.checkpoint.size):
+        for place, one in enumerate(bundle):
+            if (hashed := leaf_hash(one)) in wanted:
+                places[hashed] = start + place
+    looked = (folder / NEWEST).stat().st_mtime
+    return [_promise(file, entry, places.get(entry.leaf_hash), looked) for file, entry in asked.items()]
+
+
+def _promise(file: str, entry: LogEntry, index: int | None, looked: float) -> Promise:
+    if index is not None:
+        return Promise(file, entry.event_id, "kept", index)
+    due = parse_leaf(entry.leaf).at + 1 + entry.mmd  # ``at`` is cut to whole seconds
+    return Promise(file, entry.event_id, "waits" if looked <= due else "broken", None)
+
+
+def _receipts(folder: Path) -> Mapping[str, LogEntry]:
+    found: dict[str, LogEntry] = {}
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            evidence = Evidence.load(path)
+        except Malformed:
+            continue  # another file of whoever keeps them
+        evidence.verify()
+        log = evidence.receipt().check().log
+        if log is not None:
+            found[str(path.relative_to(folder))] = LogEntry.from_mapping(log)
+    if not found:
+        raise ConfigurationError(f"{folder} holds no evidence file with a receipt")
+    return found

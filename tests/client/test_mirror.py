@@ -1,0 +1,199 @@
+"""A mirror of a log of any size is whole, goes on where it was, and names what does not hold."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from creditshare.client.mirror import check, entries, mirror, trusted_key
+from creditshare.errors import ConfigurationError, Unavailable, VerificationFailed
+from creditshare.tlog.bundles import encode_bundle
+from creditshare.tlog.checkpoint import Checkpoint, sign_checkpoint
+from creditshare.tlog.merkle import leaf_hash
+from creditshare.tlog.note import Signer
+from creditshare.tlog.tiles import TILE_WIDTH, extend, partial_tiles, root_from_edge, tile_name
+
+ORIGIN = "127.0.0.1/log"
+SIGNER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
+OTHER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\2" * 32))
+ENTRIES = [b'{"entry":%d}' % n for n in range(70_000)]
+HASHES = [leaf_hash(entry) for entry in ENTRIES]
+SIZES = [0, 1, 2, 255, 256, 257, 65_535, 65_536, 65_537, 70_000]
+
+
+def publish(folder: Path, size: int, *, hashes: list[bytes] = HASHES, given: list[bytes] = ENTRIES) -> None:
+    """Write a log as a server of static files would show it: a copy of the standard's layout, made another way."""
+    root = folder / "log" / "v1"
+    shutil.rmtree(root, ignore_errors=True)
+    tree = extend(0, (), hashes[:size])
+    files = {f"tile/{tile.level}/{tile_name(tile.n)}": tile.hashes for tile in tree.tiles}
+    for part in partial_tiles(size):
+        files[f"tile/{part.level}/{tile_name(part.n, part.width)}"] = tree.edge[part.level]
+    for start in range(0, size, TILE_WIDTH):
+        some = given[start : min(start + TILE_WIDTH, size)]
+        files[f"tile/entries/{tile_name(start // TILE_WIDTH, len(some))}"] = encode_bundle(some)
+    checkpoint = Checkpoint(ORIGIN, size, root_from_edge(size, tree.edge))
+    files["checkpoint"] = sign_checkpoint(checkpoint, [SIGNER]).encode()
+    for name, body in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(body)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder on loopback; yield its address and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[tuple[Path, str, list[str]]]:
+    folder = tmp_path / "log-server"
+    with served(folder) as (url, asked):
+        yield folder, url, asked
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "mirror"
+    trusted_key(folder, SIGNER.verifier.vkey)
+    return folder
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_log_of_any_size_is_copied_whole(log: tuple[Path, str, list[str]], copy: Path, size: int) -> None:
+    source, url, _ = log
+    publish(source, size)
+    got = mirror(url, copy, SIGNER.verifier)
+    assert (got.before, got.checkpoint.size) == (0, size)
+    assert check(copy, SIGNER.verifier).checkpoint == got.checkpoint
+    assert [entry for _, bundle in entries(copy, size) for entry in bundle] == ENTRIES[:size]
+    for name in ("tile", "checkpoint"):
+        published, kept = source / "log/v1" / name, copy / name
+        files = [path for path in published.rglob("*") if path.is_file()] if published.is_dir() else [published]
+        for path in files if published.exists() else []:
+            assert (kept / path.relative_to(published)).read_bytes() == path.read_bytes()
+
+
+def test_it_goes_on_where_it_was(log: tuple[Path, str, list[str]], copy: Path) -> None:
+    source, url, asked = log
+    for size in (300, 300, 700, 70_000):
+        publish(source, size)
+        asked.clear()
+        got = mirror(url + "/log/v1/", copy, SIGNER.verifier)
+        assert got.checkpoint.size == size
+        assert len(asked) == got.files + 1
+    assert "/log/v1/tile/entries/000" not in asked
+    assert check(copy, SIGNER.verifier).earlier == 3
+    # Partial files that a wider one stands for are gone.
+    assert not list((copy / "tile/entries").glob("00?.p"))
+    assert sorted(path.name for path in (copy / "checkpoints").iterdir()) == ["300", "700", "70000"]
+
+
+def test_what_was_fetched_before_the_log_went_away_is_not_fetched_again(
+    log: tuple[Path, str, list[str]], copy: Path
+) -> None:
+    source, url, asked = log
+    publish(source, 1_000)
+    lost = source / "log/v1/tile/0/000"
+    lost.rename(lost.with_name("hidden"))
+    with pytest.raises(Unavailable, match="tile/0/000"):
+        mirror(url, copy, SIGNER.verifier)
+    lost.with_name("hidden").rename(lost)
+    asked.clear()
+    mirror(url, copy, SIGNER.verifier)
+    assert not [path for path in asked if "entries" in path]
+
+
+def test_a_log_that_shrinks_or_shows_another_past_is_kept_as_evidence(
+    log: tuple[Path, str, list[str]], copy: Path
+) -> None:
+    source, url, _ = log
+    publish(source, 700)
+    mirror(url, copy, SIGNER.verifier)
+    other = [leaf_hash(b"other"), *HASHES[1:]]
+    for size, hashes, said in ((600, HASHES, "shrank"), (700, other, "another root")):
+        publish(source, size, hashes=hashes)
+        with pytest.raises(VerificationFailed, match=said):
+            mirror(url, copy, SIGNER.verifier)
+    assert len(list((copy / "contradictions").iterdir())) == 2
+    # A longer one with another past: its root is right for its own entries, and wrong for what was copied before.
+    publish(source, 900, hashes=[leaf_hash(b"other"), *HASHES[1:]], given=[b"other", *ENTRIES[1:]])
+    with pytest.raises(VerificationFailed, match="checkpoint: its root is not that of the 900 entries"):
+        mirror(url, copy, SIGNER.verifier)
+    # The old mirror still holds.
+    assert check(copy, SIGNER.verifier).checkpoint.size == 700
+
+
+def test_a_longer_log_with_another_past_contradicts_an_earlier_checkpoint(
+    log: tuple[Path, str, list[str]], copy: Path
+) -> None:
+    source, url, _ = log
+    publish(source, 100)  # a partial bundle, so that nothing of it is kept when the log is longer
+    mirror(url, copy, SIGNER.verifier)
+    publish(source, 200, hashes=[leaf_hash(b"other"), *HASHES[1:]], given=[b"other", *ENTRIES[1:]])
+    with pytest.raises(VerificationFailed, match="checkpoints/100: the first 100 entries are not what the log signed"):
+        mirror(url, copy, SIGNER.verifier)
+
+
+SPOILT = {
+    "tile/entries/000": "tile/0/000: not the hashes of entries 0 to 255",
+    "tile/0/001": "tile/0/001: not the hashes of entries 256 to 511",
+    "tile/1/000.p/2": "tile/1/000.p/2: not what the entries make of it",
+    "tile/0/002.p/88": "tile/0/002.p/88: not what the entries make of it",
+    "tile/entries/002.p/88": "checkpoint: its root is not that of the 600 entries",
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_file_is_named(log: tuple[Path, str, list[str]], copy: Path, name: str) -> None:
+    source, url, _ = log
+    publish(source, 600)
+    mirror(url, copy, SIGNER.verifier)
+    path = copy / name
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(VerificationFailed) as failed:
+        check(copy, SIGNER.verifier)
+    assert SPOILT[name] in str(failed.value)
+    path.unlink()
+    with pytest.raises(VerificationFailed, match=f"{name}.*missing"):
+        check(copy, SIGNER.verifier)
+
+
+def test_the_key_is_the_one_of_the_first_time(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--vkey"):
+        trusted_key(tmp_path / "new", None)
+    assert trusted_key(copy, None) == SIGNER.verifier
+    with pytest.raises(VerificationFailed, match="another key"):
+        trusted_key(copy, OTHER.verifier.vkey)
+
+
+def test_a_checkpoint_of_another_key_is_not_believed(log: tuple[Path, str, list[str]], tmp_path: Path) -> None:
+    source, url, asked = log
+    publish(source, 10)
+    with pytest.raises(VerificationFailed):
+        mirror(url, tmp_path / "other", OTHER.verifier)
+    assert asked == ["/log/v1/checkpoint"]
