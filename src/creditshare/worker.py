@@ -33,10 +33,11 @@ def main() -> None:
     """Run a worker by the arguments of the command line; what they mean is said there (``cli.service.worker``)."""
     arguments = argparse.ArgumentParser(prog="creditshare", add_help=False, allow_abbrev=False)
     arguments.add_argument("command", choices=["worker"])
-    arguments.add_argument("--data", type=Path, default=Path("creditshare-data"))
+    arguments.add_argument("--data", type=Path)
     arguments.add_argument("--until-input-ends", action=argparse.BooleanOptionalAction, default=False)
     given = arguments.parse_args()
-    run_worker(Settings(data=given.data), until_input_ends=given.until_input_ends)
+    settings = Settings() if given.data is None else Settings(data=given.data)
+    run_worker(settings, until_input_ends=given.until_input_ends)
 
 
 def run_worker(settings: Settings, *, until_input_ends: bool) -> None:

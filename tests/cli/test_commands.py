@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import typer
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
+from creditshare.cli import app
 from creditshare.client import Pins, Profile
 from creditshare.storage.embedded import EmbeddedPostgres
 
@@ -276,3 +279,15 @@ def test_mistakes_are_one_sentence_and_never_a_trace(shell: Shell) -> None:
         assert done.returncode == status, (words, done.stderr)
         assert "Traceback" not in done.stderr
         assert done.stderr.strip()
+
+
+def test_every_command_finds_the_data_folder_by_its_setting(shell: Shell) -> None:
+    def options(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+        for word, one in getattr(command, "commands", {}).items():
+            yield from options(one, f"{name} {word}".strip())
+        yield from ((name, option) for option in command.params if "--data" in option.opts)
+
+    found = dict(options(typer.main.get_command(app), ""))
+    assert {name for name, option in found.items() if option.envvar != "CREDITSHARE_DATA"} == {"demo", "keys status"}
+    missing = shell.run("keys", "status", CREDITSHARE_DATA=str(shell.home / "elsewhere"))
+    assert "elsewhere/keyring.json" in missing.stderr

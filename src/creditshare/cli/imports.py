@@ -86,7 +86,7 @@ never leaves this machine. Other columns need a mapping file:
   "region.scheme" = { constant = "ISO 3166-2" }
   "region.code" = { column = "state", prefix = "US-" }
 
-A .parquet file needs the extra creditshare[parquet]; its dates, numbers
+A .parquet file needs the extra creditshare\\[parquet]; its dates, numbers
 and nulls are read as what they are, its nested columns as region.code.
 
 A row whose account is reported already is compared with your record.

@@ -12,7 +12,16 @@ from typing import Annotated, Final
 import typer
 
 from creditshare.cli import service_keys
-from creditshare.cli.options import PROFILE_VARIABLE, AsJson, KeyFile, ServiceUrl, settings_of, show, write_private
+from creditshare.cli.options import (
+    DATA_VARIABLE,
+    PROFILE_VARIABLE,
+    AsJson,
+    KeyFile,
+    ServiceUrl,
+    settings_of,
+    show,
+    write_private,
+)
 from creditshare.cli.options import client as open_client
 from creditshare.cli.profiles import new_profile
 from creditshare.client.bank import Client, Problem
@@ -84,14 +93,15 @@ def status(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the service's keyring; default creditshare-data.")
+        Path | None, typer.Option(help="Folder of the service's keyring; CREDITSHARE_DATA or creditshare-data.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show your registered keys (--as, --url or a profile), or versions of the service's own (--data); no secret."""
     member = key_file is not None or PROFILE_VARIABLE in os.environ
     if data is not None or not member:
-        service_keys.status(data or Path("creditshare-data"), as_json=as_json)
+        folder = data or Path(os.environ.get(DATA_VARIABLE, "creditshare-data"))
+        service_keys.status(folder, as_json=as_json)
         return
     with open_client(url, key_file) as client:
         registered = client.keys.list()
@@ -111,7 +121,8 @@ def rotate(
     out: Annotated[Path | None, typer.Option(help="Where to write the new key.", rich_help_panel=MEMBER)] = None,
     url: Annotated[str | None, typer.Option(help="The service's public address.", rich_help_panel=MEMBER)] = None,
     data: Annotated[
-        Path, typer.Option(help="Folder of keyring and embedded database.", rich_help_panel=SERVICE)
+        Path,
+        typer.Option(help="Folder of keyring and embedded database.", rich_help_panel=SERVICE, envvar=DATA_VARIABLE),
     ] = Path("creditshare-data"),
     as_json: AsJson = False,
 ) -> None:

@@ -17,7 +17,10 @@ from creditshare.client.profile import Profile
 from creditshare.errors import ConfigurationError
 from creditshare.settings import Settings
 
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder of keyring and embedded database.")]
+DATA_VARIABLE: Final = "CREDITSHARE_DATA"
+DataFolder = Annotated[
+    Path, typer.Option("--data", help="Folder of keyring and embedded database.", envvar=DATA_VARIABLE)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
 KeyFile = Annotated[
     Path | None, typer.Option("--as", help="Your key file (a private JWK that names its member).", show_default=False)
@@ -65,7 +68,7 @@ def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Clien
 
 def settings_of(data: Path) -> Settings:
     """Read the settings for a data folder; processes that this one starts read the same."""
-    os.environ["CREDITSHARE_DATA"] = str(data)
+    os.environ[DATA_VARIABLE] = str(data)
     return Settings()
 
 

@@ -183,7 +183,7 @@ class KeyringFile:
             stored = json.loads(self._path.read_bytes())
         except FileNotFoundError:
             raise ConfigurationError(
-                f"there is no key file at {self._path}; start the service once to make it"
+                f"there is no key file at {self._path}; start the service once to make it, or name its folder by --data"
             ) from None
         except ValueError:
             raise ConfigurationError(f"the key file {self._path} is not readable; restore it from its backup") from None

@@ -13,7 +13,7 @@ import typer
 from creditshare.cli.demo.loans import load_loans, require_file
 from creditshare.cli.demo.stage import operator_files, reachable, service, step, stop_leftovers
 from creditshare.cli.demo.story import admit_cast, tell_story
-from creditshare.cli.options import DataFolder, out
+from creditshare.cli.options import out
 from creditshare.cli.sandbox_seed import seed
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
@@ -22,7 +22,8 @@ WORKERS: Final = 2  # while loans are loaded; the story needs one
 
 
 def demo(
-    data: DataFolder = Path("demo-data"),
+    # Not CREDITSHARE_DATA, as elsewhere: a demo has a folder of its own, whatever a service of this machine uses.
+    data: Annotated[Path, typer.Option(help="Folder of the demo's keyring and database.")] = Path("demo-data"),
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8600,
     once: Annotated[bool, typer.Option("--once", help="End after the story instead of serving on.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Throw away the data of earlier demos first.")] = False,
