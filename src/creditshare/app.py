@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from creditshare.api.bodies import field_errors
 from creditshare.api.bounds import Bounded
 from creditshare.api.openapi import DocumentedApp
-from creditshare.api.problems import UNAVAILABLE_RETRY_S, framework_code, refused
+from creditshare.api.problems import STATUS, UNAVAILABLE_RETRY_S, framework_code, refused
 from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
 from creditshare.api.routes import log as log_routes
@@ -32,7 +32,7 @@ from creditshare.settings import Settings
 from creditshare.startup import check_database, check_restored, check_seals, check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
-from creditshare.telemetry import KEY_TABLE_SECONDS, configure_logging
+from creditshare.telemetry import KEY_TABLE_SECONDS, REFUSALS, configure_logging
 
 log = structlog.get_logger()
 
@@ -116,6 +116,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         with contextlib.suppress(Unavailable):
             await wired.key_table.reload()
         tasks = [asyncio.create_task(wired.key_table.run()), asyncio.create_task(watch_log(wired))]
+        for code in STATUS:  # so that the first refusal of a kind is a rise from nought, which an alarm can see
+            REFUSALS.labels(code=code)
         spare_the_collector()
         try:
             yield

@@ -48,6 +48,9 @@ def test_one_line_for_each_request(shared_service: RunningService, capfd: pytest
 def test_refusals_and_waits_are_measured(shared_service: RunningService) -> None:
     httpx.get(shared_service.url + "/v1/me")
     told = httpx.get(shared_service.url + "/metrics").text
+    # Known before it ever happens, so that an alarm sees the first one.
+    assert 'creditshare_refusals_total{code="enumeration_suspected"}' in told
+    assert 'creditshare_refusals_total{code="token_missing"} 0.0' not in told
     for name in (
         'creditshare_request_seconds_count{action="show_me",status="401"}',
         'creditshare_refusals_total{code="token_missing"}',

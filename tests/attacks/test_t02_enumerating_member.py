@@ -8,6 +8,7 @@ Not here, because not built yet: alarms on miss rates, canary borrowers.
 """
 
 import random
+import re
 import secrets
 from collections import Counter
 
@@ -79,7 +80,11 @@ def test_a_dictionary_ends_after_a_few_days_whatever_else_is_sent(service: Runni
     assert evaluate(scanner, 2 * PER_BORROWER_A_DAY) == "done"
     assert evaluate(scanner, 1) == "enumeration_suspected"
     # The alarm rings, and the log will tell whose it was in one event for each minute.
-    assert 'creditshare_refusals_total{code="enumeration_suspected"}' in httpx.get(service.url + "/metrics").text
+    counted = re.search(
+        r'creditshare_refusals_total\{code="enumeration_suspected"\} (\S+)', httpx.get(service.url + "/metrics").text
+    )
+    assert counted is not None
+    assert float(counted[1]) > 0
     with service.superuser() as database:
         tallied = database.execute("SELECT count FROM refusal_tally WHERE code = 'enumeration_suspected'").fetchall()
     assert 1 <= len(tallied) <= 2
