@@ -42,6 +42,20 @@ class Intake:
     peaks: tuple[Peaks, Peaks, Peaks]
 
 
+def measure_memory(rows: int, borrowers: int) -> None:
+    """Print what a long file takes, its rows about some borrowers in turn: memory of both processes, and time."""
+    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
+    folder.chmod(0o711)
+    try:
+        with ours.running(folder, PORT, borrowers=1, spare=borrowers) as stage, stage.database() as database:
+            intake = take_in(stage, database, rows)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for place, peak in zip(("at its start", "at its middle", "at its end"), intake.peaks, strict=True):
+        print(f"{place:>13}: service {peak.service:.0f} MiB, worker {peak.worker:.0f} MiB")
+    print(f"{rows:,} rows about {borrowers:,} borrowers in {intake.seconds:.0f} s, {rows / intake.seconds:.0f} rows/s")
+
+
 def measure(rows: int) -> dict[str, dict[str, object]]:
     """Return the figure of a file of this many rows, each of a borrower that nobody named before."""
     folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
@@ -73,7 +87,9 @@ def take_in(stage: ours.Stage, database: "psycopg.Connection[Any]", rows: int) -
     worker = pid_of("creditshare worker", stage.data)
     started, first = now(stage, worker), peaks(stage, worker)
     began = time.monotonic()
-    answer = stage.reporter.records.start_batch(ours.record(token, f"F-{n}") for n, token in enumerate(stage.spare))
+    answer = stage.reporter.records.start_batch(
+        ours.record(stage.spare[n % len(stage.spare)], f"F-{n}") for n in range(rows)
+    )
     middle: list[Peaks] = []
 
     def told(job: Any) -> None:
@@ -148,7 +164,13 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m benchmarks.batches", description=__doc__)
     options.add_argument("--rows", type=int, default=20_000, help="rows of the file")
     options.add_argument("--write", action="store_true", help="put the figure into results.json")
+    options.add_argument(
+        "--memory-only", type=int, metavar="BORROWERS", help="print what a long file about so many borrowers takes"
+    )
     chosen = options.parse_args()
+    if chosen.memory_only:
+        measure_memory(chosen.rows, chosen.memory_only)
+        return
     figures = measure(chosen.rows)
     show(figures)
     if chosen.write:

@@ -107,6 +107,7 @@ def running(data: Path, port: int, *, borrowers: int, spare: int) -> Iterator[St
     # One member sends everything here, which its pace and its day would not allow.
     allowed = {"member_requests_per_s": "100000", "member_burst_requests": "100000"}
     allowed |= {"queries_per_day": "1000000000", "reports_per_day": "1000000000"}
+    allowed |= {"max_batch_bytes": str(1 << 32)}
     with service(data, port, **allowed) as url:
         pid = _pid_of(data)
         first_file, second_file = operator_files(data)
