@@ -23,6 +23,7 @@ from benchmarks.results import figure, show, write
 PORT = 8975
 NAME = "batch_vs_copy"
 NOTHING = "(no such process)"
+A_WORD_EACH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,16 @@ def take_in(stage: ours.Stage, database: "psycopg.Connection[Any]", rows: int) -
         ours.record(stage.spare[n % len(stage.spare)], f"F-{n}") for n in range(rows)
     )
     middle: list[Peaks] = []
+    next_word = A_WORD_EACH
 
     def told(job: Any) -> None:
+        nonlocal next_word
+        if job["accepted"] >= next_word:
+            print(
+                f"{job['accepted']:>11,} rows taken in, worker at most {peaks(stage, worker).worker:.0f} MiB",
+                flush=True,
+            )
+            next_word = job["accepted"] + A_WORD_EACH
         if not middle and job["accepted"] >= rows / 2:
             middle.append(peaks(stage, worker))
 
