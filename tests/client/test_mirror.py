@@ -99,6 +99,24 @@ def test_a_log_of_any_size_is_copied_whole(log: tuple[Path, str, list[str]], cop
             assert (kept / path.relative_to(published)).read_bytes() == path.read_bytes()
 
 
+def test_progress_counts_every_file_once(log: tuple[Path, str, list[str]], copy: Path) -> None:
+    source, url, _ = log
+    told: list[tuple[int, int]] = []
+    for size in (1, 256, 700):
+        publish(source, size)
+        told.clear()
+        mirror(url, copy, SIGNER.verifier, tell=lambda done, of: told.append((done, of)))
+        assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+
+
+def test_more_than_a_file_can_hold_is_not_read_to_its_end(log: tuple[Path, str, list[str]], copy: Path) -> None:
+    source, url, _ = log
+    publish(source, 1)
+    (source / "log/v1/tile/0/000.p/1").write_bytes(b"x" * 10_000)
+    with pytest.raises(VerificationFailed, match="larger than it can be"):
+        mirror(url, copy, SIGNER.verifier)
+
+
 def test_it_goes_on_where_it_was(log: tuple[Path, str, list[str]], copy: Path) -> None:
     source, url, asked = log
     for size in (300, 300, 700, 3_000):

@@ -102,17 +102,19 @@ def mirror(
         held = _held(folder, verifier)
         if held is not None:
             _require_growth(folder, held, shown, note)
-        wanted = [name for name in _names(shown.size) if not (folder / name).exists()]
-        for number, name in enumerate(wanted):
-            tell(number, len(wanted))
+        fetched, of = 0, _count(shown.size)
+        for number, name in enumerate(_names(shown.size), start=1):
+            tell(number, of)
+            if (folder / name).exists():
+                continue
+            fetched += 1
             most = MAX_BUNDLE if name.startswith("tile/entries/") else TILE_BYTES
             _write(folder / name, _fetch(http, f"{base}/{name}", most=most))
-        tell(len(wanted), len(wanted))
     _require(_problems(folder, shown, verifier))
     _write(folder / SEEN / str(shown.size), note)
     _write(folder / NEWEST, note)
     _drop_outgrown(folder, shown.size)
-    return Mirrored(0 if held is None else held.size, shown, len(wanted))
+    return Mirrored(0 if held is None else held.size, shown, fetched)
 
 
 def check(folder: Path, verifier: Verifier) -> Checked:
@@ -209,6 +211,12 @@ def _names(size: int) -> Iterator[str]:
     yield from (f"tile/{tile.level}/{tile_name(tile.n, tile.width)}" for tile in partial_tiles(size))
 
 
+def _count(size: int) -> int:
+    """Return how many names ``_names`` yields."""
+    tiles = sum(-(-(size >> (TILE_HEIGHT * level)) // TILE_WIDTH) for level in range(len(partial_widths(size))))
+    return -(-size // TILE_WIDTH) + tiles
+
+
 def _drop_outgrown(folder: Path, size: int) -> None:
     """Remove partial files that a wider one stands for now."""
     kept = {folder / name for name in _names(size)}
@@ -230,15 +238,18 @@ def _seen(folder: Path) -> dict[int, Path]:
 
 
 def _fetch(http: httpx.Client, url: str, *, most: int) -> bytes:
+    body = bytearray()
     try:
-        got = http.get(url)
+        with http.stream("GET", url) as got:
+            if got.status_code != OK:
+                raise Unavailable(f"{url} cannot be read (status {got.status_code}); is the address right?")
+            for part in got.iter_bytes():
+                body += part
+                if len(body) > most:
+                    raise VerificationFailed(f"{url} is larger than it can be")
     except httpx.HTTPError as error:
         raise Unavailable(f"{url} does not answer") from error
-    if got.status_code != OK:
-        raise Unavailable(f"{url} cannot be read (status {got.status_code}); is the address right?")
-    if len(got.content) > most:
-        raise VerificationFailed(f"{url} is larger than it can be")
-    return got.content
+    return bytes(body)
 
 
 def _read_text(path: Path) -> str | None:
