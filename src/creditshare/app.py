@@ -164,9 +164,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         open_reads=chosen.open_reads_in_flight,
         longer={batches.FILE_PATH: chosen.batch_time_limit_s + chosen.request_time_limit_s},
     )
-    app.add_middleware(RequestLog)
-    if provider is not None:
-        app.add_middleware(Spans, provider=provider)
+    app.add_middleware(RequestLog, spans=None if provider is None else Spans(provider))
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(HTTPException, _http_error)

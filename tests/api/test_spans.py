@@ -1,15 +1,15 @@
 """A span for each request reaches the operator's collector, in the caller's trace, and tells nothing of a borrower."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
 import pytest
+from tests.fixtures.loopback import listening
 from tests.fixtures.service import RunningService, record_body, running_service
 
 from creditshare.app import create_app
@@ -38,15 +38,8 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the name is the library's
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", sent
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with listening(Collector) as url:
+        yield url, sent
 
 
 def spans_of(sent: list[bytes]) -> list[Any]:
@@ -131,5 +124,6 @@ def test_a_collector_that_is_away_hinders_nobody(
     assert [line["status"] for line in lines if line.get("action") == "submit_record"] == [201]
 
 
-def test_nothing_is_wrapped_unless_chosen() -> None:
-    assert "Spans" not in repr(create_app(Settings()).user_middleware)
+def test_no_span_is_made_unless_chosen() -> None:
+    layers = {layer.cls.__name__: layer.kwargs for layer in create_app(Settings()).user_middleware}  # type: ignore[attr-defined]
+    assert layers["RequestLog"] == {"spans": None}

@@ -10,16 +10,16 @@ part of an answer changed), ``client/test_trust.py`` (other keys), ``test_t08_re
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.fixtures.attack import BORROWER, on_the_wire, statuses
+from tests.fixtures.loopback import listening
 from tests.fixtures.service import RunningService, record_body
 
 from creditshare.cli.options import printable
@@ -200,15 +200,8 @@ def between(url: str, document: dict[str, object], status: int) -> Iterator[str]
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with listening(Handler) as address:
+        yield address
 
 
 @pytest.mark.slow

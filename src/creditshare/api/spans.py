@@ -7,13 +7,14 @@ Where it is sent, sampled and named is said by the standard variables (``OTEL_EX
 """
 
 import importlib
+from collections.abc import Mapping
 from typing import Any, Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
-from creditshare.api.requestlog import POLLED, SERVER_ERROR, action_of
-from creditshare.api.tracing import TRACEPARENT, Trace
+from creditshare.api.tracing import TRACEPARENT
 
+SERVER_ERROR: Final = 500
 HEADER: Final = b"traceparent"
 
 
@@ -29,60 +30,35 @@ def trace_provider() -> Any:
 
 
 class Spans:
-    """Wraps the application; each request but the polls becomes a span of the server's kind.
+    """Makes spans of the server's kind; the request log begins and ends them.
 
-    Attributes are those of the semantic conventions for HTTP, without path, query and addresses, and the action's name,
-    the refusal's code, the member and the request's number. 5xx is an error (conventions, section "Status").
+    Attributes are those of the semantic conventions for HTTP, without path, query and addresses, and the fields of the
+    log's line. 5xx is an error (conventions, section "Status").
     """
 
-    def __init__(self, app: ASGIApp, *, provider: Any) -> None:
-        self._app = app
+    def __init__(self, provider: Any) -> None:
         self._tracer = provider.get_tracer("creditshare")
         self._api: Any = importlib.import_module("opentelemetry.trace")
         self._context: Any = importlib.import_module("opentelemetry.trace.propagation.tracecontext")
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on, within a span."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+    def begin(self, scope: Scope) -> Any:
+        """Begin the span of a request, in the trace that its caller names. One that is never ended is never sent."""
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == HEADER), "")
         # The library reads what follows version 00 as well; only the form that is echoed and logged is taken up.
         carrier = {"traceparent": given} if TRACEPARENT.fullmatch(given) else {}
         parent = self._context.TraceContextTextMapPropagator().extract(carrier)
-        span = self._tracer.start_span("request", context=parent, kind=self._api.SpanKind.SERVER)
-        status = SERVER_ERROR
+        return self._tracer.start_span("request", context=parent, kind=self._api.SpanKind.SERVER)
 
-        async def note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = int(message["status"])
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note)
-        finally:
-            action = action_of(scope)
-            if action not in POLLED or status >= SERVER_ERROR:
-                self._tell(span, scope, action, status)
-                span.end()
-
-    def _tell(self, span: Any, scope: Scope, action: str, status: int) -> None:
-        state: dict[str, Any] = scope.get("state", {})
-        trace: Trace | None = state.get("trace")
+    def end(self, span: Any, scope: Scope, *, status: int, told: Mapping[str, str]) -> None:
+        """End a span with what is told of its request."""
         method = scope["method"]  # one of those that the server's parser knows
         route = getattr(scope.get("route"), "path", None)
-        told = {
-            "http.request.method": method,
-            "http.response.status_code": status,
-            "http.route": route,
-            "creditshare.action": action,
-            "creditshare.code": state.get("code"),
-            "creditshare.member_id": state.get("member_id"),
-            "creditshare.request_id": None if trace is None else trace.request_id,
-        }
         span.update_name(f"{method} {route}" if route else method)
-        span.set_attributes({name: value for name, value in told.items() if value is not None})
+        span.set_attributes({"http.request.method": method, "http.response.status_code": status})
+        span.set_attributes({f"creditshare.{name}": value for name, value in told.items()})
+        if route:
+            span.set_attribute("http.route", route)
         if status >= SERVER_ERROR:
             span.set_attribute("error.type", str(status))
             span.set_status(self._api.StatusCode.ERROR)
+        span.end()
