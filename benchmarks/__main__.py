@@ -5,13 +5,10 @@ how it was made. Goals stand beside the figures and are never a test.
 """
 
 import argparse
-import shutil
-import tempfile
-from pathlib import Path
 
 from benchmarks import limit, micro, ours, usual
 from benchmarks.load import closed_loop, drain, open_loop, post, repeat
-from benchmarks.processes import Cpu, cpu_of, postmaster_of, uvicorn_app
+from benchmarks.processes import Cpu, cpu_of, postmaster_of, scratch_folder, uvicorn_app
 from benchmarks.results import figure, show, write
 
 CONNECTIONS = 16
@@ -35,9 +32,7 @@ def main() -> None:
 
 def macro(seconds: float, borrowers: int, parts: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
     """Run ours, the usual way, the bare endpoint and the limit, one after the other, each under the same load."""
-    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
-    folder.chmod(0o711)
-    try:
+    with scratch_folder() as folder:
         spare = int(seconds * 400)
         with ours.running(folder, PORTS["ours"], borrowers=borrowers, spare=spare) as stage:
             query, query_load = _ours(stage, "question", 200, seconds)
@@ -52,8 +47,6 @@ def macro(seconds: float, borrowers: int, parts: dict[str, dict[str, object]]) -
                 _bare(app, PORTS[name], stage, seconds)
                 for name, app in (("bare", "benchmarks.bare:app"), ("raw", "benchmarks.bare:raw"))
             )
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     least = (
         floor.postgres_ms
         + raw

@@ -7,8 +7,6 @@ of the same tables with the same indexes: the least that PostgreSQL takes for th
 
 import argparse
 import secrets
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import ours
-from benchmarks.processes import Cpu, cpu_of, postmaster_of
+from benchmarks.processes import Cpu, cpu_of, postmaster_of, scratch_folder
 from benchmarks.results import figure, show, write
 
 PORT = 8975
@@ -45,13 +43,12 @@ class Intake:
 
 def measure_memory(rows: int, borrowers: int) -> None:
     """Print what a long file takes, its rows about some borrowers in turn: memory of both processes, and time."""
-    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
-    folder.chmod(0o711)
-    try:
-        with ours.running(folder, PORT, borrowers=1, spare=borrowers) as stage, stage.database() as database:
-            intake = take_in(stage, database, rows)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        scratch_folder() as folder,
+        ours.running(folder, PORT, borrowers=1, spare=borrowers) as stage,
+        stage.database() as database,
+    ):
+        intake = take_in(stage, database, rows)
     for place, peak in zip(("at its start", "at its middle", "at its end"), intake.peaks, strict=True):
         print(f"{place:>13}: service {peak.service:.0f} MiB, worker {peak.worker:.0f} MiB")
     print(f"{rows:,} rows about {borrowers:,} borrowers in {intake.seconds:.0f} s, {rows / intake.seconds:.0f} rows/s")
@@ -59,17 +56,16 @@ def measure_memory(rows: int, borrowers: int) -> None:
 
 def measure(rows: int) -> dict[str, dict[str, object]]:
     """Return the figure of a file of this many rows, each of a borrower that nobody named before."""
-    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
-    folder.chmod(0o711)
-    try:
-        with ours.running(folder, PORT, borrowers=1, spare=rows) as stage, stage.database() as database:
-            before = counts(database)
-            intake = take_in(stage, database, rows)
-            after = counts(database)
-            grown = [table for table in after if after[table] - before.get(table, 0) >= rows]
-            copied = sum(copy(database, stage, table) for table in grown)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        scratch_folder() as folder,
+        ours.running(folder, PORT, borrowers=1, spare=rows) as stage,
+        stage.database() as database,
+    ):
+        before = counts(database)
+        intake = take_in(stage, database, rows)
+        after = counts(database)
+        grown = [table for table in after if after[table] - before.get(table, 0) >= rows]
+        copied = sum(copy(database, stage, table) for table in grown)
     first, middle, last = intake.peaks
     slope = (last.worker - middle.worker) / (rows / 2) * 1e5
     how = (

@@ -5,11 +5,8 @@ their own: nobody asks about them and they could not be opened, but tables and i
 """
 
 import argparse
-import shutil
 import statistics
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +15,7 @@ from sqlalchemy import Column, Uuid
 
 from benchmarks import ours
 from benchmarks.load import closed_loop, repeat
+from benchmarks.processes import scratch_folder
 from benchmarks.results import figure, show, write
 from creditshare.registry import metadata
 
@@ -41,20 +39,19 @@ COPIED = (
 
 def measure(sizes: Sequence[int], seconds: float) -> dict[str, dict[str, object]]:
     """Return the figure: CPU of a question among the last number of records, over that among the first."""
-    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
-    folder.chmod(0o711)
     costs = []
-    try:
-        with ours.running(folder, PORT, borrowers=BORROWERS, spare=0) as stage, stage.database() as database:
-            copies = 0
-            for size in sizes:
-                wanted = size // (BORROWERS * RECORDS_EACH) - 1
-                fill(database, copies + 1, wanted)
-                copies = wanted
-                costs.append(statistics.median(cost(stage, seconds) for _ in range(ROUNDS)))
-                print(f"{size:>9,} records: {costs[-1]:.3f} ms a question", flush=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        scratch_folder() as folder,
+        ours.running(folder, PORT, borrowers=BORROWERS, spare=0) as stage,
+        stage.database() as database,
+    ):
+        copies = 0
+        for size in sizes:
+            wanted = size // (BORROWERS * RECORDS_EACH) - 1
+            fill(database, copies + 1, wanted)
+            copies = wanted
+            costs.append(statistics.median(cost(stage, seconds) for _ in range(ROUNDS)))
+            print(f"{size:>9,} records: {costs[-1]:.3f} ms a question", flush=True)
     how = "; ".join(f"{size:,} records {ms:.3f} ms" for size, ms in zip(sizes, costs, strict=True))
     how += f"; questions about {BORROWERS} borrowers, service and PostgreSQL, median of {ROUNDS}"
     return {NAME: figure(costs[-1] / costs[0], how)}

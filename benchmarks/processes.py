@@ -1,9 +1,11 @@
 """Processes under measurement and the CPU time that they used, by the kernel's own accounting."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +67,17 @@ def _descends(pid: int, ancestor: int) -> bool:
 def postmaster_of(data: Path) -> int:
     """Return the pid of the PostgreSQL of a data folder."""
     return int((data / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Lend a folder that PostgreSQL's user may pass through, and remove it."""
+    folder = Path(tempfile.mkdtemp(prefix="creditshare-bench-"))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
