@@ -9,6 +9,7 @@ built yet.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,10 @@ def test_a_promise_whose_event_was_taken_out_of_the_queue_is_shown_broken(log: L
     told = {one.file: one for one in check_promises(receipts, copy, checked)}
     assert (told["kept.json"].state, told["swallowed.json"].state) == ("kept", "broken")
     assert told["swallowed.json"].event_id == swallowed.event_id
+    # A receipt of another service breaks no promise of this log.
+    of_another = replace(checked, checkpoint=replace(checked.checkpoint, origin="other.example/log"))
+    with pytest.raises(VerificationFailed, match=r"another log than the mirror's, other\.example/log"):
+        check_promises(receipts, copy, of_another)
 
 
 @pytest.mark.parametrize("how", ["edited", "truncated", "begun anew"])

@@ -1,16 +1,16 @@
 """A mirror of a log of any size is whole, goes on where it was, and names what does not hold."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.fixtures.loopback import listening
 
 from creditshare.client.mirror import check, entries, mirror, trusted_key
 from creditshare.errors import ConfigurationError, Unavailable, VerificationFailed
@@ -59,15 +59,8 @@ def served(folder: Path) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: Any) -> None:
             asked.append(self.path)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with listening(partial(Quiet, directory=str(folder))) as url:
+        yield url, asked
 
 
 @pytest.fixture
@@ -200,6 +193,19 @@ def test_a_spoilt_file_is_named(log: tuple[Path, str, list[str]], copy: Path, na
     assert SPOILT[name] in str(failed.value)
     path.unlink()
     with pytest.raises(VerificationFailed, match=f"{name}.*missing"):
+        check(copy, SIGNER.verifier)
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "checkpoints/600"])
+@pytest.mark.parametrize("body", [b"no note", b"", b"\xff"])
+def test_a_spoilt_checkpoint_is_named_and_does_not_verify(
+    log: tuple[Path, str, list[str]], copy: Path, name: str, body: bytes
+) -> None:
+    source, url, _ = log
+    publish(source, 600)
+    mirror(url, copy, SIGNER.verifier)
+    (copy / name).write_bytes(body)
+    with pytest.raises(VerificationFailed, match=f"^{name}: "):
         check(copy, SIGNER.verifier)
 
 

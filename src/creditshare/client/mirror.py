@@ -156,8 +156,8 @@ def _problems(folder: Path, checkpoint: Checkpoint, verifier: Verifier) -> Itera
             yield from _compare(folder, f"tile/{level}/{tile_name(n, width)}", body, "what the entries make of it")
     if growth.root != checkpoint.root:
         yield f"{NEWEST}: its root is not that of the {checkpoint.size} entries"
-    for size, path in seen.items():
-        earlier = open_checkpoint(path.read_bytes(), [verifier])
+    for size in seen:
+        earlier = _opened(folder, f"{SEEN}/{size}", verifier)
         if earlier.size != size or size > checkpoint.size:
             yield f"{SEEN}/{size}: it is not of this many entries, or of more than there are"
         elif growth.roots[size] != earlier.root:
@@ -228,13 +228,18 @@ def _drop_outgrown(folder: Path, size: int) -> None:
 
 
 def _held(folder: Path, verifier: Verifier) -> Checkpoint | None:
-    note = _read_text(folder / NEWEST)
-    return None if note is None else open_checkpoint(note, [verifier])
+    return _opened(folder, NEWEST, verifier) if (folder / NEWEST).exists() else None
 
 
-def _seen(folder: Path) -> dict[int, Path]:
-    found = (path for path in (folder / SEEN).glob("*") if path.name.isdecimal())
-    return dict(sorted((int(path.name), path) for path in found))
+def _opened(folder: Path, name: str, verifier: Verifier) -> Checkpoint:
+    try:
+        return open_checkpoint((folder / name).read_bytes(), [verifier])
+    except (Malformed, VerificationFailed) as error:
+        raise VerificationFailed(f"{name}: {error}") from error
+
+
+def _seen(folder: Path) -> list[int]:
+    return sorted(int(path.name) for path in (folder / SEEN).glob("*") if path.name.isdecimal())
 
 
 def _fetch(http: httpx.Client, url: str, *, most: int) -> bytes:

@@ -11,8 +11,9 @@ from typing import Literal
 
 from creditshare.client.evidence import Evidence
 from creditshare.client.mirror import NEWEST, Checked, entries
-from creditshare.errors import ConfigurationError, Malformed
+from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.tlog.merkle import leaf_hash
+from creditshare.tlog.note import Verifier
 from creditshare.wire.leaf import LogEntry, parse_leaf
 
 Kept = Literal["kept", "waits", "broken"]
@@ -35,7 +36,7 @@ def check_promises(receipts: Path, folder: Path, checked: Checked) -> list[Promi
     one. Raises ``ConfigurationError`` where there is no evidence file, ``VerificationFailed`` for one that does not
     hold.
     """
-    asked = _receipts(receipts)
+    asked = _receipts(receipts, checked.checkpoint.origin)
     wanted = {entry.leaf_hash for entry in asked.values()}
     places: dict[bytes, int] = {}
     for start, bundle in entries(folder, checked.checkpoint.size):
@@ -53,13 +54,15 @@ def _promise(file: str, entry: LogEntry, index: int | None, looked: float) -> Pr
     return Promise(file, entry.event_id, "waits" if looked <= due else "broken", None)
 
 
-def _receipts(folder: Path) -> Mapping[str, LogEntry]:
+def _receipts(folder: Path, origin: str) -> Mapping[str, LogEntry]:
     found: dict[str, LogEntry] = {}
     for path in sorted(folder.rglob("*.json")):
         try:
             evidence = Evidence.load(path)
         except Malformed:
             continue  # another file of whoever keeps them
+        if Verifier.parse(evidence.log_vkey).name != origin:
+            raise VerificationFailed(f"{path.name} is of another log than the mirror's, {origin}")
         evidence.verify()
         log = evidence.receipt().check().log
         if log is not None:
