@@ -15,9 +15,6 @@ from creditshare.tlog.bundles import encode_bundle
 from creditshare.tlog.merkle import HASH_SIZE
 from creditshare.tlog.tiles import TILE_HEIGHT, TILE_WIDTH, Read
 
-MAX_LEVEL = 7
-"""Of the highest level that a tree of 2^63 leaves has."""
-
 
 async def tile(session: ReadSession, *, level: int, n: int, width: int) -> bytes:
     """Return a tile's body, 32 bytes for each of its ``width`` hashes; ``not_found`` beyond the newest checkpoint."""
@@ -47,5 +44,5 @@ async def bundle(session: ReadSession, *, n: int, width: int) -> bytes:
 
 async def _require_published(session: ReadSession, *, level: int, n: int, width: int) -> None:
     size, _ = await latest_checkpoint(session)
-    if level > MAX_LEVEL or n * TILE_WIDTH + width > size >> (TILE_HEIGHT * level):
+    if n * TILE_WIDTH + width > size >> (TILE_HEIGHT * level):
         raise Refused("not_found")

@@ -28,6 +28,7 @@ from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
+from creditshare.settings import Settings
 
 MEMBER: Final = "A member's signing key"
 SERVICE: Final = "The service's key-encryption key"
@@ -100,8 +101,7 @@ def status(
     """Show your registered keys (--as, --url or a profile), or versions of the service's own (--data); no secret."""
     member = key_file is not None or PROFILE_VARIABLE in os.environ
     if data is not None or not member:
-        folder = data or Path(os.environ.get(DATA_VARIABLE, "creditshare-data"))
-        service_keys.status(folder, as_json=as_json)
+        service_keys.status(data or Settings().data, as_json=as_json)
         return
     with open_client(url, key_file) as client:
         registered = client.keys.list()
