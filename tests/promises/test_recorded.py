@@ -1,8 +1,12 @@
 """*Recorded*: every acknowledged act is in the log exactly once, refusals of known members included."""
 
+import contextlib
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -147,3 +151,23 @@ def test_a_late_log_closes_the_data_endpoints(service: RunningService) -> None:
     assert refused.status == 503
     assert refused.data["code"] == "unavailable"
     assert lender.send(lender.sign("GET", "/v1/me")).status == 200
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/queries"), ("GET", "/v1/records/rec_01J8ZQ5V7E2W3")])
+def test_what_fails_while_a_refusal_is_recorded_is_answered_signed(
+    service: RunningService, method: str, path: str
+) -> None:
+    """Nothing of the refusal is told, because it is in no log; the connection stays, as after any other answer."""
+    lender = service.admit("Lender")
+    with service.superuser() as database:
+        database.execute("REVOKE INSERT ON audit_event FROM creditshare_app")
+    address = urlsplit(service.url)
+    connection = HTTPConnection(address.hostname or "", address.port, timeout=30)
+    with contextlib.closing(connection):
+        for _ in range(2):
+            request = lender.sign(method, path, data={} if method == "POST" else None)
+            connection.request(method, path, body=request.body or None, headers=dict(request.headers))
+            got = connection.getresponse()
+            assert got.status == 500
+            assert json.loads(got.read())["code"] == "internal_error"
+            assert got.headers["CS-Signature"]

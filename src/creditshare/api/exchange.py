@@ -219,7 +219,10 @@ class Exchange:
         return self._received()
 
     async def _admit(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Answer within the member's pace and day and this process's places; beyond them nothing is written."""
+        """Answer within the member's pace and day and this process's places; beyond them nothing is written.
+
+        What fails, fails here, also while a refusal is being recorded: it is logged, and the answer is signed.
+        """
         access = self._services.access
         self._member, self._standing = caller.member, access.pace(caller)
         if self._standing.wait_s:
@@ -235,7 +238,16 @@ class Exchange:
                 access.tally_later(caller, refusal.code)
             return self._signed_problem(caller, refusal, None)
         except Unavailable:
+            log.warning("unavailable", action=self._action, request_id=self._trace.request_id)
             return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
+        except IntegrityError:
+            # Told to the operator in full, to the member as nothing but a failure.
+            log.exception("integrity", action=self._action, request_id=self._trace.request_id)
+            return self._signed_problem(caller, Refused("internal_error"), None)
+        except Exception:
+            # The edge: whatever it was is logged, nothing internal leaves.
+            log.exception("failed", action=self._action, request_id=self._trace.request_id)
+            return self._signed_problem(caller, Refused("internal_error"), None)
 
     async def _answer_file(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         """Read the file of a request that the gate let in by its header; use none of it before its digest is good."""
@@ -267,17 +279,6 @@ class Exchange:
             return await self._authenticated(caller, run_route)
         except Refused as refusal:
             return await self._refuse(caller, refusal)
-        except Unavailable:
-            log.warning("unavailable", action=self._action, request_id=self._trace.request_id)
-            return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
-        except IntegrityError:
-            # Told to the operator in full, to the member as nothing but a failure.
-            log.exception("integrity", action=self._action, request_id=self._trace.request_id)
-            return self._signed_problem(caller, Refused("internal_error"), None)
-        except Exception:
-            # The edge: whatever it was is logged, nothing internal leaves.
-            log.exception("failed", action=self._action, request_id=self._trace.request_id)
-            return self._signed_problem(caller, Refused("internal_error"), None)
 
     async def _authenticated(self, caller: Caller, run_route: Callable[[Request], Awaitable[Response]]) -> Response:
         if self._part.data and self._services.log_is_late():
@@ -375,8 +376,6 @@ class Exchange:
         except Refused as harder:
             # The request was a replay, or its key was revoked meanwhile: that is the truer reason.
             return await self._refuse(caller, harder)
-        except Unavailable:
-            return self._signed_problem(caller, Refused("unavailable", retry_after=UNAVAILABLE_RETRY_S), None)
 
     def _request_digest(self) -> str:
         return self._digest or content_digest(self._body)
