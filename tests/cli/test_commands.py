@@ -291,3 +291,11 @@ def test_every_command_finds_the_data_folder_by_its_setting(shell: Shell) -> Non
     assert {name for name, option in found.items() if option.envvar != "CREDITSHARE_DATA"} == {"demo", "keys status"}
     missing = shell.run("keys", "status", CREDITSHARE_DATA=str(shell.home / "elsewhere"))
     assert "elsewhere/keyring.json" in missing.stderr
+
+
+def test_a_members_commands_load_nothing_of_the_service() -> None:
+    """They start in half a second, on a machine that has no database and no web framework to speak of."""
+    members = ", ".join(f"creditshare.cli.{name}" for name in ("call", "keys", "lender", "members", "profiles", "proofs"))
+    seen = f"import sys, {members}; print(*{{'alembic', 'fastapi', 'pydantic', 'sqlalchemy'}} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []

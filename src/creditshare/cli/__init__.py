@@ -13,58 +13,44 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from creditshare.cli import (
-    erase,
-    imports,
-    keys,
-    lender,
-    members,
-    profiles,
-    proofs,
-    restore,
-    sandbox,
-    seals,
-    service,
-    vectors,
-)
-from creditshare.cli.backup import backup
-from creditshare.cli.call import call
-from creditshare.cli.demo.run import demo
-from creditshare.cli.doctor import doctor
+from creditshare.cli.commands import commands_at
 from creditshare.cli.options import PROFILE_VARIABLE, printable
-from creditshare.client.bank import Problem
+from creditshare.client.problems import Problem
 from creditshare.errors import CreditshareError, IntegrityError, Refused, Unavailable, VerificationFailed
 
 app = typer.Typer(
+    cls=commands_at(
+        {
+            "serve": "creditshare.cli.service:serve",
+            "worker": "creditshare.cli.service:worker",
+            "demo": "creditshare.cli.demo.run:demo",
+            "doctor": "creditshare.cli.doctor:doctor",
+            "backup": "creditshare.cli.backup:backup",
+            "db": "creditshare.cli.service:db",
+            "openapi": "creditshare.cli.service:openapi",
+            "vectors": "creditshare.cli.vectors:vectors",
+            "operator": "creditshare.cli.operators:operator",
+            "member": "creditshare.cli.members:member",
+            "keys": "creditshare.cli.keys:keys",
+            "erase": "creditshare.cli.erase:erase",
+            "restore": "creditshare.cli.restore:restore",
+            "seals": "creditshare.cli.seals:seals",
+            "sandbox": "creditshare.cli.sandbox:sandbox",
+            "consent": "creditshare.cli.lender:consent",
+            "record": "creditshare.cli.lender:record",
+            "query": "creditshare.cli.lender:query",
+            "log": "creditshare.cli.proofs:log",
+            "verify-evidence": "creditshare.cli.proofs:verify_evidence",
+            "profile": "creditshare.cli.profiles:profile",
+            "call": "creditshare.cli.call:call",
+        }
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Competing lenders share default records without exposing who the borrowers are.",
     epilog="Exit status: 0 done, 1 refused, 2 wrong command or file, 3 does not verify, 4 service not reachable.",
 )
-app.command("serve")(service.serve)
-app.command("worker")(service.worker)
-app.command("demo")(demo)
-app.command("doctor")(doctor)
-app.command("backup")(backup)
-app.add_typer(service.db, name="db")
-app.add_typer(service.openapi, name="openapi")
-app.add_typer(vectors.vectors, name="vectors")
-app.add_typer(members.operator, name="operator")
-app.add_typer(members.member, name="member")
-app.add_typer(keys.keys, name="keys")
-app.add_typer(erase.erase, name="erase")
-app.add_typer(restore.restore, name="restore")
-app.add_typer(seals.seals, name="seals")
-app.add_typer(sandbox.sandbox, name="sandbox")
-app.add_typer(lender.consent, name="consent")
-lender.record.command("import", help=imports.HELP)(imports.import_file)
-app.add_typer(lender.record, name="record")
-app.add_typer(lender.query, name="query")
-app.add_typer(proofs.log, name="log")
-app.command("verify-evidence")(proofs.verify_evidence)
-app.add_typer(profiles.profile, name="profile")
-app.command("call")(call)
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import typer
 
-from creditshare.cli.options import AsJson, DataFolder, settings_of, show
-from creditshare.cli.service import prepared
+from creditshare.cli.options import AsJson, DataFolder, show
+from creditshare.cli.service import prepared, settings_of
 from creditshare.composition import build_services, database_url
 from creditshare.ids import parse
 from creditshare.keys.tombstones import Tombstones

@@ -11,14 +11,13 @@ from typing import Annotated, Final
 
 import typer
 
-from creditshare.cli import service_keys
+from creditshare.cli.commands import commands_at
 from creditshare.cli.options import (
     DATA_VARIABLE,
     PROFILE_VARIABLE,
     AsJson,
     KeyFile,
     ServiceUrl,
-    settings_of,
     show,
     write_private,
 )
@@ -28,12 +27,17 @@ from creditshare.client.bank import Client, Problem
 from creditshare.client.core import Identity
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
-from creditshare.settings import Settings
 
 MEMBER: Final = "A member's signing key"
 SERVICE: Final = "The service's key-encryption key"
 
-keys = typer.Typer(no_args_is_help=True, help="Make, enrol and look after keys.")
+keys = typer.Typer(
+    cls=commands_at(
+        {"retire": "creditshare.cli.service_keys:retire", "seal": "creditshare.cli.service_keys:seal"},
+    ),
+    no_args_is_help=True,
+    help="Make, enrol and look after keys.",
+)
 
 
 @keys.command("new")
@@ -101,16 +105,14 @@ def status(
     """Show your registered keys (--as, --url or a profile), or versions of the service's own (--data); no secret."""
     member = key_file is not None or PROFILE_VARIABLE in os.environ
     if data is not None or not member:
-        service_keys.status(data or Settings().data, as_json=as_json)
+        from creditshare.cli import service_keys  # noqa: PLC0415  the service itself, which a member does not load
+
+        service_keys.status(data, as_json=as_json)
         return
     with open_client(url, key_file) as client:
         registered = client.keys.list()
     lines = "\n".join(f"{k['kid']}  {k['status']:8}  until {k['expires_at']}" for k in registered)
     show({"keys": registered}, as_json=as_json, line=lines)
-
-
-keys.command("retire")(service_keys.retire)
-keys.command("seal")(service_keys.seal)
 
 
 @keys.command("rotate")
@@ -136,7 +138,9 @@ def rotate(
     in the file, because backups are wrapped by them, until `keys retire`.
     """
     if key is None and out is None and url is None:
-        _rotate_service(data, as_json=as_json)
+        from creditshare.cli import service_keys  # noqa: PLC0415  the service itself, which a member does not load
+
+        service_keys.rotate(data, as_json=as_json)
     elif key is None or out is None or url is None:
         raise ConfigurationError("a member's rotation needs --key, --out and --url; the operator's takes --data alone")
     else:
@@ -158,13 +162,4 @@ def _rotate_member(file: Path, out: Path, url: str, *, as_json: bool) -> None:
         {**registered, "file": str(out), "signed_by": identity.key.kid, "old_key_ends": retired["expires_at"]},
         as_json=as_json,
         line=f"key {new.kid} in {out} is {registered['status']}; {identity.key.kid} ends at {retired['expires_at']}",
-    )
-
-
-def _rotate_service(data: Path, *, as_json: bool) -> None:
-    version, rewrapped = service_keys.rotate_wrapping_key(settings_of(data))
-    show(
-        {"kek": version, "rewrapped": rewrapped},
-        as_json=as_json,
-        line=f"key-encryption key version {version}; {rewrapped} borrower keys wrapped anew",
     )

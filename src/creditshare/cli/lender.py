@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from creditshare.cli import history
+from creditshare.cli import history, imports
 from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, read_json, show
 from creditshare.wire.consent_receipt import DPV_PURPOSES
 
 consent = typer.Typer(no_args_is_help=True, help="Consents of borrowers: nothing is asked without one.")
 record = typer.Typer(no_args_is_help=True, help="Default records that you report, and their life.")
 query = typer.Typer(no_args_is_help=True, help="Questions about borrowers, and what you asked before.")
+record.command("import", help=imports.HELP)(imports.import_file)
 
 Uscc = Annotated[
     str,

@@ -15,7 +15,6 @@ from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.client.profile import Profile
 from creditshare.errors import ConfigurationError
-from creditshare.settings import Settings
 
 DATA_VARIABLE: Final = "CREDITSHARE_DATA"
 DataFolder = Annotated[
@@ -64,12 +63,6 @@ def client(url: str | None, key_file: Path | None, *, sub: str = "cli") -> Clien
     profile = Profile.load(name)
     profile = replace(profile, url=url or profile.url, key_file=key_file or profile.key_file)
     return Client(profile.url, profile.identity(), pins=profile.pins, on_first_use=profile.remember)
-
-
-def settings_of(data: Path) -> Settings:
-    """Read the settings for a data folder; processes that this one starts read the same."""
-    os.environ[DATA_VARIABLE] = str(data)
-    return Settings()
 
 
 def read_json(path: Path) -> Any:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from creditshare.cli.options import AsJson, DataFolder, settings_of, show
-from creditshare.cli.service import prepared
+from creditshare.cli.options import AsJson, DataFolder, show
+from creditshare.cli.service import prepared, settings_of
 from creditshare.composition import build_services, database_url, embedded_postgres
 from creditshare.keys.tombstones import Tombstones
 from creditshare.operations.restoring import bring_keys, check_backup, load

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from creditshare.audit.service import Audit
-from creditshare.cli.options import AsJson, DataFolder, settings_of, show
-from creditshare.cli.service import prepared
+from creditshare.cli.options import AsJson, DataFolder, show
+from creditshare.cli.service import prepared, settings_of
 from creditshare.clock import SystemClock
 from creditshare.composition import database_url, keyring_file
 from creditshare.seals import WHOLE, Reviewed, accept, review

@@ -22,7 +22,7 @@ from creditshare.api.connection import BoundedProtocol
 from creditshare.api.openapi_diff import diff
 from creditshare.app import openapi_document, require_database, upgrade_schema, write_json
 from creditshare.cli.companion import Companion
-from creditshare.cli.options import AsJson, DataFolder, out, settings_of, show
+from creditshare.cli.options import DATA_VARIABLE, AsJson, DataFolder, out, show
 from creditshare.composition import (
     database_url,
     embedded_postgres,
@@ -40,6 +40,12 @@ from creditshare.worker import run_worker
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 openapi = typer.Typer(no_args_is_help=True, help="The OpenAPI document.")
 log = structlog.get_logger()
+
+
+def settings_of(data: Path) -> Settings:
+    """Read the settings for a data folder; processes that this one starts read the same."""
+    os.environ[DATA_VARIABLE] = str(data)
+    return Settings()
 
 
 def prepare(settings: Settings) -> bool:

@@ -8,8 +8,8 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from creditshare.audit.service import Entry
-from creditshare.cli.options import AsJson, DataFolder, settings_of, show
-from creditshare.cli.service import prepared
+from creditshare.cli.options import AsJson, DataFolder, show
+from creditshare.cli.service import prepared, settings_of
 from creditshare.composition import build_services, keyring_file
 from creditshare.errors import ConfigurationError, Refused
 from creditshare.keys.keyring import SETS, key_id
@@ -21,9 +21,9 @@ REWRAP_BATCH: Final = 500
 KEK: Final = "kek"
 
 
-def status(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -> None:
+def status(data: Path | None, *, as_json: bool) -> None:
     """Show the versions of the service's own keys, and how many borrower keys each wrapping key still wraps."""
-    settings = settings_of(data)
+    settings = Settings() if data is None else settings_of(data)
     keyring = keyring_file(settings).load()
     versions = {name: {"current": keyring.current(name), "kept": keyring.versions(name)} for name in SETS}
     wrapped = _with_services(settings, _wrapped)
@@ -65,6 +65,16 @@ def seal(data: DataFolder = Path("creditshare-data"), as_json: AsJson = False) -
     with file.locked():
         file.replace(file.load())
     show({"sealed": str(settings.keyring_path)}, as_json=as_json, line=f"{settings.keyring_path} is sealed")
+
+
+def rotate(data: Path, *, as_json: bool) -> None:
+    """Make a new key-encryption key, wrap every borrower's key by it and say how many."""
+    version, rewrapped = rotate_wrapping_key(settings_of(data))
+    show(
+        {"kek": version, "rewrapped": rewrapped},
+        as_json=as_json,
+        line=f"key-encryption key version {version}; {rewrapped} borrower keys wrapped anew",
+    )
 
 
 def rotate_wrapping_key(settings: Settings) -> tuple[str, int]:
