@@ -7,12 +7,22 @@
 - What takes more than a few seconds is marked ``slow``. No test measures time, so no example has a deadline.
 """
 
+import pytest
 from hypothesis import settings
 from tests.fixtures.postgres import postgres
 from tests.fixtures.service import service, shared_service, template
 from tests.fixtures.system_postgres import oldest_postgres
 
+from creditshare.composition import spare_the_collector
+
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Do once what each process of a service does when it starts."""
+    spare_the_collector()
+
 
 __all__ = ["oldest_postgres", "postgres", "service", "shared_service", "template"]

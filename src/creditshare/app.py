@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -118,11 +117,11 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         tasks = [asyncio.create_task(wired.key_table.run()), asyncio.create_task(watch_log(wired))]
         for code in STATUS:  # so that the first refusal of a kind is a rise from nought, which an alarm can see
             REFUSALS.labels(code=code)
-        spare_the_collector()
+        if services is None:  # else the process is the caller's
+            spare_the_collector()
         try:
             yield
         finally:
-            gc.unfreeze()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

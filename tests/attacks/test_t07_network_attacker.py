@@ -8,8 +8,7 @@ part of an answer changed), ``client/test_trust.py`` (other keys), ``test_t08_re
 """
 
 import json
-import subprocess
-import sys
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.fixtures.attack import BORROWER, on_the_wire, statuses
+from tests.fixtures.commands import command_line
 from tests.fixtures.loopback import listening
 from tests.fixtures.service import RunningService, record_body
 
@@ -211,13 +211,7 @@ def test_a_refusal_made_between_does_not_steer_the_terminal(shared_service: Runn
     document: dict[str, object] = {"code": "unavailable" + evil, "detail": evil, "retryable": False}
     with between(shared_service.url, document, 401) as url:
         for words in (["member", "list"], ["call", "GET", "/v1/me", "--explain"]):
-            done = subprocess.run(
-                [sys.executable, "-m", "creditshare", *words, "--as", str(key), "--url", url],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+            done = command_line().run(*words, "--as", str(key), "--url", url, environment=os.environ)
             assert done.returncode == 1, done.stderr
             assert not set("\u001b\u0007\u009b\u202e") & set(done.stderr), words
             if words[0] == "member":

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import typer
+from tests.fixtures.commands import command_line
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.cli import app
@@ -31,16 +32,8 @@ class Shell:
 
     def run(self, *words: str | Path, stdin: str = "", **variables: str) -> "subprocess.CompletedProcess[str]":
         plain = {k: v for k, v in os.environ.items() if not k.startswith(("CREDITSHARE_", "XDG_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "creditshare", *map(str, words)],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=self.home,
-            env={**plain, "HOME": str(self.home), **variables},
-            check=False,
-        )
+        environment = {**plain, "HOME": str(self.home), **variables}
+        return command_line().run(*map(str, words), environment=environment, stdin=stdin, folder=self.home)
 
     def json(self, *words: str | Path, stdin: str = "", **variables: str) -> Any:
         done = self.run(*words, "--json", stdin=stdin, **variables)
@@ -295,7 +288,9 @@ def test_every_command_finds_the_data_folder_by_its_setting(shell: Shell) -> Non
 
 def test_a_members_commands_load_nothing_of_the_service() -> None:
     """They start in half a second, on a machine that has no database and no web framework to speak of."""
-    members = ", ".join(f"creditshare.cli.{name}" for name in ("call", "keys", "lender", "members", "profiles", "proofs"))
+    members = ", ".join(
+        f"creditshare.cli.{name}" for name in ("call", "keys", "lender", "members", "profiles", "proofs")
+    )
     seen = f"import sys, {members}; print(*{{'alembic', 'fastapi', 'pydantic', 'sqlalchemy'}} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []

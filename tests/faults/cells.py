@@ -22,9 +22,9 @@ from typing import Any
 import httpx
 from tests.faults.bank import Signed, default_body, line_to, transmit
 from tests.faults.checker import Before, Check, Verdict, before, read_journal, rows_of
-from tests.faults.commands import Command
 from tests.faults.proxy import ANY_COMMIT, ANYTHING, Aim, Moment, Proxy, Trigger, committing, saying, writing
 from tests.faults.world import First, World, open_folder, resident_bytes, wait_for
+from tests.fixtures.commands import Command
 
 from creditshare.storage import schema
 

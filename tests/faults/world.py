@@ -25,9 +25,9 @@ import httpx
 import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.faults.bank import ISSUER, Bank, Journal, line_to
-from tests.faults.commands import SOURCE, Command, Commands, commands
 from tests.faults.load import Load
 from tests.faults.proxy import Proxy, proxy_loop
+from tests.fixtures.commands import SOURCE, Command, Commands, commands
 
 from creditshare.storage.embedded import EmbeddedPostgres
 

@@ -27,6 +27,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.fixtures.commands import command_line
 from tests.fixtures.postgres import open_folder
 from tests.fixtures.service import RunningService, wait_for
 
@@ -476,8 +477,8 @@ class Deployment:
 
 
 def creditshare(*arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "creditshare", *arguments, "--json"]
-    done = subprocess.run(command, check=True, capture_output=True, timeout=60, env=environment())
+    done = command_line().run(*arguments, "--json", environment=environment())
+    done.check_returncode()
     document: dict[str, Any] = json.loads(done.stdout)
     return document
 

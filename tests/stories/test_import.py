@@ -21,6 +21,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.fixtures.commands import command_line
 from tests.fixtures.service import RunningService, running_service, wait_for
 
 from creditshare.cli.demo.story import synthetic_uscc
@@ -49,13 +50,16 @@ class Desk:
     file: Path
     taken: list[str] = field(default_factory=list)
 
-    def command(self, *arguments: str) -> list[str]:
+    def words(self, *arguments: str) -> list[str]:
         own = ["--as", str(self.key_file), "--url", self.service.url, "--json"]
-        return [sys.executable, "-m", "creditshare", "record", "import", str(self.file), *own, *arguments]
+        return ["record", "import", str(self.file), *own, *arguments]
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "creditshare", *self.words(*arguments)]
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Run the command without a terminal; every row must stand in exactly one bucket."""
-        done = subprocess.run(self.command(*arguments), capture_output=True, env=ENVIRONMENT, check=False, text=True)
+        done = command_line().run(*self.words(*arguments), environment=ENVIRONMENT)
         self.taken += [done.stdout, done.stderr]
         assert done.stdout, done.stderr
         return done.returncode, balanced(json.loads(done.stdout))
@@ -283,7 +287,7 @@ def test_a_terminal_shows_each_difference_and_asks(desk: Desk) -> None:
 
 def stopped_by(desk: Desk, number: signal.Signals, *, after: int) -> tuple[int, str]:
     process = subprocess.Popen(
-        desk.command("--parallel", "2", "--rows-at-once", "50"),
+        desk.command("--parallel", "2", "--rows-at-once", "25"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
@@ -318,25 +322,25 @@ def settled(desk: Desk) -> int:
 
 @pytest.mark.slow
 def test_killed_midway_it_goes_on_and_reports_every_row_exactly_once(desk: Desk) -> None:
-    rows = loans(400)
+    rows = loans(200)
     desk.write(rows)
-    status, _ = stopped_by(desk, signal.SIGKILL, after=60)
+    status, _ = stopped_by(desk, signal.SIGKILL, after=30)
     held = settled(desk)
     assert status == -signal.SIGKILL
     assert 0 < held < len(rows)
     # Ctrl-C ends in good order: what is under way is awaited, the rest is left.
-    status, output = stopped_by(desk, signal.SIGINT, after=held + 150)
+    status, output = stopped_by(desk, signal.SIGINT, after=held + 75)
     interrupted = balanced(json.loads(output))
     assert (status, interrupted["interrupted"]) == (130, True)
     assert interrupted["not_sent"] > 0
     # What the killed run had sent was told again, and compared; no row was sent to no purpose.
     assert desk.records() == held + interrupted["sent"] == len(rows) - interrupted["not_sent"]
     assert interrupted["done_before"] + interrupted["unchanged"] == held
-    status, rest = desk.run("--rows-at-once", "50")
+    status, rest = desk.run("--rows-at-once", "25")
     assert status == 0
     assert (rest["sent"], desk.records()) == (interrupted["not_sent"], len(rows))
     assert rest["done_before"] == len(rows) - rest["sent"]
-    assert jobs_of(desk) == len(rows) // 50
+    assert jobs_of(desk) == len(rows) // 25
     status, again = desk.run("--parallel", "1")
     assert (status, again["unchanged"]) == (0, len(rows))
 
