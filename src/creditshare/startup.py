@@ -72,6 +72,12 @@ class Finding:
     seen: str = ""
 
 
+def line(finding: Finding) -> str:
+    """Return a finding as a person reads it."""
+    state = "ok   " if finding.problem is None else "WRONG"
+    return f"{state}  {finding.check}: {finding.problem or finding.seen or 'well'}"
+
+
 def require(findings: Iterable[Finding]) -> None:
     """Refuse to go on if any check found something wrong, saying all of it at once."""
     wrong = [finding.problem for finding in findings if finding.problem is not None]

@@ -1,10 +1,11 @@
 """Answers to "is this event in the log" and "is the old log a prefix of the new one", from stored rows."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Column, select
 
 from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf
 from creditshare.audit.nodes import fetch_reads
@@ -16,6 +17,8 @@ from creditshare.tlog.proof import InclusionProof
 from creditshare.tlog.tiles import evaluate, reads
 
 RETRY_AFTER_S: Final = 1
+LOOKED_UP: Final = 1_000
+"""How many leaf hashes one statement looks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,19 @@ async def prove_consistency(session: ReadSession, *, size1: int, size2: int | No
 async def _prove(session: ReadSession, plan: ProofPlan) -> list[bytes]:
     rows = await fetch_reads(session, reads(plan.nodes))
     return fold_proof(plan, evaluate(plan.nodes, rows))
+
+
+async def missing_leaves(session: ReadSession, hashes: Collection[bytes]) -> tuple[set[bytes], set[bytes]]:
+    """Return those of these leaf hashes that are not in the log, and those of which there is no event either."""
+    return await _missing(session, audit_leaf.c.leaf_hash, hashes), await _missing(
+        session, audit_event.c.leaf_hash, hashes
+    )
+
+
+async def _missing(session: ReadSession, column: Column[bytes], hashes: Collection[bytes]) -> set[bytes]:
+    wanted = list(hashes)
+    missing = set(wanted)
+    for start in range(0, len(wanted), LOOKED_UP):
+        found = await session.execute(select(column).where(column.in_(wanted[start : start + LOOKED_UP])))
+        missing -= {bytes(one) for one in found.scalars()}
+    return missing

@@ -14,7 +14,14 @@ import typer
 from rich.console import Console
 
 from creditshare.cli.commands import commands_at
-from creditshare.cli.options import PROFILE_VARIABLE, printable
+from creditshare.cli.options import (
+    EXIT_REFUSED,
+    EXIT_UNAVAILABLE,
+    EXIT_UNVERIFIED,
+    EXIT_USAGE,
+    PROFILE_VARIABLE,
+    printable,
+)
 from creditshare.client.problems import Problem
 from creditshare.errors import CreditshareError, IntegrityError, Refused, Unavailable, VerificationFailed
 
@@ -51,11 +58,6 @@ app = typer.Typer(
     help="Competing lenders share default records without exposing who the borrowers are.",
     epilog="Exit status: 0 done, 1 refused, 2 wrong command or file, 3 does not verify, 4 service not reachable.",
 )
-
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
-EXIT_UNVERIFIED = 3
-EXIT_UNAVAILABLE = 4
 
 
 @app.callback()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from creditshare.cli.options import AsJson, DataFolder
 from creditshare.operations.doctor import examine
 from creditshare.settings import Settings
-from creditshare.startup import Finding
+from creditshare.startup import Finding, line
 
 
 def doctor(
@@ -30,7 +30,7 @@ def doctor(
         findings = [_of_settings(error)]
     well = all(finding.problem is None for finding in findings)
     rows = [{"check": f.check, "ok": f.problem is None, "problem": f.problem, "seen": f.seen} for f in findings]
-    typer.echo(json.dumps({"ok": well, "findings": rows}) if as_json else "\n".join(map(_line, findings)))
+    typer.echo(json.dumps({"ok": well, "findings": rows}) if as_json else "\n".join(map(line, findings)))
     if not well:
         raise typer.Exit(1)
 
@@ -38,8 +38,3 @@ def doctor(
 def _of_settings(error: ValidationError) -> Finding:
     wrong = [f"CREDITSHARE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
     return Finding("settings", "; ".join(wrong))
-
-
-def _line(finding: Finding) -> str:
-    state = "ok   " if finding.problem is None else "WRONG"
-    return f"{state}  {finding.check}: {finding.problem or finding.seen or 'well'}"

@@ -29,6 +29,11 @@ ServiceUrl = Annotated[str | None, typer.Option("--url", help="The service's pub
 PROFILE_VARIABLE: Final = "CREDITSHARE_PROFILE"
 """Set by ``creditshare --profile`` or by the user."""
 
+EXIT_REFUSED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNVERIFIED: Final = 3
+EXIT_UNAVAILABLE: Final = 4
+
 out = Console()
 
 

@@ -2,13 +2,21 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress
 
-from creditshare.cli.options import PROFILE_VARIABLE, AsJson, read_bytes, read_json, read_text, show
+from creditshare.cli.options import (
+    DATA_VARIABLE,
+    PROFILE_VARIABLE,
+    AsJson,
+    read_bytes,
+    read_json,
+    read_text,
+    show,
+)
 from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.client.evidence import Evidence, bare_receipt
@@ -20,6 +28,8 @@ from creditshare.errors import ConfigurationError, VerificationFailed
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
+
+OWN: Final = "The service's own database"
 
 MirrorKey = Annotated[
     str | None, typer.Option("--vkey", help="The log's verifier key, as you know it; the folder keeps it.")
@@ -132,12 +142,40 @@ def mirror_log(
 
 @log.command("fsck")
 def fsck(
-    folder: Annotated[Path, typer.Argument(help="A mirror.", exists=True, file_okay=False)],
+    folder: Annotated[
+        Path | None, typer.Argument(help="A mirror.", exists=True, file_okay=False, show_default=False)
+    ] = None,
     vkey: MirrorKey = None,
+    database: Annotated[
+        bool, typer.Option("--database", help="The service's own database instead of a mirror.", rich_help_panel=OWN)
+    ] = False,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A checkpoint that somebody else kept; may be repeated.", rich_help_panel=OWN),
+    ] = None,
+    receipts: Annotated[
+        Path | None, typer.Option(help="A folder of evidence files.", exists=True, file_okay=False, rich_help_panel=OWN)
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(help="Folder of keyring and embedded database.", rich_help_panel=OWN, envvar=DATA_VARIABLE)
+    ] = Path("creditshare-data"),
     as_json: AsJson = False,
 ) -> None:
-    """Check a mirror without any server: every entry, tile, the root, and every checkpoint that was ever seen."""
-    checked = check(folder, trusted_key(folder, vkey))
+    """Check a whole log, and name all that does not hold.
+
+    `log fsck DIR` checks a mirror without any server: every entry, tile, the root, and every checkpoint that was ever
+    seen. `log fsck --database` is for the operator: twelve checks of what the database holds, from the entries up to
+    the business rows that they speak of; the service may run on. Without --checkpoint it cannot see that the end of
+    the log was taken away together with its newest checkpoints.
+    """
+    if database == (folder is not None):
+        raise ConfigurationError("name either the folder of a mirror or --database")
+    if database:
+        from creditshare.cli import service_log  # noqa: PLC0415  the service itself, which a member does not load
+
+        service_log.fsck(data, held=checkpoint or [], receipts=receipts, as_json=as_json)
+        return
+    checked = check(folder or Path(), trusted_key(folder or Path(), vkey))
     show(
         {"size": checked.checkpoint.size, "root": checked.checkpoint.root.hex(), "holds": True},
         as_json=as_json,

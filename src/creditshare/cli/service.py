@@ -78,6 +78,17 @@ def prepared(settings: Settings) -> Iterator[None]:
             embedded_postgres(settings).stop()
 
 
+@contextlib.contextmanager
+def running(settings: Settings) -> Iterator[None]:
+    """Have the database until the block ends, as it is: nothing is made, migrated or checked."""
+    started = embedded_postgres(settings).start() if settings.embedded else False
+    try:
+        yield
+    finally:
+        if started:
+            embedded_postgres(settings).stop()
+
+
 def serve(
     data: DataFolder = Path("creditshare-data"),
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,

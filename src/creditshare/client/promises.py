@@ -36,7 +36,7 @@ def check_promises(receipts: Path, folder: Path, checked: Checked) -> list[Promi
     one. Raises ``ConfigurationError`` where there is no evidence file, ``VerificationFailed`` for one that does not
     hold.
     """
-    asked = _receipts(receipts, checked.checkpoint.origin)
+    asked = promised(receipts, checked.checkpoint.origin)
     wanted = {entry.leaf_hash for entry in asked.values()}
     places: dict[bytes, int] = {}
     for start, bundle in entries(folder, checked.checkpoint.size):
@@ -50,11 +50,20 @@ def check_promises(receipts: Path, folder: Path, checked: Checked) -> list[Promi
 def _promise(file: str, entry: LogEntry, index: int | None, looked: float) -> Promise:
     if index is not None:
         return Promise(file, entry.event_id, "kept", index)
-    due = parse_leaf(entry.leaf).at + 1 + entry.mmd  # ``at`` is cut to whole seconds
-    return Promise(file, entry.event_id, "waits" if looked <= due else "broken", None)
+    return Promise(file, entry.event_id, "waits" if looked <= due(entry) else "broken", None)
 
 
-def _receipts(folder: Path, origin: str) -> Mapping[str, LogEntry]:
+def due(entry: LogEntry) -> int:
+    """Return the time, in seconds since 1970, by which a promised leaf is in the log."""
+    return parse_leaf(entry.leaf).at + 1 + entry.mmd  # ``at`` is cut to whole seconds
+
+
+def promised(folder: Path, origin: str) -> Mapping[str, LogEntry]:
+    """Return what each evidence file below a folder promises, by its path there; all are checked.
+
+    Raises ``ConfigurationError`` where there is none, ``VerificationFailed`` for one that does not hold or is of
+    another log than ``origin``.
+    """
     found: dict[str, LogEntry] = {}
     for path in sorted(folder.rglob("*.json")):
         try:

@@ -207,6 +207,13 @@ async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:
     return UUID(str(subject_id))
 
 
+async def ids_of_consents(session: ReadSession, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+    """Return the next consents in the order of their ids, each with its borrower."""
+    ids = consent_lookup.c
+    page = select(ids.consent_id, ids.subject_id).where(ids.consent_id > after).order_by(ids.consent_id)
+    return [(row.consent_id, row.subject_id) for row in await session.execute(page.limit(limit))]
+
+
 def consent_mac(keys: SubjectKeys, row: Mapping[str, Any], sealed: bytes) -> bytes:
     """Return the seal over a consent's clear columns, all but the counters that its use moves."""
     text = "|".join(

@@ -341,6 +341,12 @@ async def bootstrap_operators(
     return made
 
 
+async def ids_of_members(session: ReadSession, *, after: UUID, limit: int) -> list[UUID]:
+    """Return the next members in the order of their ids."""
+    page = select(member.c.member_id).where(member.c.member_id > after).order_by(member.c.member_id)
+    return list((await session.execute(page.limit(limit))).scalars())
+
+
 def member_of(row: RowMapping) -> Member:
     """Return a row as operators see it."""
     return Member(

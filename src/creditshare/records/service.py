@@ -481,6 +481,13 @@ async def _subject_of_own(session: ReadSession, member_id: UUID, record_id: UUID
     return UUID(str(subject_id))
 
 
+async def ids_of_records(session: ReadSession, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+    """Return the next records in the order of their ids, each with its borrower."""
+    ids = record_lookup.c
+    page = select(ids.record_id, ids.subject_id).where(ids.record_id > after).order_by(ids.record_id)
+    return [(row.record_id, row.subject_id) for row in await session.execute(page.limit(limit))]
+
+
 async def still_readable(
     session: ReadSession, record_ids: Sequence[UUID], *, except_of: Sequence[UUID]
 ) -> tuple[UUID, ...]:

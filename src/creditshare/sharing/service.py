@@ -175,6 +175,13 @@ class Sharing:
         return row
 
 
+async def ids_of_questions(session: ReadSession, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+    """Return the next questions in the order of their ids, each with its borrower."""
+    ids = query_lookup.c
+    page = select(ids.query_id, ids.subject_id).where(ids.query_id > after).order_by(ids.query_id)
+    return [(row.query_id, row.subject_id) for row in await session.execute(page.limit(limit))]
+
+
 async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
     """Empty what was told about a borrower; the rows stay, so that asking for one again gives 410."""
     await session.execute(update(query_answer).where(query_answer.c.subject_id == subject_id).values(sealed=None))

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy import URL, Executable, make_url
+from sqlalchemy import URL, Executable, func, make_url, select
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -198,19 +198,27 @@ class Database:
             yield ReadSession(connection)
 
     @asynccontextmanager
+    async def examining(self) -> AsyncIterator[ReadSession]:
+        """Open a read-only transaction that sees one moment of the whole database and may take as long as it needs."""
+        async with self._session(readonly=True, isolation_level="REPEATABLE READ") as connection:
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                await connection.execute(select(func.set_config(limit, "0", True)))  # noqa: FBT003  SQL's own argument
+            yield ReadSession(connection)
+
+    @asynccontextmanager
     async def writing(self) -> AsyncIterator[WriteSession]:
         """Open a transaction; it rolls back unless ``commit`` is called inside."""
         async with self._session(readonly=False) as connection:
             yield WriteSession(connection)
 
     @asynccontextmanager
-    async def _session(self, *, readonly: bool) -> AsyncIterator[AsyncConnection]:
+    async def _session(self, *, readonly: bool, **options: str) -> AsyncIterator[AsyncConnection]:
         asked = time.perf_counter()
         try:
             async with self._engine.connect() as connection:
                 DATABASE_WAIT.observe(time.perf_counter() - asked)
                 if readonly:
-                    await connection.execution_options(postgresql_readonly=True)
+                    await connection.execution_options(postgresql_readonly=True, **options)
                 yield connection
         except (OperationalError, PoolExhausted) as error:
             DATABASE_FAILURES.inc()

@@ -10,7 +10,7 @@ from creditshare.tlog.tiles import Edge, FullTile, extend, root_from_edge
 
 
 class Growth:
-    """A tree that grows. ``at``: sizes of which the root is wanted, beside those that ``add`` ends at.
+    """A tree that grows. ``at``: sizes of which the root is wanted.
 
     ``size`` is its leaves so far, ``edge`` its unfinished tiles, ``roots`` what is known of the roots asked for.
     """
@@ -19,14 +19,28 @@ class Growth:
         self.size = 0
         self.edge: Edge = ()
         self.roots: dict[int, bytes] = {0: root_from_edge(0, ())}
-        self._wanted = sorted(set(at) - {0}, reverse=True)
+        self._wanted: list[int] = []
+        self.want(at)
+
+    def want(self, sizes: Collection[int]) -> None:
+        """Ask for the roots at further sizes, none of them behind the leaves that are there already."""
+        self._wanted = sorted({*self._wanted, *sizes} - {0}, reverse=True)
 
     def add(self, hashes: Sequence[bytes]) -> tuple[FullTile, ...]:
         """Append 32-byte leaf hashes and return the tiles that became full, by level, then n."""
+        tiles: list[FullTile] = []
+        done = 0
         end = self.size + len(hashes)
         while self._wanted and self._wanted[-1] <= end:
             wanted = self._wanted.pop()
-            self.roots[wanted] = root_from_edge(wanted, extend(self.size, self.edge, hashes[: wanted - self.size]).edge)
+            upto = done + wanted - self.size
+            tiles += self._extend(hashes[done:upto])
+            done = upto
+            self.roots[wanted] = self.root
+        tiles += self._extend(hashes[done:])
+        return tuple(sorted(tiles, key=lambda tile: (tile.level, tile.n)))
+
+    def _extend(self, hashes: Sequence[bytes]) -> tuple[FullTile, ...]:
         grown = extend(self.size, self.edge, hashes)
         self.size, self.edge = grown.size, grown.edge
         return grown.tiles

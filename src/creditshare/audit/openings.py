@@ -1,0 +1,157 @@
+"""Opens every event and holds what it says against what its leaf commits to.
+
+A group of commitments is opened by its salt and payload. ``meta`` is kept for ever; ``subj`` and ``body`` are deleted
+with the borrower they name, which an event of the log counts. So whatever cannot be opened must have been erased, and
+no more than that.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, func, select
+
+from creditshare.audit.models import audit_event, audit_opening
+from creditshare.audit.rebuild import Check, Progress, Tell
+from creditshare.crypto.encoding import b64url_decode
+from creditshare.crypto.sealing import Box, Place
+from creditshare.errors import IntegrityError, Malformed, VerificationFailed
+from creditshare.ids import spell
+from creditshare.keys.custody import SubjectKeys
+from creditshare.storage.engine import ReadSession
+from creditshare.wire.leaf import Group, Leaf, commit, parse_leaf
+from creditshare.wire.strict_json import decode_object
+
+CHUNK: Final = 2_048
+GROUPS: Final[tuple[Group, ...]] = ("meta", "subj", "body")
+ERASURE: Final = "erase_borrower"
+
+KeysOf = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, SubjectKeys | None]]]
+"""Returns borrowers' keys; ``None`` for one that was erased, nothing for one that there is not."""
+
+Told = Callable[["Act"], None]
+"""Told of each event what it says; an erased one says no more than its ``meta``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What an event says was done, to what: public ids by their names, without the borrower."""
+
+    action: str
+    outcome: str
+    references: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Count:
+    closed: int = 0
+    erased: int = 0
+    alive: list[str] = field(default_factory=list)
+
+
+async def check_openings(
+    session: ReadSession, *, keeper: Box, keys_of: KeysOf, tell: Tell, told: Told, progress: Progress
+) -> None:
+    """Open all events, those that still wait for the log among them, and report what does not hold."""
+    count, after, read = _Count(), UUID(int=0), 0
+    while rows := await _chunk(session, after):
+        subjects = {row.subject_id for row in rows if row.subject_id is not None}
+        keys = await keys_of(subjects)
+        by_event: dict[UUID, list[Row[Any]]] = {}
+        for row in rows:
+            by_event.setdefault(row.event_id, []).append(row)
+        for event_id, openings in by_event.items():
+            one = _Event(event_id, openings, keeper, keys)
+            try:
+                act = one.read(count)
+            except (IntegrityError, Malformed, VerificationFailed) as error:
+                tell(Check.OPENINGS, f"{spell('evt', event_id)}: {error}")
+            else:
+                told(act)
+        after = rows[-1].event_id
+        read += len(by_event)
+        progress(read)
+    if count.closed != count.erased:
+        tell(
+            Check.OPENINGS,
+            f"{count.closed} events cannot be opened, and the log says that {count.erased} were erased",
+        )
+    for alive in count.alive:
+        tell(Check.OPENINGS, f"{alive} can still be opened, though its borrower was erased")
+    there = select(audit_event.c.event_id).where(audit_event.c.event_id == audit_opening.c.event_id).exists()
+    orphans = (await session.execute(select(func.count()).select_from(audit_opening).where(~there))).scalar_one()
+    if orphans:
+        tell(Check.OPENINGS, f"{orphans} openings are of events that are not there")
+
+
+async def _chunk(session: ReadSession, after: UUID) -> list[Row[Any]]:
+    events = (
+        select(audit_event.c.event_id, audit_event.c.leaf)
+        .where(audit_event.c.event_id > after)
+        .order_by(audit_event.c.event_id)
+        .limit(CHUNK)
+        .subquery()
+    )
+    opening = audit_opening.c
+    found = await session.execute(
+        select(events.c.event_id, events.c.leaf, opening.grp, opening.subject_id, opening.sealed)
+        .outerjoin_from(events, audit_opening, opening.event_id == events.c.event_id)
+        .order_by(events.c.event_id)
+    )
+    return list(found.all())
+
+
+class _Event:
+    def __init__(
+        self, event_id: UUID, openings: list[Row[Any]], keeper: Box, keys: Mapping[UUID, SubjectKeys | None]
+    ) -> None:
+        self._event_id = event_id
+        self._leaf = openings[0].leaf
+        self._openings = {row.grp: row for row in openings if row.grp is not None}
+        self._keeper = keeper
+        self._keys = keys
+
+    def read(self, count: _Count) -> Act:
+        leaf = parse_leaf(self._leaf)
+        if leaf.event_id != spell("evt", self._event_id):
+            raise VerificationFailed("its leaf is of another event")
+        payloads = {group: self._payload(leaf, group, count) for group in GROUPS}
+        if payloads["meta"] is None:
+            raise VerificationFailed("who did what is missing, which is never erased")
+        meta = decode_object(payloads["meta"])
+        if payloads["body"] is None or (payloads["subj"] is None and leaf.c_subj):
+            count.closed += 1
+        details = meta["details"]
+        if meta["action"] == ERASURE and meta["outcome"] == "ok" and isinstance(details, dict):
+            count.erased += int(details["events"])
+        references = decode_object(payloads["subj"]) if payloads["subj"] else {}
+        return Act(
+            str(meta["action"]),
+            str(meta["outcome"]),
+            {name: str(value) for name, value in references.items() if name != "subject"},
+        )
+
+    def _payload(self, leaf: Leaf, group: Group, count: _Count) -> bytes | None:
+        row = self._openings.get(group)
+        commitment = {"meta": leaf.c_meta, "subj": leaf.c_subj, "body": leaf.c_body}[group]
+        if row is None:
+            return None
+        box = self._box(row.subject_id)
+        if box is None:
+            if group == "body":  # an event of a borrower always has this one
+                count.alive.append(leaf.event_id)
+            return None
+        content = decode_object(box.open(Place("audit_opening", group, self._event_id.bytes), bytes(row.sealed)))
+        payload = str(content["payload"]).encode()
+        if commit(group, b64url_decode(str(content["salt"])), payload) != commitment:
+            raise VerificationFailed(f"its leaf does not commit to what its opening {group} says")
+        return payload
+
+    def _box(self, subject_id: UUID | None) -> Box | None:
+        if subject_id is None:
+            return self._keeper
+        if subject_id not in self._keys:
+            raise VerificationFailed("an opening names a borrower that there is not")
+        keys = self._keys[subject_id]
+        return None if keys is None else keys.box("opening")

@@ -1,0 +1,246 @@
+"""The twelve checks of ``creditshare log fsck --database``: the log, what it says, and the rows that it speaks of.
+
+One read-only transaction sees one moment of the whole, so the service may run on. What a database administrator can do
+to rows he can do to checkpoints too, short of their signatures, and he can take away the end of the log with the newest
+of them: only a checkpoint that somebody else holds shows that. So name those you have, and receipts.
+"""
+
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from creditshare.audit.openings import Act, check_openings
+from creditshare.audit.proofs import missing_leaves
+from creditshare.audit.rebuild import Check, Progress, Rebuilt, named, rebuild
+from creditshare.audit.state import log_state
+from creditshare.client.promises import due, promised
+from creditshare.clock import Clock, SystemClock
+from creditshare.composition import database_url, keyring_file, log_signer, public_address
+from creditshare.consents.service import ids_of_consents
+from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
+from creditshare.ids import Prefix, parse, spell
+from creditshare.keys.custody import Custody
+from creditshare.keys.keyring import FileProvider
+from creditshare.members.service import ids_of_members
+from creditshare.records.service import ids_of_records
+from creditshare.settings import Settings
+from creditshare.sharing.service import ids_of_questions
+from creditshare.startup import Finding
+from creditshare.storage.engine import Database, ReadSession
+from creditshare.subjects.service import keys_of, still_live
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
+from creditshare.tlog.note import Verifier
+
+PAGE: Final = 4_096
+MOST_PROBLEMS: Final = 20
+"""How many problems of one check are told."""
+
+_NONE: Final = "none was named"
+_LAST: Final = UUID(int=2**128 - 1)
+
+Page = Callable[[UUID], Awaitable[Sequence[tuple[UUID, UUID | None]]]]
+"""Returns the next rows behind an id, in the order of ids, each with the borrower that it belongs to."""
+
+
+@dataclass(slots=True)
+class _Report:
+    problems: dict[Check, list[str]] = field(default_factory=dict)
+    seen: dict[Check, str] = field(default_factory=dict)
+
+    def tell(self, check: Check, problem: str) -> None:
+        self.problems.setdefault(check, []).append(problem)
+
+    def findings(self) -> list[Finding]:
+        return [Finding(check.value, self._problem(check), self.seen.get(check, "")) for check in Check]
+
+    def _problem(self, check: Check) -> str | None:
+        found = self.problems.get(check, [])
+        more = [f"and {len(found) - MOST_PROBLEMS} more"] if len(found) > MOST_PROBLEMS else []
+        return "; ".join([*found[:MOST_PROBLEMS], *more]) or None
+
+
+async def examine_log(
+    settings: Settings,
+    *,
+    held: Sequence[Path] = (),
+    receipts: Path | None = None,
+    progress: Progress = lambda _read: None,
+    clock: Clock | None = None,
+) -> list[Finding]:
+    """Make all twelve checks and return what each found, in their order. Nothing is changed.
+
+    ``held`` are checkpoints that somebody else kept, ``receipts`` a folder of evidence files. Raises
+    ``ConfigurationError`` for a file that is none of these, ``Unavailable`` where the database does not answer.
+    """
+    keyring = keyring_file(settings).load()
+    verifier = log_signer(keyring, public_address(settings)).verifier
+    custody = Custody(
+        FileProvider(keyring_file(settings)), cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s
+    )
+    kept = {file: _held(file, verifier) for file in held}
+    report, now = _Report(), (clock or SystemClock()).now()
+    database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
+    try:
+        async with database.examining() as session:
+            sizes = [checkpoint.size for checkpoint in kept.values()]
+            rebuilt = await rebuild(session, at=sizes, verifier=verifier, tell=report.tell, progress=progress)
+            _saw(report, rebuilt)
+            _compare_held(report, rebuilt, kept)
+            await _check_delay(report, session, settings.merge_delay_s)
+            with closing(_Mentioned()) as mentioned:
+                await check_openings(
+                    session,
+                    keeper=keyring.box("log_opening"),
+                    keys_of=lambda ids: keys_of(session, custody, ids, monotonic=time.monotonic()),
+                    tell=report.tell,
+                    told=mentioned.hear,
+                    progress=progress,
+                )
+                report.seen[Check.OPENINGS] = f"{mentioned.acts} events opened"
+                await _compare_rows(report, session, mentioned)
+            await _check_receipts(report, session, receipts, verifier, now=now.timestamp())
+    finally:
+        await database.close()
+    return report.findings()
+
+
+def _held(file: Path, verifier: Verifier) -> Checkpoint:
+    try:
+        return open_checkpoint(file.read_bytes(), [verifier])
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read ({error.strerror})") from error
+    except (Malformed, VerificationFailed) as error:
+        raise VerificationFailed(f"{file} is no checkpoint that this service's key signed: {error}") from error
+
+
+def _saw(report: _Report, rebuilt: Rebuilt) -> None:
+    report.seen |= {
+        Check.SIGNATURES: f"{rebuilt.checkpoints} checkpoints",
+        Check.ENTRIES: f"{rebuilt.size} entries",
+        Check.NEWEST: f"{rebuilt.size} entries, root {rebuilt.roots[rebuilt.size].hex()}",
+    }
+
+
+def _compare_held(report: _Report, rebuilt: Rebuilt, kept: dict[Path, Checkpoint]) -> None:
+    for file, checkpoint in kept.items():
+        if checkpoint.size > rebuilt.size:
+            what = f"is of {checkpoint.size} leaves, and {rebuilt.size} are there: the end of the log was taken away"
+            report.tell(Check.HELD, f"{file.name} {what}")
+        elif rebuilt.roots[checkpoint.size] != checkpoint.root:
+            report.tell(
+                Check.HELD,
+                f"{file.name} was signed over other leaves than the first {checkpoint.size} that are there",
+            )
+    report.seen[Check.HELD] = f"{len(kept)} files" if kept else _NONE
+
+
+async def _check_delay(report: _Report, session: ReadSession, merge_delay_s: int) -> None:
+    state = await log_state(session)
+    if state.oldest_pending_s > merge_delay_s:
+        report.tell(
+            Check.DELAY,
+            f"{state.pending} events wait for the log, the oldest since {state.oldest_pending_s:.0f} s; receipts"
+            f" promise {merge_delay_s} s: does a worker run?",
+        )
+    report.seen[Check.DELAY] = f"{state.pending} events wait"
+
+
+class _Mentioned:
+    """What the events name, kept in a file that is gone with this process: in the order of ids it is compared."""
+
+    def __init__(self) -> None:
+        self.acts = 0
+        self._fresh: list[tuple[str, bytes]] = []
+        self._store = sqlite3.connect("")
+        self._store.execute("CREATE TABLE named (kind TEXT, id BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID")
+
+    def close(self) -> None:
+        self._store.close()
+
+    def hear(self, act: Act) -> None:
+        self.acts += 1
+        if act.outcome != "ok":
+            return
+        for value in act.references.values():
+            kind: Prefix
+            for kind in ("rec", "cns", "qry", "mem"):
+                if value.startswith(f"{kind}_"):
+                    self._fresh.append((kind, parse(kind, value).bytes))
+        if len(self._fresh) >= PAGE:
+            self._keep()
+
+    def ids(self, kind: Prefix) -> Iterator[UUID]:
+        self._keep()
+        for (found,) in self._store.execute("SELECT id FROM named WHERE kind = ? ORDER BY id", [kind]):
+            yield UUID(bytes=found)
+
+    def _keep(self) -> None:
+        self._store.executemany("INSERT OR IGNORE INTO named VALUES (?, ?)", self._fresh)
+        self._fresh.clear()
+
+
+async def _compare_rows(report: _Report, session: ReadSession, mentioned: _Mentioned) -> None:
+    async def members(after: UUID) -> list[tuple[UUID, UUID | None]]:
+        return [(one, None) for one in await ids_of_members(session, after=after, limit=PAGE)]
+
+    pages: dict[Prefix, tuple[str, Page]] = {
+        "rec": ("records", lambda after: ids_of_records(session, after=after, limit=PAGE)),
+        "cns": ("consents", lambda after: ids_of_consents(session, after=after, limit=PAGE)),
+        "qry": ("questions", lambda after: ids_of_questions(session, after=after, limit=PAGE)),
+        "mem": ("members", members),
+    }
+    seen = []
+    for kind, (what, page) in pages.items():
+        rows, without_event, without_row = await _compare(session, page, mentioned.ids(kind))
+        seen.append(f"{rows} {what}")
+        if without_event:
+            ids = [spell(kind, one) for one in without_event]
+            report.tell(Check.ROWS, f"{what} that no event names: {named(ids[:MOST_PROBLEMS], len(ids))}")
+        if without_row:
+            ids = [spell(kind, one) for one in without_row]
+            report.tell(Check.ROWS, f"events name {what} that are not there: {named(ids[:MOST_PROBLEMS], len(ids))}")
+    report.seen[Check.ROWS] = ", ".join(seen)
+
+
+async def _compare(session: ReadSession, page: Page, named_ids: Iterator[UUID]) -> tuple[int, list[UUID], list[UUID]]:
+    """Walk rows and named ids side by side; return how many rows, those that nothing names, and names without a row."""
+    count, after, without_event, without_row = 0, UUID(int=0), [], []
+    expected = next(named_ids, _LAST)
+    while rows := await page(after):
+        unnamed: list[tuple[UUID, UUID | None]] = []
+        for row_id, subject_id in rows:
+            while expected < row_id:
+                without_row.append(expected)
+                expected = next(named_ids, _LAST)
+            if expected == row_id:
+                expected = next(named_ids, _LAST)
+            else:
+                unnamed.append((row_id, subject_id))
+        # What names the rows of an erased borrower was erased with it.
+        live = set(await still_live(session, [subject for _, subject in unnamed if subject is not None]))
+        without_event += [row_id for row_id, subject in unnamed if subject is None or subject in live]
+        count, after = count + len(rows), rows[-1][0]
+    while expected != _LAST:
+        without_row.append(expected)
+        expected = next(named_ids, _LAST)
+    return count, without_event, without_row
+
+
+async def _check_receipts(
+    report: _Report, session: ReadSession, folder: Path | None, verifier: Verifier, *, now: float
+) -> None:
+    report.seen[Check.RECEIPTS] = _NONE
+    if folder is None:
+        return
+    receipts = promised(folder, verifier.name)
+    report.seen[Check.RECEIPTS] = f"{len(receipts)} receipts"
+    late, unknown = await missing_leaves(session, {entry.leaf_hash for entry in receipts.values()})
+    for file, entry in receipts.items():
+        # A receipt is signed after the commit: the event is there from then on, and its leaf when the delay is over.
+        if entry.leaf_hash in late and (entry.leaf_hash in unknown or now > due(entry)):
+            report.tell(Check.RECEIPTS, f"{file}: {entry.event_id} was promised and is not in the log")
