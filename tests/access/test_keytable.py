@@ -23,12 +23,10 @@ def changed_since(service: RunningService, version: int) -> tuple[int, set[str]]
 
 
 def test_only_members_that_changed_are_read_again(service: RunningService) -> None:
-    for name in ("First", "Second", "Third"):
-        service.admit(name, region="US")
+    _, second, _ = (service.admit(name, region="US").identity for name in ("First", "Second", "Third"))
     version, everyone = changed_since(service, -1)
     assert everyone == {"Operator 1", "Operator 2", "First", "Second", "Third"}
     assert changed_since(service, version) == (version, set())
-    second = service.clients[1].identity
     assert second is not None
     operator = service.client(service.operators[0])
     operator.call("POST", f"/v1/members/{second.member_id}/suspension", data={"reason": "review"})

@@ -6,18 +6,20 @@ record erased) is copied for each attack.
 # ruff: noqa: S608  statements of an attacker's, made of nothing but constants
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 from tests.fixtures.attack import ask, grant
-from tests.fixtures.processes import command, older_copy
+from tests.fixtures.processes import command, logins, older_copy
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.audit.rebuild import Check
@@ -45,6 +47,18 @@ class Story:
     checkpoint: Path
     receipts: Path
     receipt_event: str
+    database: str
+    """A copy that nobody uses, so that it is copied in a moment."""
+
+    @contextlib.contextmanager
+    def rewritten(self, statements: tuple[str, ...]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+        """Lend a copy that an attacker changed: the settings of a process on it, and what the statements name."""
+        name, postgres = f"t_{uuid4().hex}", self.service.postgres
+        postgres.create_database(name, template=self.database)
+        try:
+            yield logins(postgres, name), rewrite(self, name, statements)
+        finally:
+            postgres.drop_database(name)
 
     def examine(self, settings: Settings, **more: Any) -> dict[str, str]:
         """Return what does not hold, by the names of the checks."""
@@ -81,9 +95,10 @@ def story(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Te
         lender.evidence(answer).save(folder / "receipts" / "one.json")
         wait_for(lambda: httpx.get(service.url + "/audit/v1/health").json()["oldest_pending_s"] == 0)
         (folder / "checkpoint").write_text(httpx.get(service.url + "/log/v1/checkpoint").text)
-        yield Story(
-            service, ids[0], consents[0], folder / "checkpoint", folder / "receipts", answer.log_entry.event_id[4:]
-        )
+        event = answer.log_entry.event_id[4:]
+        with older_copy(service) as copy:
+            database = copy["database_url"].rpartition("/")[2].partition("?")[0]
+            yield Story(service, ids[0], consents[0], folder / "checkpoint", folder / "receipts", event, database)
 
 
 def test_a_whole_log_holds_and_the_service_runs_on(story: Story) -> None:
@@ -269,8 +284,7 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_administrators_change_is_named(story: Story, attack: str) -> None:
     statements, expected = ATTACKS[attack]
-    with older_copy(story.service) as copy:
-        names = rewrite(story, copy["owner_database_url"].rpartition("/")[2].partition("?")[0], statements)
+    with story.rewritten(statements) as (copy, names):
         settings = story.service.settings.model_copy(update=copy)
         found = story.examine(settings, held=[story.checkpoint], receipts=story.receipts, clock=Later())
     assert set(found) == {check.value for check in expected}, found
@@ -311,9 +325,7 @@ def test_a_folder_and_the_database_are_not_asked_for_at_once(story: Story, tmp_p
 
 
 def test_a_broken_database_ends_the_command_with_status_3(story: Story) -> None:
-    with older_copy(story.service) as copy:
-        database = copy["owner_database_url"].rpartition("/")[2].partition("?")[0]
-        rewrite(story, database, ATTACKS["a tile is deleted"][0])
+    with story.rewritten(ATTACKS["a tile is deleted"][0]) as (copy, _):
         told = command(story.service, "log", "fsck", "--database", "--data", str(story.service.folder), **copy)
     assert told.returncode == 3
     assert "WRONG  tiles: tile 0 of level 0 is missing" in told.stdout
