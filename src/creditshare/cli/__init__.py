@@ -47,6 +47,7 @@ app = typer.Typer(
             "record": "creditshare.cli.lender:record",
             "query": "creditshare.cli.lender:query",
             "log": "creditshare.cli.proofs:log",
+            "witness": "creditshare.cli.witness:witness",
             "verify-evidence": "creditshare.cli.proofs:verify_evidence",
             "profile": "creditshare.cli.profiles:profile",
             "call": "creditshare.cli.call:call",

@@ -28,6 +28,8 @@ partial tile is a slice of rows that are there anyway, so it is rendered, never 
 ``growth``         a tree rebuilt from its leaves, in pieces of any size, for whoever checks a whole log
 ``note``           signed notes with Ed25519: verifier keys, signing, strict opening
 ``checkpoint``     the signed tree head: origin, size, root
+``cosignature``    what witnesses add to a checkpoint: when they saw it and that it continues what they saw before
+``witness``        what a log sends to a witness, and how the witness decides
 ``proof``          an inclusion proof that travels: JSON and tlog-proof text, verified against its checkpoint
 ``spelling``       the one spelling of numbers and bytes that the parsers accept
 =================  ==============================================================================================
@@ -36,5 +38,5 @@ partial tile is a slice of rows that are there anyway, so it is rendered, never 
 right, the claim does not hold. ``IntegrityError``: rows that the caller's storage handed over are missing or cut.
 ``ValueError``: the caller asked for a plan that cannot exist (index outside the tree); check a visitor's numbers first.
 
-Left out: witness cosignatures (types 0x04 and 0x06), and any policy of how many signatures suffice.
+Left out: cosignatures with ML-DSA-44 (type 0x06), and any policy of how many suffice.
 """

@@ -2,7 +2,7 @@
 
 The key name is part of the key: its id is a digest over name, type and public key, so one key under two names gives two
 ids, and a receipt cannot pass for a checkpoint. Every failure is ``Malformed`` or ``VerificationFailed``.
-Left out: witness cosignatures (types 0x04 and 0x06), whose lines are kept apart and ignored here as unknown.
+Left out: witness cosignatures (``cosignature``), whose lines are ignored here as unknown.
 """
 
 import hashlib
@@ -25,17 +25,41 @@ MAX_SIGNATURES = 100
 """Most signature lines that are parsed; the standard asks for at least 16."""
 
 _KEY_ID_BYTES = 4
-_PUBLIC_KEY_BYTES = 32
+PUBLIC_KEY_BYTES = 32
 _DASH = "\N{EM DASH} "
 
 
-def key_id(name: str, public_key: bytes) -> bytes:
-    """Return the 4-byte id of an Ed25519 key: ``SHA-256(name || 0x0A || 0x01 || public key)[:4]``.
+def key_id(name: str, public_key: bytes, *, kind: int = ED25519) -> bytes:
+    """Return the 4-byte id of a key: ``SHA-256(name || 0x0A || kind || public key)[:4]``.
 
-    ``public_key`` is the 32-byte encoding of RFC 8032. Raises ``Malformed`` for a name that no key may have.
+    ``public_key`` is the 32-byte encoding of RFC 8032, ``kind`` the signature type. Raises ``Malformed`` for a name
+    that no key may have.
     """
     _require_key_name(name)
-    return hashlib.sha256(name.encode() + bytes([0x0A, ED25519]) + public_key).digest()[:_KEY_ID_BYTES]
+    return hashlib.sha256(name.encode() + bytes([0x0A, kind]) + public_key).digest()[:_KEY_ID_BYTES]
+
+
+def parse_vkey(vkey: str, *, kind: int = ED25519) -> tuple[str, bytes]:
+    """Read a verifier key ``<name>+<8 hex digits of key id>+<base64 of kind || public key>``; return name and key.
+
+    Raises ``Malformed`` for another form or type, and for a key id that is not that of this name and key.
+    """
+    decode_text(vkey, what="the verifier key", limit=MAX_NOTE)
+    parts = vkey.split("+", 2)  # base64 may hold a plus sign, a name may not
+    if len(parts) != 3:  # noqa: PLR2004 - name, id and key
+        raise Malformed("a verifier key has the form name+id+key")
+    name, hex_id, encoded = parts
+    key = decode_std(encoded, what="the verifier key")
+    if len(key) != 1 + PUBLIC_KEY_BYTES or key[0] != kind:
+        raise Malformed(f"a verifier key is here the byte 0x{kind:02x} and a 32-byte Ed25519 key")
+    if key_id(name, key[1:], kind=kind).hex() != hex_id:
+        raise Malformed("the verifier key's id does not belong to its name and key")
+    return name, key[1:]
+
+
+def spell_vkey(name: str, public_key: bytes, *, kind: int = ED25519) -> str:
+    """Return a verifier key in its text form, as ``parse_vkey`` reads it."""
+    return f"{name}+{key_id(name, public_key, kind=kind).hex()}+{encode_std(bytes([kind]) + public_key)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +74,19 @@ class Verifier:
     key_id: bytes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        if len(self.public_key) != _PUBLIC_KEY_BYTES:
+        if len(self.public_key) != PUBLIC_KEY_BYTES:
             raise Malformed("an Ed25519 public key is 32 bytes long")
         object.__setattr__(self, "key_id", key_id(self.name, self.public_key))
 
     @classmethod
     def parse(cls, vkey: str) -> "Verifier":
-        """Read a verifier key ``<name>+<8 hex digits of key id>+<base64 of 0x01 || public key>``.
-
-        Raises ``Malformed`` for another form or type, and for a key id that is not that of this name and key.
-        """
-        decode_text(vkey, what="the verifier key", limit=MAX_NOTE)
-        parts = vkey.split("+", 2)  # base64 may hold a plus sign, a name may not
-        if len(parts) != 3:  # noqa: PLR2004 - name, id and key
-            raise Malformed("a verifier key has the form name+id+key")
-        name, hex_id, encoded = parts
-        key = decode_std(encoded, what="the verifier key")
-        if len(key) != 1 + _PUBLIC_KEY_BYTES or key[0] != ED25519:
-            raise Malformed("a verifier key is the byte 0x01 and a 32-byte Ed25519 key")
-        verifier = cls(name, key[1:])
-        if verifier.key_id.hex() != hex_id:
-            raise Malformed("the verifier key's id does not belong to its name and key")
-        return verifier
+        """Read a verifier key of type 0x01. Raises ``Malformed`` as ``parse_vkey`` does."""
+        return cls(*parse_vkey(vkey))
 
     @property
     def vkey(self) -> str:
         """The verifier key in its text form, as ``parse`` reads it."""
-        return f"{self.name}+{self.key_id.hex()}+{encode_std(bytes([ED25519]) + self.public_key)}"
+        return spell_vkey(self.name, self.public_key)
 
     def verify(self, text: str, signature: bytes) -> None:
         """Check a signature over a note's text. Raises ``VerificationFailed`` when it does not hold."""
@@ -100,8 +110,7 @@ class Signer:
 
     def sign(self, text: str) -> str:
         """Return the signature line, with its newline, over a note's text. The same text gives the same line."""
-        signature = self._private_key.sign(text.encode())
-        return f"{_DASH}{self.name} {encode_std(self.verifier.key_id + signature)}\n"
+        return Signature(self.name, self.verifier.key_id, self._private_key.sign(text.encode())).line
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,11 @@ class Signature:
     name: str
     key_id: bytes
     value: bytes
+
+    @property
+    def line(self) -> str:
+        """The line with its newline, as it stands in a note."""
+        return f"{_DASH}{self.name} {encode_std(self.key_id + self.value)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +167,18 @@ def split_note(note: bytes | str) -> UnverifiedNote:
         raise Malformed("a note is text, a blank line and signature lines, each ended by a newline")
     text = head + "\n"
     _require_text(text)
+    return UnverifiedNote(text, parse_signatures(tail))
+
+
+def parse_signatures(lines: str) -> tuple[Signature, ...]:
+    """Read signature lines, each ended by a newline; this verifies none. Raises ``Malformed`` for anything else."""
+    if not lines.endswith("\n"):
+        raise Malformed("signature lines are ended by a newline each")
     # Not splitlines: that also splits at Unicode separators.
-    lines = tail[:-1].split("\n")
-    if len(lines) > MAX_SIGNATURES:
+    each = lines[:-1].split("\n")
+    if len(each) > MAX_SIGNATURES:
         raise Malformed(f"a note has at most {MAX_SIGNATURES} signatures")
-    return UnverifiedNote(text, tuple(_parse_signature(line) for line in lines))
+    return tuple(_parse_signature(line) for line in each)
 
 
 def open_note(note: bytes | str, verifiers: Sequence[Verifier]) -> OpenedNote:
