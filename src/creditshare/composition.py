@@ -21,7 +21,8 @@ from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
 from creditshare.crypto.sealing import derive_key
-from creditshare.errors import ConfigurationError
+from creditshare.errors import ConfigurationError, Malformed
+from creditshare.jobs.witnesses import Witnesses
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
 from creditshare.keys.tombstones import Tombstones
@@ -40,6 +41,7 @@ from creditshare.subjects.budgets import Budgets
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.tlog.note import Signer
+from creditshare.tlog.policy import TrustPolicy
 
 ADDRESS_FILE: Final = "public_address"
 POSTGRES_FOLDER: Final = "postgres"
@@ -122,6 +124,28 @@ def sequencer(settings: Settings) -> Sequencer:
     return Sequencer(origin=signer.name, signer=signer)
 
 
+def witness_policy(settings: Settings) -> TrustPolicy | None:
+    """Return whom the log asks for cosignatures and how many suffice, or nothing where nobody is asked."""
+    file = settings.witness_policy_path
+    if file is None:
+        return None
+    try:
+        return TrustPolicy.parse(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"the witness policy {file} cannot be read ({error.strerror})") from error
+    except Malformed as error:
+        raise ConfigurationError(f"the witness policy {file}: {error}") from error
+
+
+def witnesses(settings: Settings, database: Database) -> Witnesses | None:
+    """Return what the worker asks witnesses with, under its own role."""
+    policy = witness_policy(settings)
+    if policy is None:
+        return None
+    verifier = log_signer(keyring_file(settings).load(), public_address(settings)).verifier
+    return Witnesses(database, verifier=verifier, policy=policy, poll_s=settings.witness_poll_s)
+
+
 async def build_services(settings: Settings, *, clock: Clock | None = None, url: str | None = None) -> Services:
     """Wire all services against a migrated database."""
     assert_backend()
@@ -185,6 +209,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         service_keys=keyring.signing_keys(),
         log_verifier=log_signer(keyring, issuer).verifier,
         log_health=LogHealth(settings.merge_delay_s),
+        witness_policy=witness_policy(settings),
         database=database,
         watching=watching,
         policy=policy,

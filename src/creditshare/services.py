@@ -23,8 +23,9 @@ from creditshare.sharing.service import Sharing
 from creditshare.storage.engine import Database
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
-from creditshare.telemetry import CHECKPOINT_SECONDS, LOG_SIZE, PENDING, PENDING_SECONDS
+from creditshare.telemetry import CHECKPOINT_SECONDS, COSIGNED_SIZE, HELD, LOG_SIZE, PENDING, PENDING_SECONDS
 from creditshare.tlog.note import Verifier
+from creditshare.tlog.policy import TrustPolicy
 
 LOOK_LIFE_S: Final = 3.0
 
@@ -35,12 +36,16 @@ class LogHealth:
 
     merge_delay_s: int
     oldest_pending_s: float = 0.0
+    held: bool = False
     looked_at: float = field(default_factory=lambda: float("-inf"))
     monotonic: Callable[[], float] = time.monotonic
 
-    def saw(self, state: LogState) -> None:
-        """Note a look at the log."""
+    def saw(self, state: LogState, *, cosigned: int = 0) -> None:
+        """Note a look at the log, and how many of its leaves are under a checkpoint that a quorum cosigned."""
         self.oldest_pending_s, self.looked_at = state.oldest_pending_s, self.monotonic()
+        self.held = state.hold is not None
+        HELD.set(self.held)
+        COSIGNED_SIZE.set(cosigned)
         PENDING_SECONDS.set(state.oldest_pending_s)
         PENDING.set(state.pending)
         LOG_SIZE.set(state.size)
@@ -53,7 +58,12 @@ class LogHealth:
 
     @property
     def late(self) -> bool:
-        """Whether an event waits longer than promised; what was seen keeps ageing until the next look."""
+        """Whether an event waits longer than promised, or witnesses hold the log and it would come to wait.
+
+        What was seen keeps ageing until the next look.
+        """
+        if self.held:
+            return True
         if self.oldest_pending_s <= 0:
             return False
         return self.oldest_pending_s + (self.monotonic() - self.looked_at) > self.merge_delay_s
@@ -70,6 +80,7 @@ class Services:
     service_keys: dict[str, SigningKey]
     log_verifier: Verifier
     log_health: LogHealth
+    witness_policy: TrustPolicy | None
     database: Database
     watching: Database
     policy: Policy

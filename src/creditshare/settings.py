@@ -33,6 +33,13 @@ class Settings(BaseSettings):
 
     skew_s: int = Field(30, ge=10, le=60, description="Accepted clock difference of signed requests.")
     merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
+    witness_policy_file: Path | None = Field(
+        None,
+        description="Whom the log asks for cosignatures (C2SP tlog-policy); default witness-policy in the data folder.",
+    )
+    witness_poll_s: float = Field(
+        5.0, ge=0.05, le=3_600, description="How often the newest checkpoint is sent to them."
+    )
     sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
     max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216, description="A larger body is not read.")
     max_batch_bytes: int = Field(268_435_456, ge=1_024, le=4_294_967_296, description="Size of a file of records.")
@@ -66,6 +73,12 @@ class Settings(BaseSettings):
     reports_per_day: int = Field(
         20_000, ge=1, le=1_000_000_000, description="Defaults it may report a day, rows of files included."
     )
+
+    @property
+    def witness_policy_path(self) -> Path | None:
+        """Where the witness policy is, if there is one."""
+        default = self.data / "witness-policy"
+        return self.witness_policy_file or (default if default.exists() else None)
 
     @property
     def embedded(self) -> bool:

@@ -36,6 +36,12 @@ LOG_SIZE: Final = Gauge("creditshare_log_size", "Leaves under the newest checkpo
 CHECKPOINT_SECONDS: Final = Gauge(
     "creditshare_log_checkpoint_age_seconds", "Age of the newest checkpoint.", multiprocess_mode="mostrecent"
 )
+HELD: Final = Gauge(
+    "creditshare_log_held", "1 while witnesses object to the log and it is not signed.", multiprocess_mode="mostrecent"
+)
+COSIGNED_SIZE: Final = Gauge(
+    "creditshare_log_cosigned_size", "Leaves under the newest checkpoint with a quorum.", multiprocess_mode="mostrecent"
+)
 KEY_TABLE_SECONDS: Final = Gauge(
     "creditshare_key_table_age_seconds", "Since the members' keys were confirmed.", multiprocess_mode="livemax"
 )
@@ -51,7 +57,9 @@ DATABASE_FAILURES: Final = Counter(
 
 OURS: Final = frozenset({"action", "code", "level", "logger", "member_id", "timestamp"})
 """Fields whose text comes from our own tables, so that it need not be searched: a line is written for each request."""
-FREE: Final = frozenset({"count", "duration_ms", "event", "exception", "kind", "part", "request_id", "status"})
+FREE: Final = frozenset(
+    {"count", "duration_ms", "event", "exception", "kind", "part", "request_id", "status", "why", "witness"}
+)
 FIELDS: Final = OURS | FREE
 """Every field that a line may have. A new one is added here, after asking whether it could tell of a borrower."""
 

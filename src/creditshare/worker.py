@@ -14,7 +14,14 @@ from typing import Final
 import structlog
 from sqlalchemy import select
 
-from creditshare.composition import build_services, database_url, embedded_postgres, sequencer, spare_the_collector
+from creditshare.composition import (
+    build_services,
+    database_url,
+    embedded_postgres,
+    sequencer,
+    spare_the_collector,
+    witnesses,
+)
 from creditshare.errors import Unavailable
 from creditshare.jobs.worker import Worker
 from creditshare.settings import Settings
@@ -62,7 +69,7 @@ async def _until_told(settings: Settings, *, until_input_ends: bool) -> None:
 
 async def _work(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as open_now:
-        database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=2)
+        database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=3)
         open_now.push_async_callback(database.close)
         await _wait_for(database)
         # Batches write what single reports write, so they do it under the same role. The borrowers of a file come once.
@@ -76,6 +83,7 @@ async def _work(settings: Settings) -> None:
             audit=services.audit,
             batches=services.batches,
             poll_s=settings.sequencer_poll_ms / 1000,
+            witnesses=witnesses(settings, database),
         )
         spare_the_collector()
         await runner.run()

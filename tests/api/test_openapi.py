@@ -16,7 +16,7 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 from tests.fixtures.contract import Contract
-from tests.fixtures.service import RunningService, record_body, wait_for
+from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.openapi import REFUSALS, VOCABULARIES
@@ -27,6 +27,7 @@ from creditshare.client.core import File
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import SigningKey
 from creditshare.settings import Settings
+from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.wire.reasons import REASONS
 from creditshare.wire.registration import make_proof
 
@@ -253,10 +254,13 @@ def _instant(value: datetime) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(shared_service: RunningService) -> Iterator[Stage]:
-    made = Stage(shared_service)
-    yield made
-    made.anyone.close()
+def stage(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    policy = tmp_path_factory.mktemp("policy") / "policy"
+    policy.write_text("quorum none\n")  # so that every checkpoint is cosigned enough
+    with running_service(postgres, template, witness_policy_file=policy) as service:
+        made = Stage(service)
+        yield made
+        made.anyone.close()
 
 
 def path_of(operation: Operation, values: dict[str, str] | None = None) -> str:
@@ -378,9 +382,9 @@ def test_every_read_answers_as_documented(stage: Stage, operation: Operation) ->
     got: list[httpx.Response] = []
 
     def answered() -> bool:
-        got[:] = [
-            stage.anyone.get(path_of(operation, {"level": "0", "name": "000.p/1"}), params=query.get(operation.name))
-        ]
+        size = str(stage.anyone.get("/audit/v1/health").json()["size"])
+        path = path_of(operation, {"level": "0", "name": "000.p/1", "size": size})
+        got[:] = [stage.anyone.get(path, params=query.get(operation.name))]
         return got[0].status_code == operation.success
 
     wait_for(answered)

@@ -281,8 +281,8 @@ def test_keys_are_brought_once_and_tombstones_only_added(
     ("tampering", "sentence"),
     [
         ("UPDATE audit_leaf SET leaf_hash = sha256('x') WHERE idx = 2", "is not what its hash says"),
-        ("DELETE FROM audit_leaf WHERE idx = 2", "has a gap"),
-        ("DELETE FROM audit_leaf WHERE idx = (SELECT max(idx) FROM audit_leaf)", "neither in the log nor waiting"),
+        ("DELETE FROM audit_leaf WHERE idx = 2", "leaf 2 is missing"),
+        ("DELETE FROM audit_leaf WHERE idx = (SELECT max(idx) FROM audit_leaf)", "were taken away"),
         (
             "INSERT INTO audit_tile SELECT 0, 0, decode(repeat('00', 8192), 'hex'), sha256('x')",
             "full tiles",

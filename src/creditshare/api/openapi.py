@@ -63,6 +63,8 @@ _CHANGED: Final = ("state_conflict", "erased")
 REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "is_ready": ("unavailable",),
     "show_checkpoint": ("not_integrated_yet", "unavailable"),
+    "show_cosigned_checkpoint": ("not_integrated_yet", "unavailable"),
+    "show_checkpoint_of": ("validation_failed", "not_found", "unavailable"),
     "show_entries": ("not_found", "not_integrated_yet", "unavailable"),
     "show_tile": ("not_found", "not_integrated_yet", "unavailable"),
     "show_inclusion_proof": ("validation_failed", "not_found", "not_integrated_yet", "unavailable"),
@@ -151,6 +153,8 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
 
 MEDIA_TYPES: Final[dict[str, str]] = {
     "show_checkpoint": "text/plain",
+    "show_cosigned_checkpoint": "text/plain",
+    "show_checkpoint_of": "text/plain",
     "show_metrics": "text/plain",
     "show_entries": "application/octet-stream",
     "show_tile": "application/octet-stream",

@@ -125,8 +125,14 @@ class LogKeys(Open):
 
 
 class LogState(Open):
-    """How large the log is and how long its oldest event has been waiting."""
+    """How large the log is and how long its oldest event has been waiting.
+
+    ``cosigned_size`` is that of the newest checkpoint with a quorum of witnesses, where any are asked; ``held`` is why
+    the log is not signed on, where witnesses saw another one.
+    """
 
     size: int
     oldest_pending_s: float
     mmd_s: int
+    cosigned_size: int | None = None
+    held: str | None = None

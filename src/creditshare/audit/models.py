@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -67,6 +68,28 @@ audit_checkpoint = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     info=COORDINATOR,
 )
+
+audit_cosignature = Table(
+    "audit_cosignature",
+    metadata,
+    Column("size", BigInteger, ForeignKey("audit_checkpoint.size"), primary_key=True, autoincrement=False),
+    Column("witness", Text, primary_key=True),
+    Column("line", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    info=COORDINATOR,
+)
+"""Cosignatures of witnesses, by their verifier keys."""
+
+audit_hold = Table(
+    "audit_hold",
+    metadata,
+    Column("single", Boolean, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint("single", name="single"),
+    info=COORDINATOR,
+)
+"""One row while the log is not signed on, because witnesses saw another one."""
 
 audit_opening = Table(
     "audit_opening",

@@ -4,19 +4,23 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from creditshare.audit.models import audit_checkpoint, audit_pending
+from creditshare.audit.models import audit_checkpoint, audit_hold, audit_pending
 from creditshare.storage.engine import ReadSession
 
 
 @dataclass(frozen=True, slots=True)
 class LogState:
-    """The newest checkpoint, if there is one yet, and what waits for an index. Ages are in seconds."""
+    """The newest checkpoint, if there is one yet, and what waits for an index. Ages are in seconds.
+
+    ``hold`` says why the log is not signed on, where witnesses saw another one.
+    """
 
     size: int
     note: str | None
     checkpoint_age_s: float
     pending: int
     oldest_pending_s: float
+    hold: str | None = None
 
 
 async def log_state(session: ReadSession) -> LogState:
@@ -29,10 +33,12 @@ async def log_state(session: ReadSession) -> LogState:
     age = func.extract("epoch", now - audit_checkpoint.c.created_at).label("age")
     newest = select(audit_checkpoint.c.size, audit_checkpoint.c.note, age).order_by(audit_checkpoint.c.size.desc())
     last = (await session.execute(newest.limit(1))).first()
+    hold = (await session.execute(select(audit_hold.c.reason))).scalar()
     return LogState(
         size=int(last.size) if last else 0,
         note=str(last.note) if last else None,
         checkpoint_age_s=float(last.age) if last else 0.0,
         pending=int(queue.pending),
         oldest_pending_s=float(queue.oldest or 0.0),
+        hold=None if hold is None else str(hold),
     )

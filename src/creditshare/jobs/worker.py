@@ -14,6 +14,7 @@ from creditshare.batches.service import WOKEN_BY, Batches, forget_jobs
 from creditshare.clock import Clock, SystemClock
 from creditshare.errors import Unavailable
 from creditshare.ids import spell
+from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
 
 log = structlog.get_logger()
@@ -36,7 +37,9 @@ class Worker:
         batches: Batches,
         poll_s: float,
         clock: Clock | None = None,
+        witnesses: Witnesses | None = None,
     ) -> None:
+        self._witnesses = witnesses
         self._database = database
         self._batches = batches
         self._sequencer = sequencer
@@ -52,9 +55,14 @@ class Worker:
             tasks.create_task(self._do_chores())
             tasks.create_task(self._database.listen(WOKEN_BY, self._woken))
             tasks.create_task(self._load_batches())
+            if self._witnesses is not None:
+                tasks.create_task(self._witnesses.run())
 
     async def _sequence(self) -> None:
         while True:
+            if self._witnesses is not None and not await self._witnesses.may_sign():
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
             try:
                 async with self._database.writing() as session:
                     done = await self._sequencer.integrate(session)

@@ -20,10 +20,11 @@ from creditshare.audit.rebuild import Check, Progress, Rebuilt, named, rebuild
 from creditshare.audit.state import log_state
 from creditshare.client.promises import due, promised
 from creditshare.clock import Clock, SystemClock
-from creditshare.composition import database_url, keyring_file, log_signer, public_address
+from creditshare.composition import database_url, keyring_file, log_signer, public_address, witness_policy
 from creditshare.consents.service import ids_of_consents
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.ids import Prefix, parse, spell
+from creditshare.jobs.witnesses import shown_by
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider
 from creditshare.members.service import ids_of_members
@@ -35,6 +36,7 @@ from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import keys_of, still_live
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
 from creditshare.tlog.note import Verifier
+from creditshare.tlog.policy import Listed
 
 PAGE: Final = 4_096
 MOST_PROBLEMS: Final = 20
@@ -74,15 +76,18 @@ async def examine_log(
 ) -> list[Finding]:
     """Make all twelve checks and return what each found, in their order. Nothing is changed.
 
-    ``held`` are checkpoints that somebody else kept, ``receipts`` a folder of evidence files. Raises
-    ``ConfigurationError`` for a file that is none of these, ``Unavailable`` where the database does not answer.
+    ``held`` are checkpoints that somebody else kept, beside those that the log's witnesses show; ``receipts`` is a
+    folder of evidence files. Raises ``ConfigurationError`` for a file that is none of these, ``Unavailable`` where the
+    database does not answer.
     """
     keyring = keyring_file(settings).load()
     verifier = log_signer(keyring, public_address(settings)).verifier
     custody = Custody(
         FileProvider(keyring_file(settings)), cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s
     )
-    kept = {file: _held(file, verifier) for file in held}
+    kept = {file.name: _held(file, verifier) for file in held}
+    asked = _asked(settings)
+    kept |= {f"witness {one.name}": shown for one in asked if (shown := shown_by(one, verifier)) is not None}
     report, now = _Report(), (clock or SystemClock()).now()
     database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
     try:
@@ -91,6 +96,7 @@ async def examine_log(
             rebuilt = await rebuild(session, at=sizes, verifier=verifier, tell=report.tell, progress=progress)
             _saw(report, rebuilt)
             _compare_held(report, rebuilt, kept)
+            report.seen[Check.HELD] = f"{len(held)} files, {len(kept) - len(held)} of {len(asked)} witnesses"
             await _check_delay(report, session, settings.merge_delay_s)
             with closing(_Mentioned()) as mentioned:
                 await check_openings(
@@ -107,6 +113,11 @@ async def examine_log(
     finally:
         await database.close()
     return report.findings()
+
+
+def _asked(settings: Settings) -> list[Listed]:
+    policy = witness_policy(settings)
+    return [] if policy is None else [one for one in policy.witnesses.values() if one.url is not None]
 
 
 def _held(file: Path, verifier: Verifier) -> Checkpoint:
@@ -126,17 +137,16 @@ def _saw(report: _Report, rebuilt: Rebuilt) -> None:
     }
 
 
-def _compare_held(report: _Report, rebuilt: Rebuilt, kept: dict[Path, Checkpoint]) -> None:
-    for file, checkpoint in kept.items():
+def _compare_held(report: _Report, rebuilt: Rebuilt, kept: dict[str, Checkpoint]) -> None:
+    for name, checkpoint in kept.items():
         if checkpoint.size > rebuilt.size:
             what = f"is of {checkpoint.size} leaves, and {rebuilt.size} are there: the end of the log was taken away"
-            report.tell(Check.HELD, f"{file.name} {what}")
+            report.tell(Check.HELD, f"{name} {what}")
         elif rebuilt.roots[checkpoint.size] != checkpoint.root:
             report.tell(
                 Check.HELD,
-                f"{file.name} was signed over other leaves than the first {checkpoint.size} that are there",
+                f"{name} was signed over other leaves than the first {checkpoint.size} that are there",
             )
-    report.seen[Check.HELD] = f"{len(kept)} files" if kept else _NONE
 
 
 async def _check_delay(report: _Report, session: ReadSession, merge_delay_s: int) -> None:

@@ -9,8 +9,8 @@ In this order, and nothing is written before the first four hold:
 5. The dump is loaded whole or not at all, the log is rebuilt from its leaves and compared with the checkpoint and with
    those that others hold, and the schema is brought to this version.
 
-Then ``creditshare restore apply`` buries what was erased and revoked since (the command does both). Left out until
-there are witnesses: asking them by itself which checkpoints they hold; they are named by hand.
+What others hold is named by hand and asked of the log's witnesses. Then ``creditshare restore apply`` buries what was
+erased and revoked since (the command does both).
 """
 
 import asyncio
@@ -23,8 +23,16 @@ import psycopg
 
 from creditshare.app import upgrade_schema
 from creditshare.audit.rebuild import Rebuilt, rebuild
-from creditshare.composition import ADDRESS_FILE, database_url, keyring_file, log_signer, public_address
+from creditshare.composition import (
+    ADDRESS_FILE,
+    database_url,
+    keyring_file,
+    log_signer,
+    public_address,
+    witness_policy,
+)
 from creditshare.errors import ConfigurationError, IntegrityError, Malformed, Unavailable, VerificationFailed
+from creditshare.jobs.witnesses import shown_by
 from creditshare.operations import programs
 from creditshare.operations.backup import DUMP, KEYRING, OWNER, TOMBSTONES, Manifest, measure, write_whole
 from creditshare.settings import Settings
@@ -85,7 +93,7 @@ def load(settings: Settings, folder: Path, *, known: Sequence[Path] = ()) -> Loa
     verifier = _log_verifier(settings, manifest)
     if manifest.checkpoint is not None:
         open_checkpoint(manifest.checkpoint, [verifier])
-    held = [_held(file, verifier) for file in known]
+    held = [_held(file, verifier) for file in known] + _shown(settings, verifier)
     require_not_shorter(manifest.log_size, held)
     database = Database(database_url(settings, "owner"), role=OWNER, pool_size=1)
     program = _fitting_program(database, manifest)
@@ -137,6 +145,13 @@ def _held(file: Path, verifier: Verifier) -> Checkpoint:
         return open_checkpoint(_read(file), [verifier])
     except (Malformed, VerificationFailed) as error:
         raise VerificationFailed(f"{file} is no checkpoint that this service's key signed: {error}") from error
+
+
+def _shown(settings: Settings, verifier: Verifier) -> list[Checkpoint]:
+    """Return what the log's witnesses show. One that is away is asked again before anything is signed."""
+    policy = witness_policy(settings)
+    asked = [] if policy is None else [one for one in policy.witnesses.values() if one.url is not None]
+    return [shown for one in asked if (shown := shown_by(one, verifier)) is not None]
 
 
 def _fitting_program(database: Database, manifest: Manifest) -> Path:

@@ -9,7 +9,8 @@ from creditshare.access.service import public_id
 from creditshare.api.public import Inclusion, LogKeys, LogState
 from creditshare.api.wiring import Wired
 from creditshare.audit import publication
-from creditshare.audit.proofs import latest_checkpoint, prove_consistency, prove_inclusion
+from creditshare.audit.cosignatures import cosigned_note, newest_with_quorum, note_of
+from creditshare.audit.proofs import RETRY_AFTER_S, latest_checkpoint, prove_consistency, prove_inclusion
 from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import FieldError, Malformed, Refused
@@ -27,10 +28,34 @@ TileName = Annotated[
 
 @router.get("/log/v1/checkpoint", response_class=Response)
 async def show_checkpoint(services: Wired) -> Response:
-    """Return the newest checkpoint, a signed note (C2SP tlog-checkpoint)."""
+    """Return the newest checkpoint, a signed note (C2SP tlog-checkpoint), with the lines of who cosigned it already."""
     async with services.database.reading() as session:
-        _, note = await latest_checkpoint(session)
-    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
+        size, note = await latest_checkpoint(session)
+        return _note(await cosigned_note(session, size, note))
+
+
+@router.get("/log/v1/cosigned-checkpoint", response_class=Response)
+async def show_cosigned_checkpoint(services: Wired) -> Response:
+    """Return the newest checkpoint that a quorum of witnesses cosigned (C2SP tlog-cosignature, tlog-policy)."""
+    async with services.database.reading() as session:
+        found = None
+        if services.witness_policy is not None:
+            found = await newest_with_quorum(session, services.witness_policy)
+    if found is None:
+        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+    return _note(found[1])
+
+
+@router.get("/audit/v1/checkpoints/{size}", response_class=Response)
+async def show_checkpoint_of(
+    services: Wired, size: Annotated[int, Path(ge=0, le=2**62, description="Leaves under it.")]
+) -> Response:
+    """Return the checkpoint that was signed over so many leaves, with the lines of who cosigned it."""
+    async with services.database.reading() as session:
+        note = await note_of(session, size)
+        if note is None:
+            raise Refused("not_found")
+        return _note(await cosigned_note(session, size, note))
 
 
 @router.get("/log/v1/tile/entries/{name:path}", response_class=Response)
@@ -89,11 +114,17 @@ async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
 
 
 @router.get("/audit/v1/health", response_model=LogState)
-async def show_log_health(services: Wired) -> dict[str, int | float]:
+async def show_log_health(services: Wired) -> dict[str, int | float | str | None]:
     """Return the log's size and how long its oldest event has been waiting for an index."""
+    policy, cosigned = services.witness_policy, None
     async with services.database.reading() as session:
         state = await log_state(session)
+        if policy is not None:
+            found = await newest_with_quorum(session, policy)
+            cosigned = found[0] if found else 0
     return {
+        "cosigned_size": cosigned,
+        "held": state.hold,
         "size": state.size,
         "oldest_pending_s": round(state.oldest_pending_s, 3),
         "mmd_s": services.audit.merge_delay_s,
@@ -105,6 +136,10 @@ def _tile(name: str) -> tuple[int, int]:
         return parse_tile_name(name)
     except Malformed:
         raise Refused("not_found") from None
+
+
+def _note(note: str) -> Response:
+    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
 def _unchanging(body: bytes) -> Response:

@@ -1,0 +1,79 @@
+"""What witnesses added to the log's checkpoints, and the hold that they put on it: rows and nothing else."""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from creditshare.audit.models import audit_checkpoint, audit_cosignature, audit_hold
+from creditshare.audit.proofs import latest_checkpoint
+from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.tlog.cosignature import Cosigned, Witness
+from creditshare.tlog.policy import TrustPolicy
+
+LOOKED_BACK: Final = 1_000
+"""So many of the newest cosigned checkpoints are looked at for one that has a quorum."""
+
+
+async def last_cosigned(session: ReadSession) -> dict[str, int]:
+    """Return the newest size that each witness cosigned, by its verifier key."""
+    cosigned = audit_cosignature.c
+    found = await session.execute(
+        select(cosigned.witness, func.max(cosigned.size).label("size")).group_by(cosigned.witness)
+    )
+    return {str(row.witness): int(row.size) for row in found}
+
+
+async def keep_cosignatures(session: WriteSession, size: int, cosignatures: Collection[Cosigned]) -> None:
+    """Store cosignatures over the checkpoint of a size; one that is there already stays."""
+    if cosignatures:
+        rows = [{"size": size, "witness": one.witness.vkey, "line": one.line} for one in cosignatures]
+        await session.execute(insert(audit_cosignature).on_conflict_do_nothing(), rows)
+
+
+async def cosigned_note(session: ReadSession, size: int, note: str) -> str:
+    """Return a checkpoint's note with the lines of its witnesses."""
+    cosigned = audit_cosignature.c
+    lines = await session.execute(select(cosigned.line).where(cosigned.size == size).order_by(cosigned.witness))
+    return note + "".join(lines.scalars())
+
+
+async def newest_with_quorum(session: ReadSession, policy: TrustPolicy) -> tuple[int, str] | None:
+    """Return size and note, with the witnesses' lines, of the newest checkpoint that the policy takes for cosigned."""
+    if policy.quorum is None:
+        return await latest_checkpoint(session)
+    by_key: Mapping[str, Witness] = {one.witness.vkey: one.witness for one in policy.witnesses.values()}
+    cosigned = audit_cosignature.c
+    sizes = await session.execute(
+        select(cosigned.size, func.array_agg(cosigned.witness).label("witnesses"))
+        .group_by(cosigned.size)
+        .order_by(cosigned.size.desc())
+        .limit(LOOKED_BACK)
+    )
+    for row in sizes:
+        if policy.suffices([by_key[vkey] for vkey in row.witnesses if vkey in by_key]):
+            return int(row.size), await cosigned_note(session, row.size, await note_of(session, row.size) or "")
+    return None
+
+
+async def note_of(session: ReadSession, size: int) -> str | None:
+    """Return the note of the checkpoint of a size, if one was signed."""
+    found = await session.execute(select(audit_checkpoint.c.note).where(audit_checkpoint.c.size == size))
+    note = found.scalar()
+    return None if note is None else str(note)
+
+
+async def root_of(session: ReadSession, size: int) -> bytes | None:
+    """Return the root of the checkpoint of a size, if one was signed."""
+    found = await session.execute(select(audit_checkpoint.c.root).where(audit_checkpoint.c.size == size))
+    root = found.scalar()
+    return None if root is None else bytes(root)
+
+
+async def hold(session: WriteSession, reason: str | None) -> None:
+    """Say why the log is not signed on, or nothing where it is."""
+    if reason is None:
+        await session.execute(delete(audit_hold))
+    else:
+        await session.execute(insert(audit_hold).values(single=True, reason=reason).on_conflict_do_nothing())
