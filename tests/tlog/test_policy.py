@@ -59,7 +59,7 @@ def test_a_checkpoint_is_opened_where_log_and_quorum_signed_it() -> None:
         both.open(note)
     for name in ("X1", "Y2"):
         note += COSIGNERS[name].cosign(checkpoint, at=7)
-    with pytest.raises(VerificationFailed, match=r"cosigned by X1\.example, Y2\.example, which"):
+    with pytest.raises(VerificationFailed, match=r"cosigned by X1\.example, Y2\.example, too few"):
         both.open(note)
     note += COSIGNERS["X3"].cosign(checkpoint, at=8)
     opened, by = both.open(note)

@@ -1,6 +1,7 @@
 """Checking offline: no server, no database, only files and public keys."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,15 +25,21 @@ from creditshare.client.growth import check_growth, check_order
 from creditshare.client.mirror import check, mirror, trusted_key
 from creditshare.client.profile import Profile
 from creditshare.client.promises import check_promises
-from creditshare.errors import ConfigurationError, VerificationFailed
+from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
+from creditshare.tlog.policy import TrustPolicy
 from creditshare.tlog.proof import InclusionProof
 
 OWN: Final = "The service's own database"
 
 MirrorKey = Annotated[
     str | None, typer.Option("--vkey", help="The log's verifier key, as you know it; the folder keeps it.")
+]
+
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="Also ask for cosignatures: a C2SP tlog-policy of witnesses.", show_default=False),
 ]
 
 log = typer.Typer(no_args_is_help=True, help="Verify the audit log on your own machine.")
@@ -42,16 +49,47 @@ log = typer.Typer(no_args_is_help=True, help="Verify the audit log on your own m
 def verify_proof(
     file: Annotated[Path, typer.Argument(help="An inclusion proof as the service gave it (JSON).")],
     vkey: Annotated[str, typer.Option(help="The log's verifier key, as discovery shows it.")],
+    policy: PolicyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that a leaf is in the log, against the signed checkpoint inside the proof."""
     proof = InclusionProof.from_json(read_bytes(file))
     checkpoint = proof.verify([Verifier.parse(vkey)])
+    by = _cosigned(proof.checkpoint, policy)
     show(
-        {"index": proof.index, "size": checkpoint.size, "origin": checkpoint.origin, "holds": True},
+        {"index": proof.index, "size": checkpoint.size, "origin": checkpoint.origin, "cosigned": by, "holds": True},
         as_json=as_json,
-        line=f"holds: leaf {proof.index} of {checkpoint.size}, checkpoint signed by {checkpoint.origin}",
+        line=f"holds: leaf {proof.index} of {checkpoint.size}, checkpoint signed by"
+        f" {', '.join([checkpoint.origin, *by])}",
     )
+
+
+@log.command("verify-checkpoint")
+def verify_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint, as /log/v1/cosigned-checkpoint gave it.")],
+    vkey: Annotated[str, typer.Option(help="The log's verifier key, as you know it from elsewhere.")],
+    policy: PolicyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check who signed a checkpoint: the log, and as many witnesses as the policy asks for."""
+    checkpoint = open_checkpoint(read_bytes(file), [Verifier.parse(vkey)])
+    by = _cosigned(read_text(file), policy)
+    show(
+        {"size": checkpoint.size, "root": checkpoint.root.hex(), "cosigned": by, "holds": True},
+        as_json=as_json,
+        line=f"holds: {checkpoint.size} leaves, signed by {', '.join([checkpoint.origin, *by])}",
+    )
+
+
+def _cosigned(note: str, policy: Path | None) -> list[str]:
+    """Return who of a policy cosigned a checkpoint, and when; fewer than it asks for do not verify."""
+    if policy is None:
+        return []
+    try:
+        found = TrustPolicy.parse(read_bytes(policy)).require(note)
+    except Malformed as error:
+        raise ConfigurationError(f"{policy}: {error}") from error
+    return [f"{one.witness.name} at {datetime.fromtimestamp(one.at, UTC):%Y-%m-%dT%H:%M:%SZ}" for one in found]
 
 
 @log.command("verify-receipt")

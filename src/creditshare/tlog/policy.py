@@ -83,14 +83,18 @@ class TrustPolicy:
 
         Raises ``Malformed``, or ``VerificationFailed`` where either is missing.
         """
-        checkpoint = open_checkpoint(note, self.logs)
+        return open_checkpoint(note, self.logs), self.require(note)
+
+    def require(self, note: bytes | str) -> tuple[Cosigned, ...]:
+        """Return the known cosignatures of a checkpoint; ``VerificationFailed`` where they are no quorum.
+
+        That the log signed it is the caller's to check.
+        """
         found = self.cosigned(note)
         if not self.suffices([one.witness for one in found]):
             names = ", ".join(one.witness.name for one in found) or "nobody"
-            raise VerificationFailed(
-                f"the checkpoint is cosigned by {names}, which the policy does not take for enough"
-            )
-        return checkpoint, found
+            raise VerificationFailed(f"the checkpoint is cosigned by {names}, too few for the policy")
+        return found
 
     def _witnessed(self, name: str, witnesses: Collection[Witness]) -> bool:
         if name in self.witnesses:

@@ -31,7 +31,7 @@ def create_witness(folder: Folder, clock: Clock) -> Starlette:
         try:
             line = await run_in_threadpool(folder.add, body, at=int(clock.now().timestamp()))
         except OtherSize as error:
-            answer: Response = Response(f"{error.size}\n", 409, media_type=SIZE_TYPE)
+            answer = Response(f"{error.size}\n", 409, headers={"Content-Type": SIZE_TYPE})
         except (Malformed, UnknownLog, NotSigned, VerificationFailed) as error:
             answer = PlainTextResponse(f"{error}\n", STATUS[type(error)])
         except sqlite3.Error:
