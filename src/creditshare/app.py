@@ -22,7 +22,7 @@ from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.api.spans import Spans, trace_provider
 from creditshare.api.straight import Straight
-from creditshare.audit.cosignatures import newest_with_quorum
+from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.state import log_state
 from creditshare.composition import build_services, database_url, keyring_file, public_address, spare_the_collector
 from creditshare.errors import ConfigurationError, Refused, Unavailable

@@ -23,6 +23,7 @@ from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.merkle import verify_consistency
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
+from creditshare.wire.leaf import LogEntry
 
 BORROWER = "91999999DEM000022B"
 
@@ -171,3 +172,27 @@ def test_what_fails_while_a_refusal_is_recorded_is_answered_signed(
             assert got.status == 500
             assert json.loads(got.read())["code"] == "internal_error"
             assert got.headers["CS-Signature"]
+
+
+def test_a_proof_is_given_against_the_checkpoint_that_is_named(service: RunningService) -> None:
+    lender, address = service.admit("Lender", region="US"), service.url + "/audit/v1/proof/inclusion"
+
+    def act() -> tuple[LogEntry, int]:
+        """Do something that is an event, and wait until it is in the log, of which the size is returned."""
+        entry = lender.send(lender.sign("GET", "/v1/records/rec_01900000-0000-7000-8000-000000000000")).log_entry
+        assert entry is not None
+        wait_for(lambda: httpx.get(service.url + "/audit/v1/health").json()["oldest_pending_s"] == 0)
+        return entry, int(httpx.get(service.url + "/audit/v1/health").json()["size"])
+
+    (early, older), (late, newest) = act(), act()
+    for named in (None, newest, older):
+        asked = {"event_id": early.event_id} | ({} if named is None else {"size": str(named)})
+        proof = InclusionProof.from_dict(httpx.get(address, params=asked).json())
+        assert proof.verify([service.services.log_verifier]).size == (named or newest)
+        text = httpx.get(address, params=asked, headers={"Accept": "text/plain"})
+        assert text.headers["content-type"].startswith("text/plain")
+        assert InclusionProof.from_text(text.text, event_id=early.event_id, leaf_hash=early.leaf_hash) == proof
+    # A size that nobody signed, and one that ended before the leaf.
+    for event, size in ((early, newest + 900), (late, older)):
+        refused = httpx.get(address, params={"event_id": event.event_id, "size": str(size)})
+        assert refused.json()["code"] == "not_found"

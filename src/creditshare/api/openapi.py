@@ -161,6 +161,8 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     "show_job_errors": "application/x-ndjson",
     "show_job_records": "application/x-ndjson",
 }
+ALSO_TEXT: Final = frozenset({"show_inclusion_proof"})
+"""Answered as plain text too, where that is asked for (RFC 9110 section 12.5.1)."""
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
 PAGED: Final = frozenset({"list_keys", "list_members", "list_proposals", "review_key"})
@@ -493,6 +495,8 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
         media_type = MEDIA_TYPES[operation_id]
         binary = {"contentMediaType": media_type} if media_type == "application/octet-stream" else {}
         response["content"] = {media_type: {"schema": {"type": "string", **binary}}}
+    if operation_id in ALSO_TEXT:
+        response["content"]["text/plain"] = {"schema": {"type": "string"}}
     for media in response.get("content", {}).values():
         media["schema"].pop("title", None)
 

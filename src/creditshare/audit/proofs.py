@@ -7,7 +7,8 @@ from typing import Final
 
 from sqlalchemy import Column, select
 
-from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf
+from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, note_of
+from creditshare.audit.models import audit_event, audit_leaf
 from creditshare.audit.nodes import fetch_reads
 from creditshare.errors import Refused
 from creditshare.ids import spell
@@ -16,7 +17,6 @@ from creditshare.tlog.merkle import ProofPlan, consistency_nodes, fold_proof, in
 from creditshare.tlog.proof import InclusionProof
 from creditshare.tlog.tiles import evaluate, reads
 
-RETRY_AFTER_S: Final = 1
 LOOKED_UP: Final = 1_000
 """How many leaf hashes one statement looks for."""
 
@@ -30,31 +30,31 @@ class ConsistencyProof:
     hashes: tuple[bytes, ...]
 
 
-async def latest_checkpoint(session: ReadSession) -> tuple[int, str]:
-    """Return size and signed note of the newest checkpoint; before the first one ``not_integrated_yet``."""
-    row = (
-        await session.execute(
-            select(audit_checkpoint.c.size, audit_checkpoint.c.note).order_by(audit_checkpoint.c.size.desc()).limit(1)
-        )
-    ).first()
-    if row is None:
-        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
-    return int(row.size), str(row.note)
-
-
 async def prove_inclusion(
-    session: ReadSession, *, event_id: uuid.UUID | None = None, leaf_hash: bytes | None = None
+    session: ReadSession,
+    *,
+    event_id: uuid.UUID | None = None,
+    leaf_hash: bytes | None = None,
+    size: int | None = None,
 ) -> InclusionProof:
-    """Prove the leaf of an event against the newest checkpoint.
+    """Prove the leaf of an event against the checkpoint of a size, by default the newest, with its witnesses' lines.
 
-    ``not_found`` for an event that does not exist, ``not_integrated_yet`` for one that still waits.
+    ``not_found`` for an event that does not exist and for a size that was not signed or is too small for the leaf,
+    ``not_integrated_yet`` for an event that still waits.
     """
-    size, note = await latest_checkpoint(session)
+    newest, note = await latest_checkpoint(session)
+    if size is not None and size != newest:
+        note = await note_of(session, size) or ""
+        if not note:
+            raise Refused("not_found")
+    size = newest if size is None else size
     wanted = audit_leaf.c.event_id == event_id if event_id else audit_leaf.c.leaf_hash == leaf_hash
     leaf = (await session.execute(select(audit_leaf).where(wanted).limit(1))).first()
     if leaf is None or leaf.idx >= size:
         known = audit_event.c.event_id == event_id if event_id else audit_event.c.leaf_hash == leaf_hash
         if (await session.execute(select(audit_event.c.event_id).where(known).limit(1))).first() is None:
+            raise Refused("not_found")
+        if leaf is not None and leaf.idx < newest:
             raise Refused("not_found")
         raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
     return InclusionProof(
@@ -63,7 +63,7 @@ async def prove_inclusion(
         index=leaf.idx,
         size=size,
         hashes=tuple(await _prove(session, inclusion_nodes(leaf.idx, size))),
-        checkpoint=note,
+        checkpoint=await cosigned_note(session, size, note),
     )
 
 

@@ -6,9 +6,9 @@ may be kept for ever, and what it does not cover is nobody's yet.
 
 from sqlalchemy import select
 
+from creditshare.audit.checkpoints import latest_checkpoint
 from creditshare.audit.models import audit_event, audit_leaf
 from creditshare.audit.nodes import fetch_reads
-from creditshare.audit.proofs import latest_checkpoint
 from creditshare.errors import IntegrityError, Refused
 from creditshare.storage.engine import ReadSession
 from creditshare.tlog.bundles import encode_bundle

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 
-from creditshare.audit.cosignatures import hold, keep_cosignatures, last_cosigned, root_of
-from creditshare.audit.proofs import latest_checkpoint, prove_consistency
+from creditshare.audit.checkpoints import hold, keep_cosignatures, last_cosigned, latest_checkpoint, root_of
+from creditshare.audit.proofs import prove_consistency
 from creditshare.errors import Malformed, Refused, Unavailable, VerificationFailed
 from creditshare.storage.engine import Database
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint

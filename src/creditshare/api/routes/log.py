@@ -3,14 +3,14 @@
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from creditshare.access.service import public_id
 from creditshare.api.public import Inclusion, LogKeys, LogState
 from creditshare.api.wiring import Wired
 from creditshare.audit import publication
-from creditshare.audit.cosignatures import cosigned_note, newest_with_quorum, note_of
-from creditshare.audit.proofs import RETRY_AFTER_S, latest_checkpoint, prove_consistency, prove_inclusion
+from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, newest_with_quorum, note_of
+from creditshare.audit.proofs import prove_consistency, prove_inclusion
 from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import FieldError, Malformed, Refused
@@ -19,6 +19,7 @@ from creditshare.tlog.tiles import parse_tile_name
 router = APIRouter(tags=["log"])
 HASH_BYTES = 32
 LEVEL: Final = re.compile("[0-7]")
+TEXT: Final = "text/plain; charset=utf-8"
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 
 TileName = Annotated[
@@ -80,18 +81,25 @@ async def show_tile(
 
 @router.get("/audit/v1/proof/inclusion", response_model=Inclusion)
 async def show_inclusion_proof(
+    request: Request,
     services: Wired,
     event_id: Annotated[str | None, Query(max_length=64)] = None,
     leaf_hash: Annotated[str | None, Query(max_length=64)] = None,
-) -> dict[str, str | int | list[str]]:
-    """Prove that an event's leaf is in the log, against the newest checkpoint."""
+    size: Annotated[int | None, Query(ge=1, le=2**62, description="Against the checkpoint of this size.")] = None,
+) -> Response | dict[str, str | int | list[str]]:
+    """Prove that an event's leaf is in the log, against the newest checkpoint or that of a size.
+
+    With `Accept: text/plain` the answer is a C2SP tlog-proof.
+    """
     if (event_id is None) == (leaf_hash is None):
         raise Refused("validation_failed", fields=[FieldError("/event_id", "required", "either event_id or leaf_hash")])
     async with services.database.reading() as session:
         if event_id is not None:
-            proof = await prove_inclusion(session, event_id=public_id("evt", event_id))
+            proof = await prove_inclusion(session, event_id=public_id("evt", event_id), size=size)
         else:
-            proof = await prove_inclusion(session, leaf_hash=_hash(leaf_hash or ""))
+            proof = await prove_inclusion(session, leaf_hash=_hash(leaf_hash or ""), size=size)
+    if _wants_text(request):
+        return Response(proof.to_text(), media_type=TEXT, headers={"Vary": "Accept"})
     return proof.to_dict()
 
 
@@ -138,8 +146,14 @@ def _tile(name: str) -> tuple[int, int]:
         raise Refused("not_found") from None
 
 
+def _wants_text(request: Request) -> bool:
+    """Whether text is asked for by its name; who takes anything gets JSON."""
+    accepted = {part.partition(";")[0].strip() for part in request.headers.get("accept", "").split(",")}
+    return "text/plain" in accepted and "application/json" not in accepted
+
+
 def _note(note: str) -> Response:
-    return Response(note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"})
+    return Response(note, media_type=TEXT, headers={"Cache-Control": "no-cache"})
 
 
 def _unchanging(body: bytes) -> Response:

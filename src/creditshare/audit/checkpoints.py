@@ -1,4 +1,4 @@
-"""What witnesses added to the log's checkpoints, and the hold that they put on it: rows and nothing else."""
+"""The log's checkpoints, what witnesses added to them, and the hold that they put on the log: rows and nothing else."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -7,13 +7,26 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.models import audit_checkpoint, audit_cosignature, audit_hold
-from creditshare.audit.proofs import latest_checkpoint
+from creditshare.errors import Refused
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.tlog.cosignature import Cosigned, Witness
 from creditshare.tlog.policy import TrustPolicy
 
+RETRY_AFTER_S: Final = 1
 LOOKED_BACK: Final = 1_000
 """So many of the newest cosigned checkpoints are looked at for one that has a quorum."""
+
+
+async def latest_checkpoint(session: ReadSession) -> tuple[int, str]:
+    """Return size and signed note of the newest checkpoint; before the first one ``not_integrated_yet``."""
+    row = (
+        await session.execute(
+            select(audit_checkpoint.c.size, audit_checkpoint.c.note).order_by(audit_checkpoint.c.size.desc()).limit(1)
+        )
+    ).first()
+    if row is None:
+        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+    return int(row.size), str(row.note)
 
 
 async def last_cosigned(session: ReadSession) -> dict[str, int]:
