@@ -31,6 +31,7 @@ from tests.fixtures.foreign import unb64u
 T = TypeVar("T")
 U = TypeVar("U")
 DRAIN_S = 120.0
+FSCK_S = 120.0
 READERS = 4
 APPEND_ONLY = {
     "audit_event": "event_id",
@@ -189,6 +190,7 @@ class Check:
             self._answers()
             self._consents()
             self._contents(http)
+        self._whole()
         self.verdict.outage_s = longest_outage(self.attempts)
         return self.verdict
 
@@ -225,6 +227,12 @@ class Check:
         for table, rows in rows_of(self._world).items():
             if not self._snapshot[table] <= rows:
                 self._note("rewritten", table)
+
+    def _whole(self) -> None:
+        """The operator's own check of the database finds nothing either."""
+        status = self._world.run("log", "fsck", "--database").wait(FSCK_S)
+        if status != 0:
+            self._note("forked", f"log fsck --database ends with status {status}")
 
     def _receipts(self, http: httpx.Client, vkey: str, hashes: Counter[bytes]) -> None:
         keys = public_keys(http)

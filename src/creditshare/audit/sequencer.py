@@ -31,7 +31,8 @@ queued AS (
 INSERT INTO audit_leaf (idx, event_id, leaf_hash)
 SELECT %(size)s + place, event_id, leaf_hash FROM queued RETURNING idx, leaf_hash"""
 """Gives the oldest queued events their indexes. A late committer's row is not seen, so it is not taken away either."""
-_LEADER_LOCK: Final = 0x6372_6564_6974  # an arbitrary constant, the same in every worker
+LEADER_LOCK: Final = 0x6372_6564_6974
+"""An arbitrary constant, the same in every worker. It spares rivals wasted work and is not what keeps them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,14 @@ class Integrated:
 class Sequencer:
     """Runs inside ``creditshare worker``. Several may run; one leads at a time."""
 
-    def __init__(self, *, origin: str, signer: Signer) -> None:
+    def __init__(self, *, origin: str, signer: Signer, lock: int = LEADER_LOCK) -> None:
         self._origin = origin
         self._signer = signer
+        self._lock = lock
 
     async def integrate(self, session: WriteSession) -> Integrated:
         """Integrate up to 1,024 queued events and commit. The checkpoint is visible only after the commit."""
-        await session.execute(select(func.pg_advisory_xact_lock(_LEADER_LOCK)))
+        await session.execute(select(func.pg_advisory_xact_lock(self._lock)))
         size = int((await session.execute(select(func.coalesce(func.max(audit_leaf.c.idx) + 1, 0)))).scalar_one())
         moved = await session.run(MOVE, {"size": size, "most": BATCH})
         by_index = {row["idx"]: row["leaf_hash"] for row in moved.mappings()}
