@@ -22,7 +22,6 @@ from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.api.spans import Spans, trace_provider
 from creditshare.api.straight import Straight
-from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.state import log_state
 from creditshare.composition import build_services, database_url, keyring_file, public_address, spare_the_collector
 from creditshare.errors import ConfigurationError, Refused, Unavailable
@@ -98,9 +97,9 @@ async def watch_log(services: Services) -> None:
         KEY_TABLE_SECONDS.set(services.key_table.age_s)
         with contextlib.suppress(Unavailable):
             async with services.watching.reading() as session:
-                policy = services.witness_policy
-                cosigned = None if policy is None else await newest_with_quorum(session, policy)
-                services.log_health.saw(await log_state(session), cosigned=cosigned[0] if cosigned else 0)
+                state = await log_state(session)
+                cosigned = await services.newest_cosigned(session) if state.size else None
+                services.log_health.saw(state, cosigned=cosigned)
             await services.access.hand_over_tallies(services.watching)
         await asyncio.sleep(HEALTH_POLL_S)
 

@@ -8,6 +8,7 @@ from typing import Final
 from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.service import Access
+from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.service import Audit
 from creditshare.audit.state import LogState
 from creditshare.batches.service import Batches
@@ -20,7 +21,7 @@ from creditshare.policy.service import Policy
 from creditshare.records.service import Records
 from creditshare.settings import Settings
 from creditshare.sharing.service import Sharing
-from creditshare.storage.engine import Database
+from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.telemetry import CHECKPOINT_SECONDS, COSIGNED_SIZE, HELD, LOG_SIZE, PENDING, PENDING_SECONDS
@@ -37,15 +38,17 @@ class LogHealth:
     merge_delay_s: int
     oldest_pending_s: float = 0.0
     held: bool = False
+    cosigned_size: int | None = None
     looked_at: float = field(default_factory=lambda: float("-inf"))
     monotonic: Callable[[], float] = time.monotonic
 
-    def saw(self, state: LogState, *, cosigned: int = 0) -> None:
-        """Note a look at the log, and how many of its leaves are under a checkpoint that a quorum cosigned."""
+    def saw(self, state: LogState, *, cosigned: int | None = None) -> None:
+        """Note a look at the log, and the size of the newest checkpoint with a quorum if there is a newer one."""
         self.oldest_pending_s, self.looked_at = state.oldest_pending_s, self.monotonic()
         self.held = state.hold is not None
         HELD.set(self.held)
-        COSIGNED_SIZE.set(cosigned)
+        self.cosigned_size = self.cosigned_size if cosigned is None else cosigned
+        COSIGNED_SIZE.set(self.cosigned_size or 0)
         PENDING_SECONDS.set(state.oldest_pending_s)
         PENDING.set(state.pending)
         LOG_SIZE.set(state.size)
@@ -96,6 +99,14 @@ class Services:
     records: Records
     sharing: Sharing
     batches: Batches
+
+    async def newest_cosigned(self, session: ReadSession) -> int | None:
+        """Return the size of the newest checkpoint with a quorum of witnesses, beginning at what was seen before."""
+        if self.witness_policy is None:
+            return None
+        known = self.log_health.cosigned_size
+        found = await newest_with_quorum(session, self.witness_policy, above=-1 if known is None else known)
+        return known if found is None else found
 
     def log_is_late(self) -> bool:
         """Whether an event waits for its index longer than promised."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.fixtures.processes import older_copy, serving
 from tests.fixtures.service import RunningService, running_service, wait_for
 from tests.fixtures.witnesses import RunningWitness, policy_file, witnesses
 
+from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.proofs import prove_consistency
 from creditshare.client.bank import Client
 from creditshare.composition import sequencer
@@ -250,6 +252,52 @@ LIES = {
     "a redirect": (302, b""),
     "endless": (200, b"\xe2\x80\x94 a b\n" * 20_000),
 }
+
+
+class Dripping(Liar):
+    """Sends a byte of its header now and then, for ever."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            while True:
+                self.wfile.write(b"a")
+                self.wfile.flush()
+                time.sleep(0.1)
+
+
+def test_a_witness_that_never_ends_its_answer_is_cut_off(
+    shared_service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("creditshare.jobs.witnesses.FIRST_TIMEOUT_S", 1.0)
+    wait_for(lambda: size(shared_service) > 0)
+    with listening(Dripping) as url:
+        policy = TrustPolicy.parse(f"witness a {Cosigner('a', KEYS[0]).witness.vkey} {url}\nquorum a\n".encode())
+        copy = {"worker_database_url": str(shared_service.settings.worker_database_url)}
+        assert on_a_copy(shared_service, copy, policy)[0] is True
+
+
+def test_the_cosigned_checkpoint_is_found_behind_any_number_of_others(witnessed: Witnessed) -> None:
+    """Half of the witnesses go on for long while the other half is away."""
+    service, both, _ = witnessed
+    service.admit("Lender", region="US")
+    whole = settle(service, leaves=ADMITTED)
+    both[1].stop()
+    with service.superuser() as database:
+        database.execute("ALTER TABLE audit_cosignature DROP CONSTRAINT fk_audit_cosignature_size_audit_checkpoint")
+        database.execute(
+            "INSERT INTO audit_cosignature (size, witness, line) SELECT n, %s, '' FROM generate_series(%s::bigint, %s) n",
+            [both[0].folder.cosigner.witness.vkey, whole + 1_000, whole + 4_500],
+        )
+    policy = service.services.witness_policy
+    assert policy is not None
+
+    async def found() -> int | None:
+        async with service.services.watching.reading() as session:
+            return await newest_with_quorum(session, policy)
+
+    assert service.run(found()) == whole
 
 
 @pytest.mark.parametrize("lie", LIES)

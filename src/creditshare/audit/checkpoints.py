@@ -13,8 +13,8 @@ from creditshare.tlog.cosignature import Cosigned, Witness
 from creditshare.tlog.policy import TrustPolicy
 
 RETRY_AFTER_S: Final = 1
-LOOKED_BACK: Final = 1_000
-"""So many of the newest cosigned checkpoints are looked at for one that has a quorum."""
+LOOKED_AT: Final = 1_000
+"""How many cosigned checkpoints are looked at by one statement."""
 
 
 async def latest_checkpoint(session: ReadSession) -> tuple[int, str]:
@@ -52,22 +52,26 @@ async def cosigned_note(session: ReadSession, size: int, note: str) -> str:
     return note + "".join(lines.scalars())
 
 
-async def newest_with_quorum(session: ReadSession, policy: TrustPolicy) -> tuple[int, str] | None:
-    """Return size and note, with the witnesses' lines, of the newest checkpoint that the policy takes for cosigned."""
+async def newest_with_quorum(session: ReadSession, policy: TrustPolicy, *, above: int = -1) -> int | None:
+    """Return the size of the newest checkpoint beyond ``above`` that the policy takes for cosigned, if there is one."""
     if policy.quorum is None:
-        return await latest_checkpoint(session)
+        size, _ = await latest_checkpoint(session)
+        return size
     by_key: Mapping[str, Witness] = {one.witness.vkey: one.witness for one in policy.witnesses.values()}
     cosigned = audit_cosignature.c
-    sizes = await session.execute(
-        select(cosigned.size, func.array_agg(cosigned.witness).label("witnesses"))
-        .group_by(cosigned.size)
-        .order_by(cosigned.size.desc())
-        .limit(LOOKED_BACK)
-    )
-    for row in sizes:
-        if policy.suffices([by_key[vkey] for vkey in row.witnesses if vkey in by_key]):
-            return int(row.size), await cosigned_note(session, row.size, await note_of(session, row.size) or "")
-    return None
+    below = None
+    while True:
+        page = select(cosigned.size, func.array_agg(cosigned.witness).label("witnesses")).where(cosigned.size > above)
+        if below is not None:
+            page = page.where(cosigned.size < below)
+        page = page.group_by(cosigned.size).order_by(cosigned.size.desc()).limit(LOOKED_AT)
+        rows = (await session.execute(page)).all()
+        for row in rows:
+            if policy.suffices([by_key[vkey] for vkey in row.witnesses if vkey in by_key]):
+                return int(row.size)
+        if len(rows) < LOOKED_AT:
+            return None
+        below = rows[-1].size
 
 
 async def note_of(session: ReadSession, size: int) -> str | None:

@@ -6,8 +6,11 @@ any more until a person decides, because what would be signed now contradicts wh
 """
 
 import asyncio
+import contextlib
 import http.client
+import socket
 import ssl
+import threading
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -162,11 +165,12 @@ class Witnesses:
             first = (shown or objecting)[0]
             reason = f"witness {first.listed.name}: {first.objection}"
         held = reason is not None
-        if held != self._held:
+        if held or self._held is not False:
+            # Again each time: whoever takes the row away has not made the log whole.
             async with self._database.writing() as session:
                 await hold(session, reason)
                 await session.commit()
-            if held:
+            if held and not self._held:
                 log.error("the log is not signed on", why=f"{reason}. {WAYS_OUT}")
         self._held = held
 
@@ -194,19 +198,31 @@ def shown_by(listed: Listed, verifier: Verifier) -> Checkpoint | None:
 
 
 def _exchange(
-    method: str, url: str, path: str, body: bytes | None, *, timeout_s: float = FIRST_TIMEOUT_S
+    method: str, url: str, path: str, body: bytes | None, *, timeout_s: float | None = None
 ) -> tuple[int, str]:
-    """Send one request and return status and text; nothing is followed, and no more is read than an answer can be."""
-    at = urlsplit(url)
+    """Send one request and return status and text; nothing is followed, and no more is read than an answer can be.
+
+    The time limit is for all of it: whoever sends a byte now and then is cut off like whoever sends none.
+    """
+    at, limit_s = urlsplit(url), timeout_s or FIRST_TIMEOUT_S
     connection: http.client.HTTPConnection
     if at.scheme == "https":
         context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=timeout_s, context=context)
+        connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=limit_s, context=context)
     else:
-        connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=limit_s)
+    end = threading.Timer(limit_s, _cut, [connection])
+    end.start()
     try:
         connection.request(method, at.path.rstrip("/") + path, body=body, headers={"User-Agent": "creditshare"})
         answer = connection.getresponse()
         return answer.status, answer.read(MAX_ANSWER).decode("utf-8", "replace")
     finally:
+        end.cancel()
         connection.close()
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    if connection.sock is not None:
+        with contextlib.suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)

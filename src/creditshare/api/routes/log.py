@@ -9,7 +9,7 @@ from creditshare.access.service import public_id
 from creditshare.api.public import Inclusion, LogKeys, LogState
 from creditshare.api.wiring import Wired
 from creditshare.audit import publication
-from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, newest_with_quorum, note_of
+from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, note_of
 from creditshare.audit.proofs import prove_consistency, prove_inclusion
 from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
@@ -39,12 +39,11 @@ async def show_checkpoint(services: Wired) -> Response:
 async def show_cosigned_checkpoint(services: Wired) -> Response:
     """Return the newest checkpoint that a quorum of witnesses cosigned (C2SP tlog-cosignature, tlog-policy)."""
     async with services.database.reading() as session:
-        found = None
-        if services.witness_policy is not None:
-            found = await newest_with_quorum(session, services.witness_policy)
-    if found is None:
-        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
-    return _note(found[1])
+        size = await services.newest_cosigned(session)
+        note = None if size is None else await note_of(session, size)
+        if size is None or note is None:
+            raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+        return _note(await cosigned_note(session, size, note))
 
 
 @router.get("/audit/v1/checkpoints/{size}", response_class=Response)
@@ -124,12 +123,11 @@ async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
 @router.get("/audit/v1/health", response_model=LogState)
 async def show_log_health(services: Wired) -> dict[str, int | float | str | None]:
     """Return the log's size and how long its oldest event has been waiting for an index."""
-    policy, cosigned = services.witness_policy, None
+    cosigned = None
     async with services.database.reading() as session:
         state = await log_state(session)
-        if policy is not None:
-            found = await newest_with_quorum(session, policy)
-            cosigned = found[0] if found else 0
+        if services.witness_policy is not None and state.note is not None:
+            cosigned = await services.newest_cosigned(session) or 0
     return {
         "cosigned_size": cosigned,
         "held": state.hold,
