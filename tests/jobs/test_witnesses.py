@@ -287,7 +287,8 @@ def test_the_cosigned_checkpoint_is_found_behind_any_number_of_others(witnessed:
     with service.superuser() as database:
         database.execute("ALTER TABLE audit_cosignature DROP CONSTRAINT fk_audit_cosignature_size_audit_checkpoint")
         database.execute(
-            "INSERT INTO audit_cosignature (size, witness, line) SELECT n, %s, '' FROM generate_series(%s::bigint, %s) n",
+            "INSERT INTO audit_cosignature (size, witness, line)"
+            " SELECT n, %s, '' FROM generate_series(%s::bigint, %s) n",
             [both[0].folder.cosigner.witness.vkey, whole + 1_000, whole + 4_500],
         )
     policy = service.services.witness_policy

@@ -169,6 +169,13 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
             Check.HELD: "the end of the log was taken away",
         },
     ),
+    "an event is deleted under its leaf": (
+        (
+            "DELETE FROM audit_opening WHERE event_id = %(leaf_7)s",
+            "DELETE FROM audit_event WHERE event_id = %(leaf_7)s",
+        ),
+        {Check.EVENTS: "leaf 7 has no event"},
+    ),
     "two leaves change places": (
         SWAPPED,
         {Check.TILES: "tile 0 of level 0", Check.EARLIER: "moved", Check.NEWEST: "", Check.HELD: ""},

@@ -42,7 +42,7 @@ audit_leaf = Table(
     "audit_leaf",
     metadata,
     Column("idx", BigInteger, primary_key=True, autoincrement=False),
-    Column("event_id", Uuid, ForeignKey("audit_event.event_id"), nullable=False, unique=True),
+    Column("event_id", Uuid, nullable=False, unique=True),  # of audit_event, whose rows are never deleted (decision 22)
     Column("leaf_hash", LargeBinary, nullable=False, index=True),
     CheckConstraint("idx >= 0", name="idx"),
     info=COORDINATOR,
