@@ -25,6 +25,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("size", "witness", name=op.f("pk_audit_cosignature")),
     )
+    op.create_index("ix_audit_cosignature_witness_size", "audit_cosignature", ["witness", "size"])
     for trigger, when in (("keeps_rows", "UPDATE OR DELETE"), ("keeps_all", "TRUNCATE")):
         each = "ROW" if trigger == "keeps_rows" else "STATEMENT"
         op.execute(

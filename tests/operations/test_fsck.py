@@ -204,6 +204,7 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
             Check.TILES: "",
             Check.EVENTS: "neither in the log nor waiting for it: {leaf_7}",
             Check.HELD: "",
+            Check.RECEIPTS: "was promised",
         },
     ),
     "a waiting event is dropped": (
@@ -267,6 +268,48 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
             ),
         ),
         {Check.OPENINGS: "can still be opened, though its borrower was erased"},
+    ),
+    "an event is hidden at an index of no log": (
+        (
+            "ALTER TABLE audit_leaf DROP CONSTRAINT ck_audit_leaf_idx",
+            "DELETE FROM audit_checkpoint WHERE size > 290",
+            "UPDATE audit_leaf SET idx = -1 - idx WHERE idx >= (SELECT max(size) FROM audit_checkpoint)",
+        ),
+        {
+            Check.INDEXES: "of them have an index of the log",
+            Check.RECEIPTS: "one.json: evt_{receipt} was promised",
+            Check.HELD: "the end of the log was taken away",
+        },
+    ),
+    "a borrower's key is broken": (
+        ("UPDATE subject SET dek = '\\x00', dek_id = '\\x00' WHERE state = 'live'",),
+        {Check.OPENINGS: "its borrower's key does not open", Check.ROWS: ""},
+    ),
+    "a hash is none": (
+        ("UPDATE audit_leaf SET leaf_hash = '\\x00' WHERE idx = 7",),
+        {Check.ENTRIES: "leaf 7 is not what its hash says"},
+    ),
+    "columns are empty": (
+        (
+            "ALTER TABLE audit_leaf ALTER leaf_hash DROP NOT NULL",
+            "ALTER TABLE audit_tile ALTER root DROP NOT NULL",
+            "ALTER TABLE audit_opening ALTER sealed DROP NOT NULL",
+            "ALTER TABLE audit_checkpoint ALTER note DROP NOT NULL",
+            "UPDATE audit_leaf SET leaf_hash = NULL WHERE idx = 7",
+            "UPDATE audit_tile SET root = NULL",
+            "UPDATE audit_opening SET sealed = NULL WHERE event_id = %(leaf_7)s",
+            "UPDATE audit_checkpoint SET note = NULL WHERE size = (SELECT max(size) FROM audit_checkpoint)",
+        ),
+        {
+            Check.ENTRIES: "leaf 7 is not what its hash says",
+            Check.TILES: "tile 0 of level 0 is not",
+            Check.OPENINGS: "evt_{leaf_7}: ",
+            Check.SIGNATURES: "",
+        },
+    ),
+    "rows of a borrower that there is not": (
+        ("INSERT INTO record_lookup VALUES ('ffffffff-ffff-ffff-ffff-ffffffffffff', gen_random_uuid())",),
+        {Check.ROWS: "records that no event names: rec_ffffffff-ffff-ffff-ffff-ffffffffffff"},
     ),
     "a record is put in": (
         ("INSERT INTO record_lookup SELECT gen_random_uuid(), subject_id FROM record_lookup LIMIT 1",),

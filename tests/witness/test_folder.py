@@ -164,6 +164,28 @@ def test_its_state_never_goes_back_whoever_writes_it(witness: Folder) -> None:
                 state.execute(statement)
 
 
+def test_what_strangers_add_to_a_note_is_not_kept(witness: Folder) -> None:
+    """With ninety-nine lines more it would be no note any more that anybody reads."""
+    strangers = (Signer(f"s{n}.example", Ed25519PrivateKey.generate()) for n in range(99))
+    padded = note_of(3) + "".join(one.sign(split_note(note_of(3)).text) for one in strangers)
+    line = witness.add(AddCheckpoint(0, (), padded).encode(), at=1)
+    assert witness.newest(ORIGIN) == note_of(3) + line
+
+
+def test_a_witness_that_lost_its_state_is_none_any_more(witness: Folder) -> None:
+    witness.add(request_of(0, 16), at=1)
+    (witness.path / STATE_FILE).unlink()
+    for use in (lambda: Folder(witness.path), lambda: witness.add(request_of(0, 9), at=2)):
+        with pytest.raises(ConfigurationError, match="is none any more"):
+            use()
+
+
+def test_a_key_is_added_to_a_file_that_somebody_edited(witness: Folder) -> None:
+    (witness.path / "logs").write_text(f"# ours\n{LOG.verifier.vkey}")
+    witness.trust(Signer("other.example/log", Ed25519PrivateKey.generate()).verifier.vkey)
+    assert sorted(witness.logs()) == [ORIGIN, "other.example/log"]
+
+
 def test_a_folder_is_made_once_and_its_key_is_private(witness: Folder, tmp_path: Path) -> None:
     assert (witness.path / "witness.json").stat().st_mode & 0o077 == 0
     with pytest.raises(ConfigurationError, match="holds a witness already"):

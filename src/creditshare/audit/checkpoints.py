@@ -29,13 +29,15 @@ async def latest_checkpoint(session: ReadSession) -> tuple[int, str]:
     return int(row.size), str(row.note)
 
 
-async def last_cosigned(session: ReadSession) -> dict[str, int]:
-    """Return the newest size that each witness cosigned, by its verifier key."""
-    cosigned = audit_cosignature.c
-    found = await session.execute(
-        select(cosigned.witness, func.max(cosigned.size).label("size")).group_by(cosigned.witness)
-    )
-    return {str(row.witness): int(row.size) for row in found}
+async def last_cosigned(session: ReadSession, witnesses: Collection[Witness]) -> dict[str, int]:
+    """Return the newest size that each of these witnesses cosigned, by its verifier key."""
+    cosigned, found = audit_cosignature.c, {}
+    for witness in witnesses:
+        sizes = select(cosigned.size).where(cosigned.witness == witness.vkey).order_by(cosigned.size.desc()).limit(1)
+        size = (await session.execute(sizes)).scalar()
+        if size is not None:
+            found[witness.vkey] = int(size)
+    return found
 
 
 async def keep_cosignatures(session: WriteSession, size: int, cosignatures: Collection[Cosigned]) -> None:
@@ -81,11 +83,10 @@ async def note_of(session: ReadSession, size: int) -> str | None:
     return None if note is None else str(note)
 
 
-async def root_of(session: ReadSession, size: int) -> bytes | None:
-    """Return the root of the checkpoint of a size, if one was signed."""
-    found = await session.execute(select(audit_checkpoint.c.root).where(audit_checkpoint.c.size == size))
-    root = found.scalar()
-    return None if root is None else bytes(root)
+async def held_for(session: ReadSession) -> str | None:
+    """Return why the log is not signed on, if it is not."""
+    reason = (await session.execute(select(audit_hold.c.reason))).scalar()
+    return None if reason is None else str(reason)
 
 
 async def hold(session: WriteSession, reason: str | None) -> None:

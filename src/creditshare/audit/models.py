@@ -7,6 +7,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Index,
     LargeBinary,
     SmallInteger,
     Table,
@@ -76,6 +77,7 @@ audit_cosignature = Table(
     Column("witness", Text, primary_key=True),
     Column("line", Text, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Index("ix_audit_cosignature_witness_size", "witness", "size"),
     info=COORDINATOR,
 )
 """Cosignatures of witnesses, by their verifier keys."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, true
 
 from creditshare.audit.models import audit_event, audit_opening
 from creditshare.audit.rebuild import Check, Progress, Tell
@@ -27,8 +27,9 @@ CHUNK: Final = 2_048
 GROUPS: Final[tuple[Group, ...]] = ("meta", "subj", "body")
 ERASURE: Final = "erase_borrower"
 
-KeysOf = Callable[[Collection[UUID]], Awaitable[Mapping[UUID, SubjectKeys | None]]]
-"""Returns borrowers' keys; ``None`` for one that was erased, nothing for one that there is not."""
+Keys = Mapping[UUID, SubjectKeys | IntegrityError | None]
+KeysOf = Callable[[Collection[UUID]], Awaitable[Keys]]
+"""Returns borrowers' keys: an error for one that does not open, ``None`` for an erased one, nothing for none."""
 
 Told = Callable[["Act"], None]
 """Told of each event what it says; an erased one says no more than its ``meta``."""
@@ -54,7 +55,7 @@ async def check_openings(
     session: ReadSession, *, keeper: Box, keys_of: KeysOf, tell: Tell, told: Told, progress: Progress
 ) -> None:
     """Open all events, those that still wait for the log among them, and report what does not hold."""
-    count, after, read = _Count(), UUID(int=0), 0
+    count, after, read = _Count(), None, 0
     while rows := await _chunk(session, after):
         subjects = {row.subject_id for row in rows if row.subject_id is not None}
         keys = await keys_of(subjects)
@@ -65,7 +66,7 @@ async def check_openings(
             one = _Event(event_id, openings, keeper, keys)
             try:
                 act = one.read(count)
-            except (IntegrityError, Malformed, VerificationFailed) as error:
+            except (IntegrityError, Malformed, VerificationFailed, KeyError, TypeError, ValueError) as error:
                 tell(Check.OPENINGS, f"{spell('evt', event_id)}: {error}")
             else:
                 told(act)
@@ -85,10 +86,10 @@ async def check_openings(
         tell(Check.OPENINGS, f"{orphans} openings are of events that are not there")
 
 
-async def _chunk(session: ReadSession, after: UUID) -> list[Row[Any]]:
+async def _chunk(session: ReadSession, after: UUID | None) -> list[Row[Any]]:
     events = (
         select(audit_event.c.event_id, audit_event.c.leaf)
-        .where(audit_event.c.event_id > after)
+        .where(true() if after is None else audit_event.c.event_id > after)
         .order_by(audit_event.c.event_id)
         .limit(CHUNK)
         .subquery()
@@ -103,9 +104,7 @@ async def _chunk(session: ReadSession, after: UUID) -> list[Row[Any]]:
 
 
 class _Event:
-    def __init__(
-        self, event_id: UUID, openings: list[Row[Any]], keeper: Box, keys: Mapping[UUID, SubjectKeys | None]
-    ) -> None:
+    def __init__(self, event_id: UUID, openings: list[Row[Any]], keeper: Box, keys: Keys) -> None:
         self._event_id = event_id
         self._leaf = openings[0].leaf
         self._openings = {row.grp: row for row in openings if row.grp is not None}
@@ -113,7 +112,7 @@ class _Event:
         self._keys = keys
 
     def read(self, count: _Count) -> Act:
-        leaf = parse_leaf(self._leaf)
+        leaf = parse_leaf(bytes(self._leaf or b""))
         if leaf.event_id != spell("evt", self._event_id):
             raise VerificationFailed("its leaf is of another event")
         payloads = {group: self._payload(leaf, group, count) for group in GROUPS}
@@ -142,7 +141,7 @@ class _Event:
             if group == "body":  # an event of a borrower always has this one
                 count.alive.append(leaf.event_id)
             return None
-        content = decode_object(box.open(Place("audit_opening", group, self._event_id.bytes), bytes(row.sealed)))
+        content = decode_object(box.open(Place("audit_opening", group, self._event_id.bytes), bytes(row.sealed or b"")))
         payload = str(content["payload"]).encode()
         if commit(group, b64url_decode(str(content["salt"])), payload) != commitment:
             raise VerificationFailed(f"its leaf does not commit to what its opening {group} says")
@@ -154,4 +153,6 @@ class _Event:
         if subject_id not in self._keys:
             raise VerificationFailed("an opening names a borrower that there is not")
         keys = self._keys[subject_id]
+        if isinstance(keys, IntegrityError):
+            raise keys
         return None if keys is None else keys.box("opening")

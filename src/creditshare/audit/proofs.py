@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Column, select
+from sqlalchemy import Column, ColumnElement, select
 
 from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, note_of
 from creditshare.audit.models import audit_event, audit_leaf
@@ -83,17 +83,23 @@ async def _prove(session: ReadSession, plan: ProofPlan) -> list[bytes]:
     return fold_proof(plan, evaluate(plan.nodes, rows))
 
 
-async def missing_leaves(session: ReadSession, hashes: Collection[bytes]) -> tuple[set[bytes], set[bytes]]:
-    """Return those of these leaf hashes that are not in the log, and those of which there is no event either."""
-    return await _missing(session, audit_leaf.c.leaf_hash, hashes), await _missing(
-        session, audit_event.c.leaf_hash, hashes
+async def missing_leaves(
+    session: ReadSession, hashes: Collection[bytes], *, size: int
+) -> tuple[set[bytes], set[bytes]]:
+    """Return those of these leaf hashes that are not in the log of a size, and those of which there is no event."""
+    in_log = (audit_leaf.c.idx >= 0, audit_leaf.c.idx < size)
+    return (
+        await _missing(session, audit_leaf.c.leaf_hash, hashes, *in_log),
+        await _missing(session, audit_event.c.leaf_hash, hashes),
     )
 
 
-async def _missing(session: ReadSession, column: Column[bytes], hashes: Collection[bytes]) -> set[bytes]:
+async def _missing(
+    session: ReadSession, column: Column[bytes], hashes: Collection[bytes], *also: ColumnElement[bool]
+) -> set[bytes]:
     wanted = list(hashes)
     missing = set(wanted)
     for start in range(0, len(wanted), LOOKED_UP):
-        found = await session.execute(select(column).where(column.in_(wanted[start : start + LOOKED_UP])))
+        found = await session.execute(select(column).where(column.in_(wanted[start : start + LOOKED_UP]), *also))
         missing -= {bytes(one) for one in found.scalars()}
     return missing

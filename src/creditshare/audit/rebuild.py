@@ -17,7 +17,7 @@ from creditshare.errors import IntegrityError, Malformed, VerificationFailed
 from creditshare.storage.engine import ReadSession
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.growth import Growth
-from creditshare.tlog.merkle import leaf_hash
+from creditshare.tlog.merkle import HASH_SIZE, leaf_hash
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.tiles import FullTile
 
@@ -109,7 +109,7 @@ class _Walk:
                 end = start + len(kept)
                 sizes = await self._sizes(start, end)
                 self.growth.want(sizes)
-                full = self.growth.add([bytes(row.leaf_hash) for row in kept])
+                full = self.growth.add([_hash(row) for row in kept])
                 await self._compare_tiles(full)
                 self._tiles += len(full)
                 await self._compare_checkpoints(start, end, self.growth.roots)
@@ -118,11 +118,18 @@ class _Walk:
             progress(self.growth.size)
             if len(kept) < CHUNK:
                 break
-        last = (await self._session.execute(select(func.max(audit_leaf.c.idx)))).scalar()
-        if last is not None and last >= self.growth.size:
+        idx = audit_leaf.c.idx
+        ends = select(func.count().label("leaves"), func.min(idx).label("first"), func.max(idx).label("last"))
+        found = (await self._session.execute(ends.select_from(audit_leaf))).one()
+        if found.last is not None and found.last >= self.growth.size:
             self._tell(
                 Check.INDEXES,
-                f"leaf {self.growth.size} is missing, and leaves up to {last} follow: none of those was looked at",
+                f"leaf {self.growth.size} is missing, and leaves up to {found.last} follow: none of them was looked at",
+            )
+        elif found.leaves != self.growth.size or (found.first or 0) < 0:
+            self._tell(
+                Check.INDEXES,
+                f"{found.leaves} leaves are there, and {self.growth.size} of them have an index of the log",
             )
 
     async def _chunk(self, start: int) -> list[Row[Any]]:
@@ -137,7 +144,7 @@ class _Walk:
     def _compare_entry(self, row: Row[Any]) -> None:
         if row.leaf is None:
             self._tell(Check.EVENTS, f"leaf {row.idx} has no event")
-        elif leaf_hash(row.leaf) != row.leaf_hash:
+        elif leaf_hash(bytes(row.leaf)) != row.leaf_hash:
             self._tell(Check.ENTRIES, f"leaf {row.idx} is not what its hash says")
 
     async def _compare_tiles(self, tiles: tuple[FullTile, ...]) -> None:
@@ -149,7 +156,7 @@ class _Walk:
                     )
                 )
             ).first()
-            if stored is None or (bytes(stored.hashes), bytes(stored.root)) != (tile.hashes, tile.root):
+            if stored is None or (stored.hashes, stored.root) != (tile.hashes, tile.root):
                 what = "is missing" if stored is None else "is not what the leaves make of it"
                 self._tell(Check.TILES, f"tile {tile.n} of level {tile.level} {what}")
 
@@ -189,20 +196,26 @@ class _Walk:
     def _signed(self, row: Row[Any]) -> bytes | None:
         """Return the root that the log's key signed, or what stands beside it where no key is known."""
         if self._verifier is None:
-            return bytes(row.root)
+            return bytes(row.root or b"")
         try:
-            signed = open_checkpoint(row.note, [self._verifier])
+            signed = open_checkpoint(row.note or "", [self._verifier])
         except (Malformed, VerificationFailed) as error:
             self._tell(Check.SIGNATURES, f"the checkpoint of {row.size} leaves: {error}")
             return None
-        if (signed.size, signed.root) != (row.size, bytes(row.root)):
+        if (signed.size, signed.root) != (row.size, row.root):
             self._tell(Check.SIGNATURES, f"the checkpoint of {row.size} leaves says another size or root than its row")
             return None
         return signed.root
 
     async def checkpoints_beyond(self) -> None:
         """Look at checkpoints of more leaves than there are, and whether the newest one is of all of them."""
-        newest = (await self._session.execute(select(func.max(audit_checkpoint.c.size)))).scalar()
+        size = audit_checkpoint.c.size
+        ends = (
+            await self._session.execute(select(func.max(size).label("newest"), func.min(size).label("first")))
+        ).one()
+        newest = ends.newest
+        if ends.first is not None and ends.first < 0:
+            self._tell(Check.SIGNATURES, f"a checkpoint of {ends.first} leaves is stored")
         if newest is None:
             if self.growth.size:
                 self._tell(Check.NEWEST, f"no checkpoint is stored, but {self.growth.size} leaves")
@@ -240,6 +253,12 @@ class _Walk:
 def named(first: Collection[str], count: int) -> str:
     """Return the first few names of so many."""
     return ", ".join(first) + (f" and {count - len(first)} more" if count > len(first) else "")
+
+
+def _hash(row: Row[Any]) -> bytes:
+    """Return a leaf's stored hash, or where that is none, the hash of what is stored."""
+    stored = bytes(row.leaf_hash or b"")
+    return stored if len(stored) == HASH_SIZE else leaf_hash(bytes(row.leaf or b""))
 
 
 def _unbroken(rows: list[Row[Any]], start: int) -> list[Row[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import ARRAY, Table, func, literal, select
 
+from creditshare.audit.checkpoints import held_for
 from creditshare.audit.models import audit_checkpoint, audit_leaf, audit_tile
 from creditshare.audit.nodes import fetch_reads
 from creditshare.storage.engine import WriteSession
@@ -57,9 +58,14 @@ class Sequencer:
         self._lock = lock
 
     async def integrate(self, session: WriteSession) -> Integrated:
-        """Integrate up to 1,024 queued events and commit. The checkpoint is visible only after the commit."""
+        """Integrate up to 1,024 queued events and commit. The checkpoint is visible only after the commit.
+
+        Nothing happens while the log is held, whichever worker found out why.
+        """
         await session.execute(select(func.pg_advisory_xact_lock(self._lock)))
         size = int((await session.execute(select(func.coalesce(func.max(audit_leaf.c.idx) + 1, 0)))).scalar_one())
+        if await held_for(session) is not None:
+            return Integrated(0, size)
         moved = await session.run(MOVE, {"size": size, "most": BATCH})
         by_index = {row["idx"]: row["leaf_hash"] for row in moved.mappings()}
         hashes = [by_index[size + place] for place in range(len(by_index))]

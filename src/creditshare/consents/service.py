@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
@@ -207,10 +207,14 @@ async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:
     return UUID(str(subject_id))
 
 
-async def ids_of_consents(session: ReadSession, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+async def ids_of_consents(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next consents in the order of their ids, each with its borrower."""
     ids = consent_lookup.c
-    page = select(ids.consent_id, ids.subject_id).where(ids.consent_id > after).order_by(ids.consent_id)
+    page = (
+        select(ids.consent_id, ids.subject_id)
+        .where(true() if after is None else ids.consent_id > after)
+        .order_by(ids.consent_id)
+    )
     return [(row.consent_id, row.subject_id) for row in await session.execute(page.limit(limit))]
 
 

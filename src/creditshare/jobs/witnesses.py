@@ -11,18 +11,20 @@ import http.client
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import structlog
 
-from creditshare.audit.checkpoints import hold, keep_cosignatures, last_cosigned, latest_checkpoint, root_of
+from creditshare.audit.checkpoints import held_for, hold, keep_cosignatures, last_cosigned, latest_checkpoint
 from creditshare.audit.proofs import prove_consistency
-from creditshare.errors import Malformed, Refused, Unavailable, VerificationFailed
-from creditshare.storage.engine import Database
-from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
+from creditshare.errors import IntegrityError, Malformed, Refused, Unavailable, VerificationFailed
+from creditshare.storage.engine import Database, ReadSession
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from creditshare.tlog.cosignature import Cosigned, cosigned_by
+from creditshare.tlog.merkle import verify_consistency
 from creditshare.tlog.note import Verifier, parse_signatures, split_note
 from creditshare.tlog.policy import Listed, TrustPolicy
 from creditshare.tlog.spelling import decode_decimal
@@ -36,6 +38,9 @@ FIRST_TIMEOUT_S: Final = 10.0
 MAX_ANSWER: Final = 65_536
 COSIGNED: Final = 200
 CONFLICT: Final = 409
+OURSELVES: Final = ""
+"""Stands among those who object while the database's own newest checkpoint is not to be believed."""
+
 UNPROVED: Final = 422
 WAYS_OUT: Final = (
     "Recover the database to a moment at which it holds what the witness saw; or end this log where it was cosigned and"
@@ -62,13 +67,14 @@ class Witnesses:
         self._policy = policy
         self._poll_s = poll_s
         self._asked = [listed for listed in policy.witnesses.values() if listed.url is not None]
-        self._held: bool | None = None  # not known before all were asked once
+        self._objectors: set[str] | None = None  # who holds the log; not known before all were asked once
+        self._reason = ""
         self._answered = asyncio.Event()
 
     async def may_sign(self) -> bool:
         """Whether nobody objects. Waits until all were asked once."""
         await self._answered.wait()
-        return self._held is False
+        return not self._objectors
 
     async def run(self) -> None:
         """Ask for ever."""
@@ -86,18 +92,45 @@ class Witnesses:
     async def step(self) -> None:
         """Ask every witness that did not cosign the newest checkpoint yet; all of them at first, and while held."""
         async with self._database.reading() as session:
-            try:
-                size, note = await latest_checkpoint(session)
-            except Refused:
-                self._held = False  # nothing was signed yet
-                return
-            last = await last_cosigned(session)
-        wanted = [one for one in self._asked if self._held is not False or last.get(one.witness.vkey) != size]
-        answers = await asyncio.gather(*(self._ask(one, size, note, last.get(one.witness.vkey, 0)) for one in wanted))
-        await self._judge(answers)
+            held = await held_for(session)
+            newest = await self._newest(session)
+            last = await last_cosigned(session, [one.witness for one in self._asked])
+        if isinstance(newest, str):
+            await self._judge([], held=held, broken=newest)
+            return
+        if newest is None:
+            answers = await asyncio.gather(*map(self._ask_for_any, self._asked))
+            await self._judge(answers, held=held)
+            return
+        size, note = newest
+        all_of_them = self._objectors is None or self._objectors or held is not None
+        wanted = [one for one in self._asked if all_of_them or last.get(one.witness.vkey) != size]
+        known = [min(last.get(one.witness.vkey, 0), size) for one in wanted]
+        asked = (self._ask(one, size, note, old) for one, old in zip(wanted, known, strict=True))
+        answers = await asyncio.gather(*asked)
+        await self._judge(answers, held=held)
         async with self._database.writing() as session:
             await keep_cosignatures(session, size, [one.cosigned for one in answers if one.cosigned is not None])
             await session.commit()
+
+    async def _newest(self, session: ReadSession) -> tuple[int, str] | str | None:
+        """Return size and note of the newest checkpoint, nothing before there is one, or why it is not believed."""
+        try:
+            size, note = await latest_checkpoint(session)
+        except Refused:
+            return None
+        try:
+            signed = open_checkpoint(note, [self._verifier])
+        except (Malformed, VerificationFailed):
+            return "the newest checkpoint in the database is not signed by the log's key"
+        return (size, note) if signed.size == size else "the newest checkpoint in the database is of another size"
+
+    async def _ask_for_any(self, listed: Listed) -> Answer:
+        """Ask what it holds where nothing was signed here yet: that it holds anything is its objection."""
+        shown = await asyncio.to_thread(shown_by, listed, self._verifier)
+        if shown is None or shown.size == 0:
+            return Answer(listed)
+        return Answer(listed, objection=f"it cosigned {shown.size} leaves, and none are here")
 
     async def _ask(self, listed: Listed, size: int, note: str, old: int) -> Answer:
         try:
@@ -106,6 +139,10 @@ class Witnesses:
             log.warning("a witness does not answer", witness=listed.name, kind=type(error).__name__)
         except (Malformed, VerificationFailed) as error:
             log.warning("a witness's answer does not hold", witness=listed.name, why=str(error))
+        except IntegrityError as error:
+            return Answer(listed, objection=f"the rows here make no proof for it: {error}")
+        except ValueError:
+            log.exception("a witness cannot be asked", witness=listed.name)
         return Answer(listed)
 
     async def _asked_twice(self, listed: Listed, size: int, note: str, old: int) -> Answer:
@@ -150,40 +187,58 @@ class Witnesses:
             raise VerificationFailed("it cosigned with another key than the policy names")
         return found[0]
 
-    async def _judge(self, answers: list[Answer]) -> None:
+    async def _judge(self, answers: Sequence[Answer], *, held: str | None, broken: str | None = None) -> None:
         """Hold the log where somebody shows what its key signed and is not here, or as many object as make a quorum.
 
-        A single witness that only claims something cannot stop the log: an alarm is raised, and a person looks.
+        A single witness that only claims something cannot stop the log: an alarm is raised, and a person looks. Once
+        held, whoever objected has to cosign what is here; that it cannot be reached any more changes nothing.
         """
         objecting = [one for one in answers if one.objection is not None]
         for one in objecting:
             log.error("a witness objects", witness=one.listed.name, why=one.objection)
         shown = [one for one in objecting if await self._shows(one.listed)]
         many = self._policy.quorum is not None and self._policy.suffices([one.listed.witness for one in objecting])
-        reason = None
-        if objecting and (shown or many):
+        fresh = {one.listed.name for one in objecting} if shown or many else set()
+        names = {one.name for one in self._asked}
+        before = self._objectors if self._objectors is not None else names if held is not None else set()
+        convinced = {one.listed.name for one in answers if one.cosigned is not None}
+        objectors = (before & names) - convinced | fresh | ({OURSELVES} if broken else set())
+        if objecting and fresh:
             first = (shown or objecting)[0]
-            reason = f"witness {first.listed.name}: {first.objection}"
-        held = reason is not None
-        if held or self._held is not False:
-            # Again each time: whoever takes the row away has not made the log whole.
+            self._reason = f"witness {first.listed.name}: {first.objection}"
+        elif broken or not self._reason:
+            self._reason = broken or held or ""
+        first_time = self._objectors is None
+        if objectors and not self._objectors:
+            log.error("the log is not signed on", why=f"{self._reason}. {WAYS_OUT}")
+        # Before it is written, so that this process is held even if it cannot be.
+        self._objectors = objectors
+        if objectors or held is not None or first_time:
             async with self._database.writing() as session:
-                await hold(session, reason)
+                await hold(session, self._reason if objectors else None)
                 await session.commit()
-            if held and not self._held:
-                log.error("the log is not signed on", why=f"{reason}. {WAYS_OUT}")
-        self._held = held
+        if not objectors:
+            self._reason = ""
 
     async def _shows(self, listed: Listed) -> bool:
-        """Whether a witness shows a checkpoint of this log's own key that is not in the database."""
+        """Whether a witness shows a checkpoint of this log's own key that the leaves here do not continue."""
         shown = await asyncio.to_thread(shown_by, listed, self._verifier)
-        if shown is None:
+        if shown is None or shown.size == 0:
             return False
         async with self._database.reading() as session:
-            return await root_of(session, shown.size) != shown.root
+            newest = await self._newest(session)
+            if not isinstance(newest, tuple) or shown.size > newest[0]:
+                return True
+            root = peek_checkpoint(newest[1]).root
+            try:
+                proof = await prove_consistency(session, size1=shown.size, size2=newest[0])
+                verify_consistency(size1=shown.size, root1=shown.root, size2=newest[0], root2=root, proof=proof.hashes)
+            except (IntegrityError, VerificationFailed):
+                return True
+        return False
 
     async def _post(self, listed: Listed, body: bytes) -> tuple[int, str]:
-        patience = FIRST_TIMEOUT_S if self._held is None else TIMEOUT_S
+        patience = FIRST_TIMEOUT_S if self._objectors is None or self._objectors else TIMEOUT_S
         return await asyncio.to_thread(_exchange, "POST", listed.url or "", "/add-checkpoint", body, timeout_s=patience)
 
 
@@ -193,7 +248,7 @@ def shown_by(listed: Listed, verifier: Verifier) -> Checkpoint | None:
     try:
         status, body = _exchange("GET", listed.url or "", path, None)
         return open_checkpoint(body, [verifier]) if status == COSIGNED else None
-    except (OSError, http.client.HTTPException, Malformed, VerificationFailed):
+    except (OSError, ValueError, http.client.HTTPException, Malformed, VerificationFailed):
         return None
 
 

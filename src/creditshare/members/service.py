@@ -341,9 +341,13 @@ async def bootstrap_operators(
     return made
 
 
-async def ids_of_members(session: ReadSession, *, after: UUID, limit: int) -> list[UUID]:
+async def ids_of_members(session: ReadSession, *, after: UUID | None, limit: int) -> list[UUID]:
     """Return the next members in the order of their ids."""
-    page = select(member.c.member_id).where(member.c.member_id > after).order_by(member.c.member_id)
+    page = (
+        select(member.c.member_id)
+        .where(true() if after is None else member.c.member_id > after)
+        .order_by(member.c.member_id)
+    )
     return list((await session.execute(page.limit(limit))).scalars())
 
 

@@ -7,7 +7,7 @@ of them: only a checkpoint that somebody else holds shows that. So name those yo
 
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,19 +33,19 @@ from creditshare.settings import Settings
 from creditshare.sharing.service import ids_of_questions
 from creditshare.startup import Finding
 from creditshare.storage.engine import Database, ReadSession
-from creditshare.subjects.service import keys_of, still_live
+from creditshare.subjects.service import erased_of, keys_of
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.policy import Listed
+from creditshare.wire.leaf import LogEntry
 
 PAGE: Final = 4_096
 MOST_PROBLEMS: Final = 20
 """How many problems of one check are told."""
 
 _NONE: Final = "none was named"
-_LAST: Final = UUID(int=2**128 - 1)
 
-Page = Callable[[UUID], Awaitable[Sequence[tuple[UUID, UUID | None]]]]
+Page = Callable[[UUID | None], Awaitable[Sequence[tuple[UUID, UUID | None]]]]
 """Returns the next rows behind an id, in the order of ids, each with the borrower that it belongs to."""
 
 
@@ -88,16 +88,18 @@ async def examine_log(
     kept = {file.name: _held(file, verifier) for file in held}
     asked = _asked(settings)
     kept |= {f"witness {one.name}": shown for one in asked if (shown := shown_by(one, verifier)) is not None}
+    # What was promised before the database is looked at.
+    kept_receipts = None if receipts is None else promised(receipts, verifier.name)
     report, now = _Report(), (clock or SystemClock()).now()
     database = Database(database_url(settings, "app"), role="creditshare_app", pool_size=1)
     try:
         async with database.examining() as session:
+            await _check_delay(report, session, settings.merge_delay_s)
             sizes = [checkpoint.size for checkpoint in kept.values()]
             rebuilt = await rebuild(session, at=sizes, verifier=verifier, tell=report.tell, progress=progress)
             _saw(report, rebuilt)
             _compare_held(report, rebuilt, kept)
             report.seen[Check.HELD] = f"{len(held)} files, {len(kept) - len(held)} of {len(asked)} witnesses"
-            await _check_delay(report, session, settings.merge_delay_s)
             with closing(_Mentioned()) as mentioned:
                 await check_openings(
                     session,
@@ -109,7 +111,7 @@ async def examine_log(
                 )
                 report.seen[Check.OPENINGS] = f"{mentioned.acts} events opened"
                 await _compare_rows(report, session, mentioned)
-            await _check_receipts(report, session, receipts, verifier, now=now.timestamp())
+            await _check_receipts(report, session, kept_receipts, rebuilt.size, now=now.timestamp())
     finally:
         await database.close()
     return report.findings()
@@ -195,7 +197,7 @@ class _Mentioned:
 
 
 async def _compare_rows(report: _Report, session: ReadSession, mentioned: _Mentioned) -> None:
-    async def members(after: UUID) -> list[tuple[UUID, UUID | None]]:
+    async def members(after: UUID | None) -> list[tuple[UUID, UUID | None]]:
         return [(one, None) for one in await ids_of_members(session, after=after, limit=PAGE)]
 
     pages: dict[Prefix, tuple[str, Page]] = {
@@ -219,37 +221,37 @@ async def _compare_rows(report: _Report, session: ReadSession, mentioned: _Menti
 
 async def _compare(session: ReadSession, page: Page, named_ids: Iterator[UUID]) -> tuple[int, list[UUID], list[UUID]]:
     """Walk rows and named ids side by side; return how many rows, those that nothing names, and names without a row."""
-    count, after, without_event, without_row = 0, UUID(int=0), [], []
-    expected = next(named_ids, _LAST)
+    count, without_event, without_row = 0, [], []
+    after: UUID | None = None
+    expected = next(named_ids, None)
     while rows := await page(after):
         unnamed: list[tuple[UUID, UUID | None]] = []
         for row_id, subject_id in rows:
-            while expected < row_id:
+            while expected is not None and expected < row_id:
                 without_row.append(expected)
-                expected = next(named_ids, _LAST)
+                expected = next(named_ids, None)
             if expected == row_id:
-                expected = next(named_ids, _LAST)
+                expected = next(named_ids, None)
             else:
                 unnamed.append((row_id, subject_id))
         # What names the rows of an erased borrower was erased with it.
-        live = set(await still_live(session, [subject for _, subject in unnamed if subject is not None]))
-        without_event += [row_id for row_id, subject in unnamed if subject is None or subject in live]
+        erased = await erased_of(session, [subject for _, subject in unnamed if subject is not None])
+        without_event += [row_id for row_id, subject in unnamed if subject not in erased]
         count, after = count + len(rows), rows[-1][0]
-    while expected != _LAST:
+    while expected is not None:
         without_row.append(expected)
-        expected = next(named_ids, _LAST)
+        expected = next(named_ids, None)
     return count, without_event, without_row
 
 
 async def _check_receipts(
-    report: _Report, session: ReadSession, folder: Path | None, verifier: Verifier, *, now: float
+    report: _Report, session: ReadSession, receipts: Mapping[str, LogEntry] | None, size: int, *, now: float
 ) -> None:
     report.seen[Check.RECEIPTS] = _NONE
-    if folder is None:
+    if receipts is None:
         return
-    receipts = promised(folder, verifier.name)
     report.seen[Check.RECEIPTS] = f"{len(receipts)} receipts"
-    late, unknown = await missing_leaves(session, {entry.leaf_hash for entry in receipts.values()})
+    late, unknown = await missing_leaves(session, {entry.leaf_hash for entry in receipts.values()}, size=size)
     for file, entry in receipts.items():
         # A receipt is signed after the commit: the event is there from then on, and its leaf when the delay is over.
         if entry.leaf_hash in late and (entry.leaf_hash in unknown or now > due(entry)):

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, select, true, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import (
@@ -481,10 +481,14 @@ async def _subject_of_own(session: ReadSession, member_id: UUID, record_id: UUID
     return UUID(str(subject_id))
 
 
-async def ids_of_records(session: ReadSession, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+async def ids_of_records(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next records in the order of their ids, each with its borrower."""
     ids = record_lookup.c
-    page = select(ids.record_id, ids.subject_id).where(ids.record_id > after).order_by(ids.record_id)
+    page = (
+        select(ids.record_id, ids.subject_id)
+        .where(true() if after is None else ids.record_id > after)
+        .order_by(ids.record_id)
+    )
     return [(row.record_id, row.subject_id) for row in await session.execute(page.limit(limit))]
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, select, true, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
@@ -175,10 +175,14 @@ class Sharing:
         return row
 
 
-async def ids_of_questions(session: ReadSession, *, after: UUID, limit: int) -> list[tuple[UUID, UUID]]:
+async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next questions in the order of their ids, each with its borrower."""
     ids = query_lookup.c
-    page = select(ids.query_id, ids.subject_id).where(ids.query_id > after).order_by(ids.query_id)
+    page = (
+        select(ids.query_id, ids.subject_id)
+        .where(true() if after is None else ids.query_id > after)
+        .order_by(ids.query_id)
+    )
     return [(row.query_id, row.subject_id) for row in await session.execute(page.limit(limit))]
 
 

@@ -314,20 +314,32 @@ async def still_live(session: ReadSession, subject_ids: Sequence[UUID]) -> tuple
 
 async def keys_of(
     session: ReadSession, custody: Custody, subject_ids: Collection[UUID], *, monotonic: float
-) -> dict[UUID, SubjectKeys | None]:
-    """Return these borrowers' keys, ``None`` for an erased one; one that there is not is left out.
+) -> dict[UUID, SubjectKeys | IntegrityError | None]:
+    """Return these borrowers' keys, ``None`` for an erased one, the error of one that does not open.
 
-    For whoever looks at what is kept, not at what may be told: the rows' seals are not looked at.
+    One that there is not is left out. For whoever looks at what is kept, not at what may be told: the rows' seals are
+    not looked at.
     """
     found = await session.execute(
         select(subject.c.subject_id, subject.c.dek_id, subject.c.dek).where(subject.c.subject_id.in_(subject_ids))
     )
-    return {
-        row.subject_id: None
-        if row.dek is None
-        else custody.open(row.subject_id, row.dek_id, row.dek, monotonic=monotonic)
-        for row in found
-    }
+    keys: dict[UUID, SubjectKeys | IntegrityError | None] = {}
+    for row in found:
+        try:
+            opened = None if row.dek is None else custody.open(row.subject_id, row.dek_id, row.dek, monotonic=monotonic)
+        except (IntegrityError, TypeError, ValueError) as error:
+            keys[row.subject_id] = IntegrityError(f"its borrower's key does not open: {error}")
+        else:
+            keys[row.subject_id] = opened
+    return keys
+
+
+async def erased_of(session: ReadSession, subject_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of these borrowers that were erased."""
+    found = await session.execute(
+        select(subject.c.subject_id).where(subject.c.subject_id.in_(subject_ids), subject.c.dek.is_(None))
+    )
+    return set(found.scalars())
 
 
 def element_bytes(text: str) -> bytes:

@@ -11,6 +11,7 @@ The same file tells a service whom to ask, and whoever verifies a checkpoint wha
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from creditshare.errors import Malformed, VerificationFailed
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -23,6 +24,9 @@ MAX_POLICY = 65_536
 
 MAX_LINES = 256
 """Most logs, witnesses and groups together; the standard asks for at least 32 of each."""
+
+MAX_WITNESSES = 64
+"""Most witnesses: with all their lines a note is still one that everybody reads."""
 
 _BLANK = re.compile("[ \t]+")
 _NONE = "none"
@@ -118,7 +122,7 @@ class _Builder:
             case ["log", vkey, *url] if len(url) <= 1:
                 self._log(Verifier.parse(vkey))
             case ["witness", name, vkey, *url] if len(url) <= 1:
-                self._witness(name, Witness.parse(vkey), url[0] if url else None)
+                self._witness(name, Witness.parse(vkey), _address(url[0]) if url else None)
             case ["group", name, threshold, *members] if members:
                 self._group(name, threshold, members)
             case ["quorum", name]:
@@ -143,6 +147,8 @@ class _Builder:
         self._new(name)
         if any(known.witness.public_key == witness.public_key for known in self._witnesses.values()):
             raise Malformed("this witness's key is listed already")
+        if len(self._witnesses) >= MAX_WITNESSES:
+            raise Malformed(f"a policy has at most {MAX_WITNESSES} witnesses")
         self._witnesses[name] = Listed(name, witness, url)
 
     def _group(self, name: str, threshold: str, members: list[str]) -> None:
@@ -165,3 +171,16 @@ class _Builder:
     def _known(self, name: str) -> None:
         if name not in self._witnesses and name not in self._groups:
             raise Malformed("this name is not defined on a line before")
+
+
+def _address(url: str) -> str:
+    """Return an address that can be asked: http or https, a host, perhaps a port and a path."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        _ = parts.port
+    except ValueError:
+        host = b""
+    if not host or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
+        raise Malformed("a witness's address is http:// or https:// with a host")
+    return url

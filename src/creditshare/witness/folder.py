@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from creditshare.errors import ConfigurationError, Malformed
 from creditshare.tlog.checkpoint import open_checkpoint, peek_checkpoint
 from creditshare.tlog.cosignature import Cosigner
-from creditshare.tlog.note import Verifier
+from creditshare.tlog.note import Verifier, split_note
 from creditshare.tlog.spelling import decode_std, encode_std
 from creditshare.tlog.witness import AddCheckpoint, Held, OtherSize, decide
 
@@ -47,8 +47,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cosigner = _cosigner(path)
-        with closing(self._connect()) as state:
-            state.executescript(_SCHEMA)
+        self._connect().close()
 
     @classmethod
     def create(cls, path: Path, *, name: str) -> "Folder":
@@ -64,14 +63,18 @@ class Folder:
             json.dump({"name": name, "ed25519_seed": encode_std(key.private_bytes_raw())}, file)
             file.flush()
             os.fsync(file.fileno())
+        with closing(sqlite3.connect(path / STATE_FILE)) as state:
+            state.executescript(_SCHEMA)
         return cls(path)
 
     def trust(self, vkey: str) -> Verifier:
         """Trust a log's key from now on; several may be of one log, while one replaces the other."""
         verifier = Verifier.parse(vkey)
         if verifier not in [known for keys in self.logs().values() for known in keys]:
-            with (self.path / LOGS_FILE).open("a") as file:
-                file.write(verifier.vkey + "\n")
+            with (self.path / LOGS_FILE).open("a+") as file:
+                file.seek(0)
+                begun = file.read()
+                file.write(("\n" if begun and not begun.endswith("\n") else "") + verifier.vkey + "\n")
         return verifier
 
     def logs(self) -> Mapping[str, Sequence[Verifier]]:
@@ -109,7 +112,7 @@ class Folder:
             state.execute(
                 "INSERT INTO cosigned VALUES (?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE"
                 " SET size = excluded.size, root = excluded.root, note = excluded.note",
-                [shown.origin, shown.size, shown.root, request.note + line],
+                [shown.origin, shown.size, shown.root, _signed(request.note, logs[shown.origin]) + line],
             )
             state.execute("COMMIT")
         return line
@@ -152,7 +155,7 @@ class Folder:
             state.execute(
                 "INSERT OR IGNORE INTO contradiction SELECT ?, ?, ? WHERE"
                 " (SELECT count(*) FROM contradiction WHERE origin = ?) < ?",
-                [shown.origin, request.note, at, shown.origin, MOST_CONTRADICTIONS],
+                [shown.origin, _signed(request.note, logs[shown.origin]), at, shown.origin, MOST_CONTRADICTIONS],
             )
 
     @contextmanager
@@ -163,11 +166,24 @@ class Folder:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            state = sqlite3.connect(self.path / STATE_FILE, timeout=BUSY_S, isolation_level=None)
+            # Never made anew: a witness that forgot would cosign another past under the same name.
+            address = (self.path / STATE_FILE).absolute().as_uri() + "?mode=rw"
+            state = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
             state.execute("PRAGMA synchronous = EXTRA")
         except sqlite3.Error as error:
-            raise ConfigurationError(f"{self.path / STATE_FILE} cannot be used: {error}") from error
+            raise ConfigurationError(
+                f"{self.path / STATE_FILE} cannot be used ({error}). A witness that lost what it cosigned is none any"
+                " more: make a new one under another name"
+            ) from error
         return state
+
+
+def _signed(note: str, verifiers: Sequence[Verifier]) -> str:
+    """Return a note with the lines of trusted keys and no other: whoever sent it may have added any of his own."""
+    unverified = split_note(note)
+    keys = {(one.name, one.key_id) for one in verifiers}
+    lines = {one.line: None for one in unverified.signatures if (one.name, one.key_id) in keys}  # each once, in order
+    return unverified.text + "\n" + "".join(lines)
 
 
 def _cosigner(path: Path) -> Cosigner:

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from creditshare.clock import Clock
-from creditshare.errors import Malformed, VerificationFailed
+from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.tlog.witness import SIZE_TYPE, NotSigned, OtherSize, UnknownLog
 from creditshare.witness.folder import Folder
 
@@ -34,8 +34,8 @@ def create_witness(folder: Folder, clock: Clock) -> Starlette:
             answer = Response(f"{error.size}\n", 409, headers={"Content-Type": SIZE_TYPE})
         except (Malformed, UnknownLog, NotSigned, VerificationFailed) as error:
             answer = PlainTextResponse(f"{error}\n", STATUS[type(error)])
-        except sqlite3.Error:
-            log.exception("the state cannot be written")
+        except (sqlite3.Error, ConfigurationError):
+            log.exception("the folder cannot be used")
             answer = PlainTextResponse("the witness cannot store anything now\n", 503)
         else:
             answer = PlainTextResponse(line)
