@@ -41,10 +41,10 @@ serve: $(RUNTIME) ## run the service on ./demo-data
 	@CREDITSHARE_DATA=demo-data $(BIN)/python -m creditshare serve $(ARGS)
 
 test: $(DEV) ## run all tests
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(DEV) ## run the tests that take less than a few seconds each
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 robustness: $(DEV) ## send ten thousand malformed requests, and generated ones for every operation (minutes)
 	@$(BIN)/python -m pytest -m long tests/robustness $(ARGS)
