@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -140,12 +140,20 @@ def test_a_database_that_was_set_back_is_not_signed_on_and_answers_no_question(w
             assert httpx.get(restored.url + "/audit/v1/health").json()["size"] == state["size"] < seen
 
 
+@contextlib.asynccontextmanager
+async def worker_database(copy: dict[str, str]) -> AsyncIterator[Database]:
+    database = Database(copy["worker_database_url"], role="creditshare_worker", pool_size=2)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 def on_a_copy(service: RunningService, copy: dict[str, str], policy: TrustPolicy) -> tuple[bool, int]:
     """Let the worker's part ask once over a copy; return whether it may sign, and the size that is there."""
 
     async def once() -> tuple[bool, int]:
-        database = Database(copy["worker_database_url"], role="creditshare_worker", pool_size=2)
-        try:
+        async with worker_database(copy) as database:
             asking = Witnesses(database, verifier=service.services.log_verifier, policy=policy, poll_s=60)
             task = asyncio.create_task(asking.run())
             allowed = await asking.may_sign()
@@ -153,8 +161,6 @@ def on_a_copy(service: RunningService, copy: dict[str, str], policy: TrustPolicy
             async with database.reading() as session:
                 found = await session.run("SELECT max(size) AS size FROM audit_checkpoint", {})
             return allowed, int(found.scalar_one() or 0)
-        finally:
-            await database.close()
 
     return asyncio.run(once())
 
@@ -202,12 +208,43 @@ def test_an_administrator_cannot_have_a_set_back_database_signed(witnessed: Witn
             assert database.execute("SELECT count(*) FROM audit_leaf").fetchone() == waiting
 
 
+def test_a_worker_that_reaches_nobody_does_not_take_away_what_another_found(witnessed: Witnessed) -> None:
+    service, both, file = witnessed
+    policy = TrustPolicy.parse(file.read_bytes())
+    service.admit("Lender", region="US")
+    settle(service, leaves=ADMITTED)
+
+    async def steps(asking: Witnesses) -> list[bool]:
+        seen = []
+        for reach in (True, False, True):
+            for one in both:
+                await asyncio.to_thread(one.start if reach else one.stop)
+            await asking.step()
+            asking._answered.set()
+            seen.append(await asking.may_sign())
+            if len(seen) == 1:  # another worker finds out something
+                with service.superuser(database) as connection:
+                    connection.execute("INSERT INTO audit_hold VALUES (true, 'another worker''s reason')")
+        return seen
+
+    async def asked() -> list[bool]:
+        async with worker_database(copy) as opened:
+            return await steps(Witnesses(opened, verifier=service.services.log_verifier, policy=policy, poll_s=60))
+
+    with older_copy(service) as copy:
+        database = copy["database_url"].rpartition("/")[2].partition("?")[0]
+        for one in both:
+            one.stop()
+        assert asyncio.run(asked()) == [True, False, True]
+        with service.superuser(database) as connection:
+            assert connection.execute("SELECT count(*) FROM audit_hold").fetchone() == (0,)
+
+
 def signed_on(service: RunningService, copy: dict[str, str], leaves: int) -> None:
     """Let a worker that asks nobody sign a copy on, as a thief of the key would."""
 
     async def sign() -> None:
-        database = Database(copy["worker_database_url"], role="creditshare_worker", pool_size=2)
-        try:
+        async with worker_database(copy) as database:
             for number in range(leaves):
                 async with database.writing() as session:
                     await session.run(
@@ -218,8 +255,6 @@ def signed_on(service: RunningService, copy: dict[str, str], leaves: int) -> Non
                     await session.commit()
             async with database.writing() as session:
                 await sequencer(service.settings).integrate(session)
-        finally:
-            await database.close()
 
     asyncio.run(sign())
 
@@ -317,8 +352,7 @@ def test_a_witness_that_never_ends_its_answer_is_cut_off(
     wait_for(lambda: size(shared_service) > 0)
     with listening(Dripping) as url:
         policy = TrustPolicy.parse(f"witness a {Cosigner('a', KEYS[0]).witness.vkey} {url}\nquorum a\n".encode())
-        copy = {"worker_database_url": str(shared_service.settings.worker_database_url)}
-        assert on_a_copy(shared_service, copy, policy)[0] is True
+        assert on_a_copy(shared_service, worker_of(shared_service), policy)[0] is True
 
 
 def test_the_cosigned_checkpoint_is_found_behind_any_number_of_others(witnessed: Witnessed) -> None:
@@ -358,7 +392,7 @@ def test_a_single_witness_that_lies_stops_nothing(shared_service: RunningService
     with listening(handler) as url:
         lines = [f"witness a {liar.vkey} {url}", f"witness b {honest.vkey} http://127.0.0.1:9", "group g all a b"]
         policy = TrustPolicy.parse("\n".join([*lines, "quorum g\n"]).encode())
-        allowed, _ = on_a_copy(service, {"worker_database_url": str(service.settings.worker_database_url)}, policy)
+        allowed, _ = on_a_copy(service, worker_of(service), policy)
     assert allowed
     with service.superuser() as database:
         assert database.execute("SELECT count(*) FROM audit_cosignature").fetchone() == (0,)
@@ -367,9 +401,8 @@ def test_a_single_witness_that_lies_stops_nothing(shared_service: RunningService
     if status == 409 and body[:1] == b"9":
         with listening(handler) as url:
             policy = TrustPolicy.parse(f"witness a {liar.vkey} {url}\nquorum a\n".encode())
-            copy = {"worker_database_url": str(service.settings.worker_database_url)}
-            assert on_a_copy(service, copy, policy)[0] is False
+            assert on_a_copy(service, worker_of(service), policy)[0] is False
         # That it cannot be asked any more changes nothing: whoever objected has to cosign what is here.
-        assert on_a_copy(service, copy, policy)[0] is False
+        assert on_a_copy(service, worker_of(service), policy)[0] is False
         with service.superuser() as database:
             database.execute("DELETE FROM audit_hold")

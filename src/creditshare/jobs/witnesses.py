@@ -2,7 +2,7 @@
 
 A witness that is away delays only the cosigned checkpoint. One that cosigned a longer log than the database holds, or
 another one, saw what is missing here: a database that was set back, or a log that was forked. Then nothing is signed
-any more until a person decides, because what would be signed now contradicts what others hold.
+any more until each that objected cosigns what is here, because what would be signed now contradicts what others hold.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ FIRST_TIMEOUT_S: Final = 10.0
 MAX_ANSWER: Final = 65_536
 COSIGNED: Final = 200
 CONFLICT: Final = 409
+UNPROVED: Final = 422
 OURSELVES: Final = ""
 """Stands among those who object while the database's own newest checkpoint is not to be believed."""
 
-UNPROVED: Final = 422
 WAYS_OUT: Final = (
     "Recover the database to a moment at which it holds what the witness saw; or end this log where it was cosigned and"
     " begin another"
@@ -200,7 +200,8 @@ class Witnesses:
         many = self._policy.quorum is not None and self._policy.suffices([one.listed.witness for one in objecting])
         fresh = {one.listed.name for one in objecting} if shown or many else set()
         names = {one.name for one in self._asked}
-        before = self._objectors if self._objectors is not None else names if held is not None else set()
+        # Held by another worker, or before this one started: it is not known by whose objection.
+        before = self._objectors or (names if held is not None else set())
         convinced = {one.listed.name for one in answers if one.cosigned is not None}
         objectors = (before & names) - convinced | fresh | ({OURSELVES} if broken else set())
         if objecting and fresh:
@@ -246,27 +247,25 @@ def shown_by(listed: Listed, verifier: Verifier) -> Checkpoint | None:
     """Return the newest checkpoint that a witness shows and the log's key signed, or nothing where it shows none."""
     path = f"/checkpoint?origin={quote(verifier.name, safe='')}"
     try:
-        status, body = _exchange("GET", listed.url or "", path, None)
+        status, body = _exchange("GET", listed.url or "", path, None, timeout_s=FIRST_TIMEOUT_S)
         return open_checkpoint(body, [verifier]) if status == COSIGNED else None
     except (OSError, ValueError, http.client.HTTPException, Malformed, VerificationFailed):
         return None
 
 
-def _exchange(
-    method: str, url: str, path: str, body: bytes | None, *, timeout_s: float | None = None
-) -> tuple[int, str]:
+def _exchange(method: str, url: str, path: str, body: bytes | None, *, timeout_s: float) -> tuple[int, str]:
     """Send one request and return status and text; nothing is followed, and no more is read than an answer can be.
 
     The time limit is for all of it: whoever sends a byte now and then is cut off like whoever sends none.
     """
-    at, limit_s = urlsplit(url), timeout_s or FIRST_TIMEOUT_S
+    at = urlsplit(url)
     connection: http.client.HTTPConnection
     if at.scheme == "https":
         context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=limit_s, context=context)
+        connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=timeout_s, context=context)
     else:
-        connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=limit_s)
-    end = threading.Timer(limit_s, _cut, [connection])
+        connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=timeout_s)
+    end = threading.Timer(timeout_s, _cut, [connection])
     end.start()
     try:
         connection.request(method, at.path.rstrip("/") + path, body=body, headers={"User-Agent": "creditshare"})
