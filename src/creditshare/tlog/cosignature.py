@@ -6,14 +6,15 @@ are ignored as unknown.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from creditshare.errors import Malformed, VerificationFailed
+from creditshare.errors import VerificationFailed
 from creditshare.tlog.checkpoint import Checkpoint
-from creditshare.tlog.note import PUBLIC_KEY_BYTES, Signature, key_id, parse_vkey, spell_vkey
+from creditshare.tlog.note import NamedKey, Signature
 from creditshare.tlog.spelling import MAX_SIZE
 
 COSIGNATURE = 0x04
@@ -24,30 +25,10 @@ _SIGNATURE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """A witness that is trusted under a name. ``public_key`` is the 32-byte Ed25519 encoding of RFC 8032.
+class Witness(NamedKey):
+    """A witness that is trusted under a name: a key that cosigns checkpoints (type 0x04)."""
 
-    Raises ``Malformed`` for a name or a key of the wrong form.
-    """
-
-    name: str
-    public_key: bytes
-    key_id: bytes = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if len(self.public_key) != PUBLIC_KEY_BYTES:
-            raise Malformed("an Ed25519 public key is 32 bytes long")
-        object.__setattr__(self, "key_id", key_id(self.name, self.public_key, kind=COSIGNATURE))
-
-    @classmethod
-    def parse(cls, vkey: str) -> "Witness":
-        """Read a verifier key of type 0x04. Raises ``Malformed`` for another form or type, or an id of another key."""
-        return cls(*parse_vkey(vkey, kind=COSIGNATURE))
-
-    @property
-    def vkey(self) -> str:
-        """The verifier key in its text form, as ``parse`` reads it."""
-        return spell_vkey(self.name, self.public_key, kind=COSIGNATURE)
+    KIND: ClassVar[int] = COSIGNATURE
 
     def time_of(self, text: str, signature: Signature) -> int:
         """Return when this witness cosigned a checkpoint's text, in seconds since 1970.

@@ -8,6 +8,7 @@ Left out: witness cosignatures (``cosignature``), whose lines are ignored here a
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -39,35 +40,15 @@ def key_id(name: str, public_key: bytes, *, kind: int = ED25519) -> bytes:
     return hashlib.sha256(name.encode() + bytes([0x0A, kind]) + public_key).digest()[:_KEY_ID_BYTES]
 
 
-def parse_vkey(vkey: str, *, kind: int = ED25519) -> tuple[str, bytes]:
-    """Read a verifier key ``<name>+<8 hex digits of key id>+<base64 of kind || public key>``; return name and key.
-
-    Raises ``Malformed`` for another form or type, and for a key id that is not that of this name and key.
-    """
-    decode_text(vkey, what="the verifier key", limit=MAX_NOTE)
-    parts = vkey.split("+", 2)  # base64 may hold a plus sign, a name may not
-    if len(parts) != 3:  # noqa: PLR2004 - name, id and key
-        raise Malformed("a verifier key has the form name+id+key")
-    name, hex_id, encoded = parts
-    key = decode_std(encoded, what="the verifier key")
-    if len(key) != 1 + PUBLIC_KEY_BYTES or key[0] != kind:
-        raise Malformed(f"a verifier key is here the byte 0x{kind:02x} and a 32-byte Ed25519 key")
-    if key_id(name, key[1:], kind=kind).hex() != hex_id:
-        raise Malformed("the verifier key's id does not belong to its name and key")
-    return name, key[1:]
-
-
-def spell_vkey(name: str, public_key: bytes, *, kind: int = ED25519) -> str:
-    """Return a verifier key in its text form, as ``parse_vkey`` reads it."""
-    return f"{name}+{key_id(name, public_key, kind=kind).hex()}+{encode_std(bytes([kind]) + public_key)}"
-
-
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """A key that is trusted under a name. ``public_key`` is the 32-byte Ed25519 encoding of RFC 8032.
+class NamedKey:
+    """A public key that is trusted under a name, for signatures of one ``KIND``.
 
-    Raises ``Malformed`` for a name or a key of the wrong form.
+    ``public_key`` is the 32-byte Ed25519 encoding of RFC 8032. Raises ``Malformed`` for a name or a key of the wrong
+    form.
     """
+
+    KIND: ClassVar[int]
 
     name: str
     public_key: bytes
@@ -76,17 +57,38 @@ class Verifier:
     def __post_init__(self) -> None:
         if len(self.public_key) != PUBLIC_KEY_BYTES:
             raise Malformed("an Ed25519 public key is 32 bytes long")
-        object.__setattr__(self, "key_id", key_id(self.name, self.public_key))
+        object.__setattr__(self, "key_id", key_id(self.name, self.public_key, kind=self.KIND))
 
     @classmethod
-    def parse(cls, vkey: str) -> "Verifier":
-        """Read a verifier key of type 0x01. Raises ``Malformed`` as ``parse_vkey`` does."""
-        return cls(*parse_vkey(vkey))
+    def parse(cls, vkey: str) -> Self:
+        """Read a verifier key ``<name>+<8 hex digits of key id>+<base64 of kind || public key>``.
+
+        Raises ``Malformed`` for another form or kind, and for a key id that is not that of this name and key.
+        """
+        decode_text(vkey, what="the verifier key", limit=MAX_NOTE)
+        parts = vkey.split("+", 2)  # base64 may hold a plus sign, a name may not
+        if len(parts) != 3:  # noqa: PLR2004 - name, id and key
+            raise Malformed("a verifier key has the form name+id+key")
+        name, hex_id, encoded = parts
+        key = decode_std(encoded, what="the verifier key")
+        if len(key) != 1 + PUBLIC_KEY_BYTES or key[0] != cls.KIND:
+            raise Malformed(f"a verifier key is here the byte 0x{cls.KIND:02x} and a 32-byte Ed25519 key")
+        known = cls(name, key[1:])
+        if known.key_id.hex() != hex_id:
+            raise Malformed("the verifier key's id does not belong to its name and key")
+        return known
 
     @property
     def vkey(self) -> str:
         """The verifier key in its text form, as ``parse`` reads it."""
-        return spell_vkey(self.name, self.public_key)
+        return f"{self.name}+{self.key_id.hex()}+{encode_std(bytes([self.KIND]) + self.public_key)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier(NamedKey):
+    """A key that signs notes (type 0x01)."""
+
+    KIND: ClassVar[int] = ED25519
 
     def verify(self, text: str, signature: bytes) -> None:
         """Check a signature over a note's text. Raises ``VerificationFailed`` when it does not hold."""
