@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import select, true, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
@@ -19,6 +19,7 @@ from creditshare.ids import spell, uuid7
 from creditshare.keys.custody import SubjectKeys, seal_place
 from creditshare.policy.service import Policy
 from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.paging import page_of
 from creditshare.subjects.service import BorrowerToken, Subjects
 from creditshare.wire.strict_json import canonical, decode
 
@@ -210,12 +211,7 @@ async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:
 async def ids_of_consents(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next consents in the order of their ids, each with its borrower."""
     ids = consent_lookup.c
-    page = (
-        select(ids.consent_id, ids.subject_id)
-        .where(true() if after is None else ids.consent_id > after)
-        .order_by(ids.consent_id)
-    )
-    return [(row.consent_id, row.subject_id) for row in await session.execute(page.limit(limit))]
+    return [tuple(row) for row in await page_of(session, ids.consent_id, ids.subject_id, after=after, limit=limit)]
 
 
 def consent_mac(keys: SubjectKeys, row: Mapping[str, Any], sealed: bytes) -> bytes:

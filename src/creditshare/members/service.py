@@ -24,6 +24,7 @@ from creditshare.members.repository import SealedRows
 from creditshare.members.rules import Proposal
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.paging import page_of
 from creditshare.wire.strict_json import canonical
 
 MemberRole = Literal["lender", "regulator", "operator"]
@@ -343,12 +344,7 @@ async def bootstrap_operators(
 
 async def ids_of_members(session: ReadSession, *, after: UUID | None, limit: int) -> list[UUID]:
     """Return the next members in the order of their ids."""
-    page = (
-        select(member.c.member_id)
-        .where(true() if after is None else member.c.member_id > after)
-        .order_by(member.c.member_id)
-    )
-    return list((await session.execute(page.limit(limit))).scalars())
+    return [row.member_id for row in await page_of(session, member.c.member_id, after=after, limit=limit)]
 
 
 def member_of(row: RowMapping) -> Member:

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, select, true, update
+from sqlalchemy import and_, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import (
@@ -73,6 +73,7 @@ from creditshare.records.statements import (
 )
 from creditshare.storage.engine import Changed, Database, ReadSession, WriteSession, read_rows, write_whole
 from creditshare.storage.gathering import Gathering
+from creditshare.storage.paging import page_of
 from creditshare.storage.rowsets import Columns, parameters_of
 from creditshare.subjects.service import (
     WRAPPING_LOCK,
@@ -484,12 +485,7 @@ async def _subject_of_own(session: ReadSession, member_id: UUID, record_id: UUID
 async def ids_of_records(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next records in the order of their ids, each with its borrower."""
     ids = record_lookup.c
-    page = (
-        select(ids.record_id, ids.subject_id)
-        .where(true() if after is None else ids.record_id > after)
-        .order_by(ids.record_id)
-    )
-    return [(row.record_id, row.subject_id) for row in await session.execute(page.limit(limit))]
+    return [tuple(row) for row in await page_of(session, ids.record_id, ids.subject_id, after=after, limit=limit)]
 
 
 async def still_readable(

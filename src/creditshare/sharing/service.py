@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, true, update
+from sqlalchemy import RowMapping, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
@@ -37,6 +37,7 @@ from creditshare.sharing.models import query_answer, query_lookup
 from creditshare.sharing.repository import Questions
 from creditshare.sharing.rules import Question, Refusal, decide, grant
 from creditshare.storage.engine import Changed, ReadSession, WriteSession
+from creditshare.storage.paging import page_of
 from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState, check_token
 from creditshare.wire.leaf import LogEntry
 from creditshare.wire.strict_json import canonical, decode
@@ -178,12 +179,7 @@ class Sharing:
 async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next questions in the order of their ids, each with its borrower."""
     ids = query_lookup.c
-    page = (
-        select(ids.query_id, ids.subject_id)
-        .where(true() if after is None else ids.query_id > after)
-        .order_by(ids.query_id)
-    )
-    return [(row.query_id, row.subject_id) for row in await session.execute(page.limit(limit))]
+    return [tuple(row) for row in await page_of(session, ids.query_id, ids.subject_id, after=after, limit=limit)]
 
 
 async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
