@@ -267,7 +267,7 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
                 " WHERE state = 'erased' ON CONFLICT (event_id, grp) DO UPDATE SET subject_id = EXCLUDED.subject_id"
             ),
         ),
-        {Check.OPENINGS: "can still be opened, though its borrower was erased"},
+        {Check.OPENINGS: "an opening is there, though its borrower was erased"},
     ),
     "an event is hidden at an index of no log": (
         (

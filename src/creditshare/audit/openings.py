@@ -6,7 +6,7 @@ no more than that.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -48,7 +48,6 @@ class Act:
 class _Count:
     closed: int = 0
     erased: int = 0
-    alive: list[str] = field(default_factory=list)
 
 
 async def check_openings(
@@ -78,8 +77,6 @@ async def check_openings(
             Check.OPENINGS,
             f"{count.closed} events cannot be opened, and the log says that {count.erased} were erased",
         )
-    for alive in count.alive:
-        tell(Check.OPENINGS, f"{alive} can still be opened, though its borrower was erased")
     there = select(audit_event.c.event_id).where(audit_event.c.event_id == audit_opening.c.event_id).exists()
     orphans = (await session.execute(select(func.count()).select_from(audit_opening).where(~there))).scalar_one()
     if orphans:
@@ -115,7 +112,7 @@ class _Event:
         leaf = parse_leaf(bytes(self._leaf or b""))
         if leaf.event_id != spell("evt", self._event_id):
             raise VerificationFailed("its leaf is of another event")
-        payloads = {group: self._payload(leaf, group, count) for group in GROUPS}
+        payloads = {group: self._payload(leaf, group) for group in GROUPS}
         if payloads["meta"] is None:
             raise VerificationFailed("who did what is missing, which is never erased")
         meta = decode_object(payloads["meta"])
@@ -131,23 +128,22 @@ class _Event:
             {name: str(value) for name, value in references.items() if name != "subject"},
         )
 
-    def _payload(self, leaf: Leaf, group: Group, count: _Count) -> bytes | None:
+    def _payload(self, leaf: Leaf, group: Group) -> bytes | None:
         row = self._openings.get(group)
         commitment = {"meta": leaf.c_meta, "subj": leaf.c_subj, "body": leaf.c_body}[group]
         if row is None:
             return None
-        box = self._box(row.subject_id)
-        if box is None:
-            if group == "body":  # an event of a borrower always has this one
-                count.alive.append(leaf.event_id)
-            return None
-        content = decode_object(box.open(Place("audit_opening", group, self._event_id.bytes), bytes(row.sealed or b"")))
+        content = decode_object(
+            self._box(row.subject_id).open(
+                Place("audit_opening", group, self._event_id.bytes), bytes(row.sealed or b"")
+            )
+        )
         payload = str(content["payload"]).encode()
         if commit(group, b64url_decode(str(content["salt"])), payload) != commitment:
             raise VerificationFailed(f"its leaf does not commit to what its opening {group} says")
         return payload
 
-    def _box(self, subject_id: UUID | None) -> Box | None:
+    def _box(self, subject_id: UUID | None) -> Box:
         if subject_id is None:
             return self._keeper
         if subject_id not in self._keys:
@@ -155,4 +151,6 @@ class _Event:
         keys = self._keys[subject_id]
         if isinstance(keys, IntegrityError):
             raise keys
-        return None if keys is None else keys.box("opening")
+        if keys is None:
+            raise VerificationFailed("an opening is there, though its borrower was erased")
+        return keys.box("opening")

@@ -7,6 +7,7 @@ of them: only a checkpoint that somebody else holds shows that. So name those yo
 
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -50,20 +51,33 @@ Page = Callable[[UUID | None], Awaitable[Sequence[tuple[UUID, UUID | None]]]]
 
 
 @dataclass(slots=True)
+class _Some:
+    """The first few of many, and how many there are."""
+
+    first: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, one: str) -> None:
+        self.count += 1
+        if len(self.first) < MOST_PROBLEMS:
+            self.first.append(one)
+
+
+@dataclass(slots=True)
 class _Report:
-    problems: dict[Check, list[str]] = field(default_factory=dict)
+    problems: dict[Check, _Some] = field(default_factory=lambda: defaultdict(_Some))
     seen: dict[Check, str] = field(default_factory=dict)
 
     def tell(self, check: Check, problem: str) -> None:
-        self.problems.setdefault(check, []).append(problem)
+        self.problems[check].add(problem)
 
     def findings(self) -> list[Finding]:
         return [Finding(check.value, self._problem(check), self.seen.get(check, "")) for check in Check]
 
     def _problem(self, check: Check) -> str | None:
-        found = self.problems.get(check, [])
-        more = [f"and {len(found) - MOST_PROBLEMS} more"] if len(found) > MOST_PROBLEMS else []
-        return "; ".join([*found[:MOST_PROBLEMS], *more]) or None
+        found = self.problems[check]
+        more = [f"and {found.count - len(found.first)} more"] if found.count > len(found.first) else []
+        return "; ".join([*found.first, *more]) or None
 
 
 async def examine_log(
@@ -208,27 +222,29 @@ async def _compare_rows(report: _Report, session: ReadSession, mentioned: _Menti
     }
     seen = []
     for kind, (what, page) in pages.items():
-        rows, without_event, without_row = await _compare(session, page, mentioned.ids(kind))
+        without_event, without_row = _Some(), _Some()
+        rows = await _compare(session, kind, page, mentioned.ids(kind), without_event, without_row)
         seen.append(f"{rows} {what}")
-        if without_event:
-            ids = [spell(kind, one) for one in without_event]
-            report.tell(Check.ROWS, f"{what} that no event names: {named(ids[:MOST_PROBLEMS], len(ids))}")
-        if without_row:
-            ids = [spell(kind, one) for one in without_row]
-            report.tell(Check.ROWS, f"events name {what} that are not there: {named(ids[:MOST_PROBLEMS], len(ids))}")
+        for found, sentence in (
+            (without_event, f"{what} that no event names"),
+            (without_row, f"events name {what} that are not there"),
+        ):
+            if found.count:
+                report.tell(Check.ROWS, f"{sentence}: {named(found.first, found.count)}")
     report.seen[Check.ROWS] = ", ".join(seen)
 
 
-async def _compare(session: ReadSession, page: Page, named_ids: Iterator[UUID]) -> tuple[int, list[UUID], list[UUID]]:
-    """Walk rows and named ids side by side; return how many rows, those that nothing names, and names without a row."""
-    count, without_event, without_row = 0, [], []
-    after: UUID | None = None
+async def _compare(
+    session: ReadSession, kind: Prefix, page: Page, named_ids: Iterator[UUID], without_event: _Some, without_row: _Some
+) -> int:
+    """Walk rows and named ids side by side, noting rows that nothing names and names without a row; count the rows."""
+    count, after = 0, None
     expected = next(named_ids, None)
     while rows := await page(after):
         unnamed: list[tuple[UUID, UUID | None]] = []
         for row_id, subject_id in rows:
             while expected is not None and expected < row_id:
-                without_row.append(expected)
+                without_row.add(spell(kind, expected))
                 expected = next(named_ids, None)
             if expected == row_id:
                 expected = next(named_ids, None)
@@ -236,12 +252,14 @@ async def _compare(session: ReadSession, page: Page, named_ids: Iterator[UUID]) 
                 unnamed.append((row_id, subject_id))
         # What names the rows of an erased borrower was erased with it.
         erased = await erased_of(session, [subject for _, subject in unnamed if subject is not None])
-        without_event += [row_id for row_id, subject in unnamed if subject not in erased]
+        for row_id, subject in unnamed:
+            if subject not in erased:
+                without_event.add(spell(kind, row_id))
         count, after = count + len(rows), rows[-1][0]
     while expected is not None:
-        without_row.append(expected)
+        without_row.add(spell(kind, expected))
         expected = next(named_ids, None)
-    return count, without_event, without_row
+    return count
 
 
 async def _check_receipts(
