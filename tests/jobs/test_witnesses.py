@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.fixtures.attack import attempt
 from tests.fixtures.loopback import listening
-from tests.fixtures.processes import older_copy, serving
+from tests.fixtures.processes import database_of, older_copy, serving
 from tests.fixtures.service import RunningService, running_service, wait_for
 from tests.fixtures.witnesses import RunningWitness, policy_file, witnesses
 
@@ -193,7 +193,7 @@ def test_an_administrator_cannot_have_a_set_back_database_signed(witnessed: Witn
     with older_copy(service) as copy:
         act(lender)
         settle(service, leaves=before + 1)
-        with service.superuser(copy["database_url"].rpartition("/")[2].partition("?")[0]) as database:
+        with service.superuser(database_of(copy)) as database:
             for table in ("audit_checkpoint", "audit_cosignature", "audit_leaf"):
                 database.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
             for statement in SET_BACK[more]:
@@ -232,7 +232,7 @@ def test_a_worker_that_reaches_nobody_does_not_take_away_what_another_found(witn
             return await steps(Witnesses(opened, verifier=service.services.log_verifier, policy=policy, poll_s=60))
 
     with older_copy(service) as copy:
-        database = copy["database_url"].rpartition("/")[2].partition("?")[0]
+        database = database_of(copy)
         for one in both:
             one.stop()
         assert asyncio.run(asked()) == [True, False, True]

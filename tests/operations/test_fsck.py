@@ -19,7 +19,7 @@ import httpx
 import psycopg
 import pytest
 from tests.fixtures.attack import ask, grant
-from tests.fixtures.processes import command, logins, older_copy
+from tests.fixtures.processes import command, database_of, logins, older_copy
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.audit.rebuild import Check
@@ -97,7 +97,7 @@ def story(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Te
         (folder / "checkpoint").write_text(httpx.get(service.url + "/log/v1/checkpoint").text)
         event = answer.log_entry.event_id[4:]
         with older_copy(service) as copy:
-            database = copy["database_url"].rpartition("/")[2].partition("?")[0]
+            database = database_of(copy)
             yield Story(service, ids[0], consents[0], folder / "checkpoint", folder / "receipts", event, database)
 
 

@@ -66,7 +66,7 @@ class Witnesses:
         self._verifier = verifier
         self._policy = policy
         self._poll_s = poll_s
-        self._asked = [listed for listed in policy.witnesses.values() if listed.url is not None]
+        self._asked = policy.asked
         self._objectors: set[str] | None = None  # who holds the log; not known before all were asked once
         self._reason = ""
         self._answered = asyncio.Event()
@@ -241,6 +241,12 @@ class Witnesses:
     async def _post(self, listed: Listed, body: bytes) -> tuple[int, str]:
         patience = FIRST_TIMEOUT_S if self._objectors is None or self._objectors else TIMEOUT_S
         return await asyncio.to_thread(_exchange, "POST", listed.url or "", "/add-checkpoint", body, timeout_s=patience)
+
+
+def shown_by_all(policy: TrustPolicy | None, verifier: Verifier) -> dict[str, Checkpoint]:
+    """Return what the witnesses of a policy show, by their names. One that is away shows nothing."""
+    shown = {} if policy is None else {one.name: shown_by(one, verifier) for one in policy.asked}
+    return {name: checkpoint for name, checkpoint in shown.items() if checkpoint is not None}
 
 
 def shown_by(listed: Listed, verifier: Verifier) -> Checkpoint | None:

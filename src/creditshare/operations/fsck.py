@@ -25,7 +25,7 @@ from creditshare.composition import database_url, keyring_file, log_signer, publ
 from creditshare.consents.service import ids_of_consents
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.ids import Prefix, parse, spell
-from creditshare.jobs.witnesses import shown_by
+from creditshare.jobs.witnesses import shown_by_all
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider
 from creditshare.members.service import ids_of_members
@@ -37,7 +37,6 @@ from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import erased_of, keys_of
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
 from creditshare.tlog.note import Verifier
-from creditshare.tlog.policy import Listed
 from creditshare.wire.leaf import LogEntry
 
 PAGE: Final = 4_096
@@ -100,8 +99,8 @@ async def examine_log(
         FileProvider(keyring_file(settings)), cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s
     )
     kept = {file.name: _held(file, verifier) for file in held}
-    asked = _asked(settings)
-    kept |= {f"witness {one.name}": shown for one in asked if (shown := shown_by(one, verifier)) is not None}
+    policy = witness_policy(settings)
+    kept |= {f"witness {name}": shown for name, shown in shown_by_all(policy, verifier).items()}
     # What was promised before the database is looked at.
     kept_receipts = None if receipts is None else promised(receipts, verifier.name)
     report, now = _Report(), (clock or SystemClock()).now()
@@ -113,7 +112,9 @@ async def examine_log(
             rebuilt = await rebuild(session, at=sizes, verifier=verifier, tell=report.tell, progress=progress)
             _saw(report, rebuilt)
             _compare_held(report, rebuilt, kept)
-            report.seen[Check.HELD] = f"{len(held)} files, {len(kept) - len(held)} of {len(asked)} witnesses"
+            report.seen[Check.HELD] = (
+                f"{len(held)} files, {len(kept) - len(held)} of {len(policy.asked) if policy else 0} witnesses"
+            )
             with closing(_Mentioned()) as mentioned:
                 await check_openings(
                     session,
@@ -129,11 +130,6 @@ async def examine_log(
     finally:
         await database.close()
     return report.findings()
-
-
-def _asked(settings: Settings) -> list[Listed]:
-    policy = witness_policy(settings)
-    return [] if policy is None else [one for one in policy.witnesses.values() if one.url is not None]
 
 
 def _held(file: Path, verifier: Verifier) -> Checkpoint:

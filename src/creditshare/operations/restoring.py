@@ -32,7 +32,7 @@ from creditshare.composition import (
     witness_policy,
 )
 from creditshare.errors import ConfigurationError, IntegrityError, Malformed, Unavailable, VerificationFailed
-from creditshare.jobs.witnesses import shown_by
+from creditshare.jobs.witnesses import shown_by_all
 from creditshare.operations import programs
 from creditshare.operations.backup import DUMP, KEYRING, OWNER, TOMBSTONES, Manifest, measure, write_whole
 from creditshare.settings import Settings
@@ -93,7 +93,9 @@ def load(settings: Settings, folder: Path, *, known: Sequence[Path] = ()) -> Loa
     verifier = _log_verifier(settings, manifest)
     if manifest.checkpoint is not None:
         open_checkpoint(manifest.checkpoint, [verifier])
-    held = [_held(file, verifier) for file in known] + _shown(settings, verifier)
+    # A witness that is away is asked again before anything is signed.
+    held = [_held(file, verifier) for file in known]
+    held += shown_by_all(witness_policy(settings), verifier).values()
     require_not_shorter(manifest.log_size, held)
     database = Database(database_url(settings, "owner"), role=OWNER, pool_size=1)
     program = _fitting_program(database, manifest)
@@ -145,13 +147,6 @@ def _held(file: Path, verifier: Verifier) -> Checkpoint:
         return open_checkpoint(_read(file), [verifier])
     except (Malformed, VerificationFailed) as error:
         raise VerificationFailed(f"{file} is no checkpoint that this service's key signed: {error}") from error
-
-
-def _shown(settings: Settings, verifier: Verifier) -> list[Checkpoint]:
-    """Return what the log's witnesses show. One that is away is asked again before anything is signed."""
-    policy = witness_policy(settings)
-    asked = [] if policy is None else [one for one in policy.witnesses.values() if one.url is not None]
-    return [shown for one in asked if (shown := shown_by(one, verifier)) is not None]
 
 
 def _fitting_program(database: Database, manifest: Manifest) -> Path:

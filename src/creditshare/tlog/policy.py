@@ -73,6 +73,11 @@ class TrustPolicy:
                 raise Malformed(f"line {number}: {error}") from error
         return builder.build()
 
+    @property
+    def asked(self) -> tuple[Listed, ...]:
+        """The witnesses that can be asked, because the policy says where they are."""
+        return tuple(one for one in self.witnesses.values() if one.url is not None)
+
     def suffices(self, witnesses: Collection[Witness]) -> bool:
         """Whether these witnesses make the quorum."""
         return self.quorum is None or self._witnessed(self.quorum, witnesses)
