@@ -152,6 +152,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         discovery.router,
         documentation.router,
         log_routes.router,
+        log_routes.for_readers,
+        log_routes.for_members,
         members.first_key,
         members.router,
     ):

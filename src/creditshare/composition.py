@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
 from creditshare.access.limits import Limits, Pace, Places, Rate, Tallies
+from creditshare.access.openings import Openings
 from creditshare.access.quotas import Quotas
+from creditshare.access.readers import Readers
 from creditshare.access.service import Access
 from creditshare.api.record_rows import read_row
 from creditshare.audit.sequencer import Sequencer
@@ -217,6 +219,13 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         key_table=key_table,
         access=access,
         cursors=Cursors(derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/cursor")),
+        readers=Readers(
+            derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/log-reader"),
+            access=access,
+            clock=clock,
+            everyone=settings.log_audience == "anyone",
+        ),
+        openings=Openings(audit=audit, subjects=subjects),
         members=members,
         member_keys=member_keys,
         tokeniser=tokeniser,

@@ -7,6 +7,8 @@ from typing import Final
 
 from creditshare.access.cursors import Cursors
 from creditshare.access.keytable import KeyTable
+from creditshare.access.openings import Openings
+from creditshare.access.readers import Readers
 from creditshare.access.service import Access
 from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.service import Audit
@@ -91,6 +93,8 @@ class Services:
     key_table: KeyTable
     access: Access
     cursors: Cursors
+    readers: Readers
+    openings: Openings
     members: Members
     member_keys: MemberKeys
     tokeniser: Tokeniser

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Environment = Literal["sandbox", "production"]
+Audience = Literal["anyone", "members"]
 
 
 class Settings(BaseSettings):
@@ -33,6 +34,9 @@ class Settings(BaseSettings):
 
     skew_s: int = Field(30, ge=10, le=60, description="Accepted clock difference of signed requests.")
     merge_delay_s: int = Field(60, ge=1, le=86_400, description="Promise: a leaf is in the log within this time.")
+    log_readers: Audience | None = Field(
+        None, description="Who may read the log: anyone, or members by a token; default anyone in a sandbox only."
+    )
     witness_policy_file: Path | None = Field(
         None,
         description="Whom the log asks for cosignatures (C2SP tlog-policy); default witness-policy in the data folder.",
@@ -89,6 +93,11 @@ class Settings(BaseSettings):
     def mode(self) -> Environment:
         """The environment in force: an embedded database is a sandbox unless production is named."""
         return self.environment or ("sandbox" if self.embedded else "production")
+
+    @property
+    def log_audience(self) -> Audience:
+        """Who may read the log: where members are few, volume and times say something."""
+        return self.log_readers or ("anyone" if self.mode == "sandbox" else "members")
 
     @property
     def keyring_path(self) -> Path:

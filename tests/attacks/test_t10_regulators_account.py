@@ -15,7 +15,10 @@ from tests.fixtures.service import RunningService
 from creditshare.client.core import File
 from creditshare.client.resources import NDJSON_TYPE
 
-OWN = {"show_me", "show_quota", "add_key", "list_keys", "revoke_key", "retire_key", "review_key"}
+OWN = {"show_me", "show_quota", "add_key", "list_keys", "revoke_key", "retire_key", "review_key"} | {
+    "show_log_token",
+    "show_opening",  # of what others did only who did what: access/test_openings.py
+}
 """What every member may do with itself."""
 
 

@@ -33,6 +33,7 @@ PUBLISHED = [
     "header_mismatch",
     "digest_mismatch",
     "replay_detected",
+    "reader_unknown",
     "member_suspended",
     "role_forbidden",
     "jurisdiction_not_admitted",

@@ -23,6 +23,7 @@ from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.preconditions import named_versions
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.ratelimit import LEFT, POLICY
+from creditshare.api.readers import require_reader
 from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
@@ -48,6 +49,12 @@ SIGNATURE: Final[dict[str, Any]] = {
         "a query string, `cdg` (RFC 9530) with a body, `idk` with Idempotency-Key, `ifm` with If-Match, `ver` = 1."
     ),
 }
+READER: Final = "log-reader"
+READER_TOKEN: Final[dict[str, Any]] = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "Needed where discovery says `log.readers` = members. Both parts are what /v1/me/log-token answers.",
+}
 
 _SUBJECT: Final = ("suite_unknown", "key_version_retired", "element_invalid", "erased")
 _CONSENT: Final = (
@@ -69,7 +76,8 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "show_tile": ("not_found", "not_integrated_yet", "unavailable"),
     "show_inclusion_proof": ("validation_failed", "not_found", "not_integrated_yet", "unavailable"),
     "show_consistency_proof": ("not_found", "not_integrated_yet", "unavailable"),
-    "show_log_health": ("unavailable",),
+    "show_log_health": ("unavailable", "rate_limited"),
+    "show_opening": ("role_forbidden", "erased", "validation_failed"),
     "advance_clock": ("state_conflict",),
     "add_key": (
         "enrolment_code_invalid",
@@ -183,6 +191,7 @@ IDS: Final[dict[str, str]] = {
     "record_id": "rec_ and a UUID",
     "query_id": "qry_ and a UUID",
     "job_id": "job_ and a UUID",
+    "event_id": "evt_ and a UUID",
     "kid": "RFC 7638 thumbprint of the key",
 }
 
@@ -284,10 +293,11 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": _TEXT,
     },
     "Content-Language": {"description": "Language of title and detail.", "schema": {"enum": ["en", "zh"]}},
-    "WWW-Authenticate": {"description": "RFC 6750.", "schema": _TEXT},
+    "WWW-Authenticate": {"description": "RFC 6750; for readers of the log RFC 7617.", "schema": _TEXT},
 }
 
-_UNAUTHENTICATED: Final = tuple(code for code, status in STATUS.items() if status == 401)  # noqa: PLR2004  RFC 9110
+_READER: Final = "reader_unknown"
+_UNAUTHENTICATED: Final = tuple(code for code, status in STATUS.items() if status == 401 and code != _READER)  # noqa: PLR2004  RFC 9110
 # What a signed route may answer whatever it does; the statuses in which it says no more than this are shared.
 _EDGE: Final = (
     *_UNAUTHENTICATED,
@@ -325,6 +335,7 @@ class Facts:
     part: Part
     admits: Admits | None
     conditional: bool
+    for_readers: bool
 
     @property
     def role(self) -> str | None:
@@ -401,6 +412,7 @@ def _facts(route: APIRoute) -> Facts:
         part=getattr(route.endpoint, "exchange_part", Part()),
         admits=admitted(route.dependant) if signed else None,
         conditional=any(needed.call is named_versions for needed in route.dependant.dependencies),
+        for_readers=any(needed.call is require_reader for needed in route.dependant.dependencies),
     )
 
 
@@ -425,7 +437,7 @@ def complete(document: Json, facts: Mapping[tuple[str, str], Facts]) -> Json:
     _polish_schemas(document)
     document["tags"] = [{"name": name, "description": text} for name, text in tags.items()]
     document["components"] |= {
-        "securitySchemes": {SCHEME: dict(SIGNATURE)},
+        "securitySchemes": {SCHEME: dict(SIGNATURE), READER: dict(READER_TOKEN)},
         "parameters": {name: {"name": name, "in": "header", **value} for name, value in PARAMETERS.items()},
         "headers": _copy(HEADERS),
         "responses": {f"Problem{status}": _problem(status, codes) for status, codes in _by_status(_EDGE).items()},
@@ -502,6 +514,8 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
 
 
 def _security(facts: Facts) -> list[Json]:
+    if facts.for_readers:
+        return [{READER: []}, {}]
     if not facts.signed:
         return []
     return [{SCHEME: []}, {}] if facts.unsigned_too else [{SCHEME: []}]
@@ -522,6 +536,8 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
     body, parameters = "requestBody" in operation, operation.get("parameters", [])
     if any(set(p["schema"]) - {"type", "title", "description"} for p in parameters):
         codes.add("validation_failed")
+    if facts.for_readers:
+        codes.update((_READER, "rate_limited"))
     if not facts.signed:
         return codes
     codes.update(_EDGE)

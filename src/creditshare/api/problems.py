@@ -32,6 +32,7 @@ STATUS: Final[dict[str, int]] = {
             "header_mismatch",
             "digest_mismatch",
             "replay_detected",
+            "reader_unknown",
         ),
         401,
     ),
@@ -110,7 +111,9 @@ def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, b
     headers = {"Content-Language": "zh" if chinese else "en", "Vary": "Accept-Language"}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
-    if status == 401:  # noqa: PLR2004  RFC 6750 §3
+    if refusal.code == "reader_unknown":
+        headers["WWW-Authenticate"] = 'Basic realm="log"'  # RFC 7617 §2
+    elif status == 401:  # noqa: PLR2004  RFC 6750 §3
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
     return status, json.dumps(document, ensure_ascii=False).encode(), headers
 

@@ -38,12 +38,13 @@ class TokenSuites(Open):
 
 
 class LogAddress(Open):
-    """The audit log: its name, its key as C2SP verifier key, its promise in seconds, its address."""
+    """The audit log: its name, its key as C2SP verifier key, its promise in seconds, its address, who may read it."""
 
     origin: str
     vkey: str
     mmd_s: int
     base: str
+    readers: Literal["anyone", "members"]
 
 
 class Limits(Open):
@@ -125,13 +126,13 @@ class LogKeys(Open):
 
 
 class LogState(Open):
-    """How large the log is and how long its oldest event has been waiting.
+    """How large the log is, which only its readers are told, and how long its oldest event has been waiting.
 
     ``cosigned_size`` is that of the newest checkpoint with a quorum of witnesses, where any are asked; ``held`` is why
     the log is not signed on, where witnesses saw another one.
     """
 
-    size: int
+    size: int | None
     oldest_pending_s: float
     mmd_s: int
     cosigned_size: int | None = None

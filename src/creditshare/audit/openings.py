@@ -1,4 +1,4 @@
-"""Opens every event and holds what it says against what its leaf commits to.
+"""Opens events and holds what they say against what their leaves commit to: one, or every one.
 
 A group of commitments is opened by its salt and payload. ``meta`` is kept for ever; ``subj`` and ``body`` are deleted
 with the borrower they name, which an event of the log counts. So whatever cannot be opened must have been erased, and
@@ -16,7 +16,7 @@ from creditshare.audit.models import audit_event, audit_opening
 from creditshare.audit.rebuild import Check, Progress, Tell
 from creditshare.crypto.encoding import b64url_decode
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import IntegrityError, Malformed, VerificationFailed
+from creditshare.errors import IntegrityError, Malformed, Refused, VerificationFailed
 from creditshare.ids import spell
 from creditshare.keys.custody import SubjectKeys
 from creditshare.storage.engine import ReadSession
@@ -42,6 +42,71 @@ class Act:
     action: str
     outcome: str
     references: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A group of commitments, opened: base64url of its salt, canonical JSON, and with ``body`` the signed request."""
+
+    salt: str
+    payload: str
+    request: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An opening as it is kept: under a borrower's key, or without one under the log's own."""
+
+    subject_id: UUID | None
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """An event's leaf with its openings, of which erased ones are missing."""
+
+    event_id: UUID
+    leaf: bytes
+    openings: Mapping[Group, Closed]
+
+    def open(self, group: Group, box: Box) -> Opened:
+        """Open a group that is there. ``IntegrityError`` where it is not what the leaf commits to."""
+        try:
+            return _open(_leaf_of(self.event_id, self.leaf), self.event_id, group, self.openings[group].sealed, box)
+        except (Malformed, VerificationFailed, KeyError) as error:
+            raise IntegrityError(f"{spell('evt', self.event_id)}: {error}") from error
+
+
+async def kept_event(session: ReadSession, event_id: UUID) -> KeptEvent:
+    """Return an event as it is kept; ``not_found`` where there is none."""
+    opening = audit_opening.c
+    found = await session.execute(
+        select(audit_event.c.leaf, opening.grp, opening.subject_id, opening.sealed)
+        .outerjoin_from(audit_event, audit_opening, opening.event_id == audit_event.c.event_id)
+        .where(audit_event.c.event_id == event_id)
+    )
+    rows = found.all()
+    if not rows:
+        raise Refused("not_found")
+    openings = {row.grp: Closed(row.subject_id, row.sealed) for row in rows if row.grp is not None}
+    return KeptEvent(event_id, rows[0].leaf, openings)
+
+
+def _leaf_of(event_id: UUID, data: bytes) -> Leaf:
+    leaf = parse_leaf(data)
+    if leaf.event_id != spell("evt", event_id):
+        raise VerificationFailed("its leaf is of another event")
+    return leaf
+
+
+def _open(leaf: Leaf, event_id: UUID, group: Group, sealed: bytes, box: Box) -> Opened:
+    content = decode_object(box.open(Place("audit_opening", group, event_id.bytes), sealed))
+    salt, payload = str(content["salt"]), str(content["payload"])
+    commitment = {"meta": leaf.c_meta, "subj": leaf.c_subj, "body": leaf.c_body}[group]
+    if commit(group, b64url_decode(salt), payload.encode()) != commitment:
+        raise VerificationFailed(f"its leaf does not commit to what its opening {group} says")
+    request = content.get("request")
+    return Opened(salt, payload, None if request is None else str(request))
 
 
 @dataclass(slots=True)
@@ -109,9 +174,7 @@ class _Event:
         self._keys = keys
 
     def read(self, count: _Count) -> Act:
-        leaf = parse_leaf(bytes(self._leaf or b""))
-        if leaf.event_id != spell("evt", self._event_id):
-            raise VerificationFailed("its leaf is of another event")
+        leaf = _leaf_of(self._event_id, bytes(self._leaf or b""))
         payloads = {group: self._payload(leaf, group) for group in GROUPS}
         if payloads["meta"] is None:
             raise VerificationFailed("who did what is missing, which is never erased")
@@ -130,18 +193,10 @@ class _Event:
 
     def _payload(self, leaf: Leaf, group: Group) -> bytes | None:
         row = self._openings.get(group)
-        commitment = {"meta": leaf.c_meta, "subj": leaf.c_subj, "body": leaf.c_body}[group]
         if row is None:
             return None
-        content = decode_object(
-            self._box(row.subject_id).open(
-                Place("audit_opening", group, self._event_id.bytes), bytes(row.sealed or b"")
-            )
-        )
-        payload = str(content["payload"]).encode()
-        if commit(group, b64url_decode(str(content["salt"])), payload) != commitment:
-            raise VerificationFailed(f"its leaf does not commit to what its opening {group} says")
-        return payload
+        opened = _open(leaf, self._event_id, group, bytes(row.sealed or b""), self._box(row.subject_id))
+        return opened.payload.encode()
 
     def _box(self, subject_id: UUID | None) -> Box:
         if subject_id is None:

@@ -13,6 +13,9 @@ from creditshare.cli.options import (
     DATA_VARIABLE,
     PROFILE_VARIABLE,
     AsJson,
+    KeyFile,
+    ServiceUrl,
+    client,
     read_bytes,
     read_json,
     read_text,
@@ -40,6 +43,11 @@ MirrorKey = Annotated[
 PolicyFile = Annotated[
     Path | None,
     typer.Option("--policy", help="Also ask for cosignatures: a C2SP tlog-policy of witnesses.", show_default=False),
+]
+
+ReaderFile = Annotated[
+    Path | None,
+    typer.Option("--reader", help="Your token for a log that is not open: what `log token` printed.", dir_okay=False),
 ]
 
 log = typer.Typer(no_args_is_help=True, help="Verify the audit log on your own machine.")
@@ -132,6 +140,7 @@ def verify_consistency(
     vkey: Annotated[str, typer.Option(help="The log's verifier key, as you know it from elsewhere or pinned it.")],
     proof: Annotated[Path | None, typer.Option(help="The proof, as /audit/v1/proof/consistency gave it.")] = None,
     url: Annotated[str | None, typer.Option(help="Fetch the proof here instead.")] = None,
+    reader: ReaderFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Check that the log only grew: everything in the earlier checkpoint is unchanged in the later one."""
@@ -143,7 +152,8 @@ def verify_consistency(
         document = read_json(proof)
     else:
         with Client(url or "", None) as service:
-            document = service.document(f"/audit/v1/proof/consistency?from={earlier.size}&to={later.size}")
+            asked = f"/audit/v1/proof/consistency?from={earlier.size}&to={later.size}"
+            document = service.document(asked, reader=_token(reader))
     check_growth(earlier, later, document)
     show(
         {"from": earlier.size, "to": later.size, "origin": later.origin, "holds": True},
@@ -157,6 +167,7 @@ def mirror_log(
     url: Annotated[str, typer.Argument(help="The service's public address, or the log's own (…/log/v1).")],
     folder: Annotated[Path, typer.Argument(help="Where the copy is kept.", file_okay=False)],
     vkey: MirrorKey = None,
+    reader: ReaderFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Fetch what the log shows beyond what the folder holds, and check all of it, from the entries up.
@@ -169,13 +180,34 @@ def mirror_log(
     verifier = trusted_key(folder, vkey)
     with Progress("{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("fetching", total=None)
-        got = mirror(url, folder, verifier, tell=lambda done, of: progress.update(task, completed=done, total=of))
+        got = mirror(
+            url,
+            folder,
+            verifier,
+            reader=_token(reader),
+            tell=lambda done, of: progress.update(task, completed=done, total=of),
+        )
     now = got.checkpoint.size
     show(
         {"before": got.before, "size": now, "root": got.checkpoint.root.hex(), "files": got.files, "holds": True},
         as_json=as_json,
         line=f"holds: {now} entries, {now - got.before} of them new, {got.files} files fetched",
     )
+
+
+@log.command("token")
+def token(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Print the token by which your tools read a log that is not open to anyone; it ends with the key that asks.
+
+    Keep it in a file for --reader. For curl, `user = "TOKEN"` in ~/.curlrc; other tools take it as HTTP Basic.
+    """
+    with client(url, key_file) as service:
+        got = service.call("GET", "/v1/me/log-token").data
+    show(got, as_json=as_json, line=f"{got['user']}:{got['password']}")
+
+
+def _token(file: Path | None) -> str | None:
+    return None if file is None else read_text(file).strip()
 
 
 @log.command("fsck")

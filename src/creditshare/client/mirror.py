@@ -17,6 +17,7 @@ from typing import Final
 
 import httpx
 
+from creditshare.client.reader import UNAUTHORIZED, NotAReader, reader_headers
 from creditshare.errors import ConfigurationError, Malformed, Unavailable, VerificationFailed
 from creditshare.tlog.bundles import MAX_BUNDLE, parse_bundle
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -86,17 +87,20 @@ def mirror(
     folder: Path,
     verifier: Verifier,
     *,
+    reader: str | None = None,
     transport: httpx.BaseTransport | None = None,
     tell: Tell = lambda _done, _of: None,
 ) -> Mirrored:
     """Fetch what the log at ``url`` shows beyond what the folder holds, and check all of it.
 
+    ``reader`` is a reader's token, ``user:password``, for a log that asks for one: ``NotAReader`` without it.
     Raises ``Unavailable`` where the log does not answer; what was fetched stays and is not fetched again.
     ``VerificationFailed`` where anything does not hold: a log that shrank or shows another past than before keeps its
     new checkpoint in ``contradictions/``, which with the old one is the proof of it, signed twice by its own key.
     """
     base = url.rstrip("/").removesuffix(PREFIX) + PREFIX
-    with httpx.Client(transport=transport, timeout=TIMEOUT_S, headers={"User-Agent": "creditshare-mirror"}) as http:
+    headers = {"User-Agent": "creditshare-mirror", **reader_headers(reader)}
+    with httpx.Client(transport=transport, timeout=TIMEOUT_S, headers=headers) as http:
         note = _fetch(http, f"{base}/{NEWEST}", most=MAX_NOTE)
         shown = open_checkpoint(note, [verifier])
         held = _held(folder, verifier)
@@ -246,6 +250,8 @@ def _fetch(http: httpx.Client, url: str, *, most: int) -> bytes:
     body = bytearray()
     try:
         with http.stream("GET", url) as got:
+            if got.status_code == UNAUTHORIZED:
+                raise NotAReader(url)
             if got.status_code != OK:
                 raise Unavailable(f"{url} cannot be read (status {got.status_code}); is the address right?")
             for part in got.iter_bytes():

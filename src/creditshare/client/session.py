@@ -29,6 +29,7 @@ from creditshare.client.flow import Flow, Received, Send, Wait, exchange
 from creditshare.client.identifiers import IdType, borrower_input
 from creditshare.client.pins import PinChanged, Pins, suite_label
 from creditshare.client.problems import problem_of
+from creditshare.client.reader import UNAUTHORIZED, NotAReader, reader_headers
 from creditshare.client.receipt import Receipt
 from creditshare.crypto import oprf
 from creditshare.crypto.digests import content_digest
@@ -388,10 +389,12 @@ class Session:
                 yield Wait(PROOF_POLL_S)
         return None
 
-    def document(self, target: str) -> Flow[dict[str, Any]]:
-        """Read a public JSON document of the service, unsigned."""
-        got = yield from exchange(Send("GET", target))
+    def document(self, target: str, *, reader: str | None = None) -> Flow[dict[str, Any]]:
+        """Read a JSON document of the service, unsigned; of the log with a reader's token where it asks for one."""
+        got = yield from exchange(Send("GET", target, reader_headers(reader)))
         try:
+            if got.status == UNAUTHORIZED:
+                raise NotAReader(target)
             if got.status != OK:
                 raise Unavailable(f"{target} cannot be read (status {got.status}); is the address right?")
             document: dict[str, Any] = json.loads(got.body)

@@ -49,6 +49,8 @@ EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "run_query": "POST /v1/queries",
         "run_query_batch": "POST /v1/query-batches",
         "show_consent": "GET /v1/consents/{consent_id}",
+        "show_log_token": "GET /v1/me/log-token",
+        "show_opening": "GET /audit/v1/events/{event_id}/opening",
         "show_query": "GET /v1/queries/{query_id}",
         "show_record": "GET /v1/records/{record_id}",
         "submit_record": "POST /v1/records",

@@ -360,6 +360,18 @@ _SIGNATURE: Final = (
 
 _RIGHTS: Final = (
     _reason(
+        "reader_unknown",
+        (
+            "The log is shown to members and regulators, and no reader's token, or none that lives, was sent.",
+            "日志仅向成员机构和监管机构开放，而请求未附带读取令牌，或所附令牌已失效。",
+        ),
+        title=("Log is shown to its readers only", "日志仅供获准者读取"),
+        detail=(
+            "Ask for a token by a signed request (`creditshare log token`) and send it as HTTP Basic credentials.",
+            "请通过签名请求获取读取令牌（`creditshare log token`），并以 HTTP Basic 凭证发送。",
+        ),
+    ),
+    _reason(
         "member_suspended",
         ("The member is suspended or not yet active and may not do this.", "成员已被暂停或尚未启用，不得执行此操作。"),
         title=("Membership does not allow this now", "成员资格当前不允许此操作"),

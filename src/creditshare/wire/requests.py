@@ -250,7 +250,7 @@ def authenticate(
         raise Refused("signature_invalid")
     if not registered.key.verify(compact.signing_input, compact.signature):
         raise Refused("signature_invalid")
-    _check_key_state(registered, now)
+    check_key_state(registered, now)
     claims = _read_claims(compact.payload, registered.member_id, received)
     if claims.aud != issuer:
         raise Refused("aud_mismatch")
@@ -285,7 +285,8 @@ def _bearer_token(authorization: tuple[bytes, ...]) -> bytes:
     return token
 
 
-def _check_key_state(registered: RegisteredKey, now: int) -> None:
+def check_key_state(registered: RegisteredKey, now: int) -> None:
+    """Refuse a key that is not alive at ``now``, in seconds since 1970."""
     match registered.state:
         case "revoked":
             raise Refused("key_revoked")

@@ -53,6 +53,7 @@ async def discover(services: Wired) -> dict[str, object]:
             "vkey": services.log_verifier.vkey,
             "mmd_s": settings.merge_delay_s,
             "base": services.issuer + "/log/v1",
+            "readers": settings.log_audience,
         },
         "limits": {
             "header_bytes": settings.max_header_bytes,

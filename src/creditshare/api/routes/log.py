@@ -1,33 +1,46 @@
-"""The log, readable by anyone who is let in: checkpoint, tiles, entries, proofs, keys, health. Nothing is signed."""
+"""The log: checkpoint, tiles, entries, proofs, keys, health by plain GETs; what an event says by signed ones.
+
+Where the log is shown to its readers only, anyone may still ask for the proof of an event whose id or leaf hash he
+has: both are random, so that whoever has one had to do with the event.
+"""
 
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from creditshare.access.openings import ShownGroup
 from creditshare.access.service import public_id
+from creditshare.api.callers import MemberWork
+from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.public import Inclusion, LogKeys, LogState
-from creditshare.api.wiring import Wired
+from creditshare.api.readers import MayRead, require_reader
+from creditshare.api.schemas.log import LogTokenOut, OpenedOut
+from creditshare.api.wiring import Wired, opened
 from creditshare.audit import publication
 from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, note_of
 from creditshare.audit.proofs import prove_consistency, prove_inclusion
+from creditshare.audit.service import Entry, Recorded
 from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.services import Services
 from creditshare.tlog.tiles import parse_tile_name
 
 router = APIRouter(tags=["log"])
+for_readers = APIRouter(tags=["log"], dependencies=[Depends(require_reader)])
+for_members = APIRouter(route_class=SignedRoute, tags=["log"])
 HASH_BYTES = 32
 LEVEL: Final = re.compile("[0-7]")
 TEXT: Final = "text/plain; charset=utf-8"
-FOR_EVER: Final = "public, max-age=31536000, immutable"
+FOR_EVER: Final = "max-age=31536000, immutable"
 
 TileName = Annotated[
     str, Path(description="`x001/x234/067`, or `x001/x234/067.p/112` if partial.", examples=["000.p/1"])
 ]
 
 
-@router.get("/log/v1/checkpoint", response_class=Response)
+@for_readers.get("/log/v1/checkpoint", response_class=Response)
 async def show_checkpoint(services: Wired) -> Response:
     """Return the newest checkpoint, a signed note (C2SP tlog-checkpoint), with the lines of who cosigned it already."""
     async with services.database.reading() as session:
@@ -35,7 +48,7 @@ async def show_checkpoint(services: Wired) -> Response:
         return _note(await cosigned_note(session, size, note))
 
 
-@router.get("/log/v1/cosigned-checkpoint", response_class=Response)
+@for_readers.get("/log/v1/cosigned-checkpoint", response_class=Response)
 async def show_cosigned_checkpoint(services: Wired) -> Response:
     """Return the newest checkpoint that a quorum of witnesses cosigned (C2SP tlog-cosignature, tlog-policy)."""
     async with services.database.reading() as session:
@@ -46,7 +59,7 @@ async def show_cosigned_checkpoint(services: Wired) -> Response:
         return _note(await cosigned_note(session, size, note))
 
 
-@router.get("/audit/v1/checkpoints/{size}", response_class=Response)
+@for_readers.get("/audit/v1/checkpoints/{size}", response_class=Response)
 async def show_checkpoint_of(
     services: Wired, size: Annotated[int, Path(ge=0, le=2**62, description="Leaves under it.")]
 ) -> Response:
@@ -58,15 +71,15 @@ async def show_checkpoint_of(
         return _note(await cosigned_note(session, size, note))
 
 
-@router.get("/log/v1/tile/entries/{name:path}", response_class=Response)
+@for_readers.get("/log/v1/tile/entries/{name:path}", response_class=Response)
 async def show_entries(services: Wired, name: TileName) -> Response:
     """Return an entry bundle (C2SP tlog-tiles): each entry after its length in two bytes, 256 unless partial."""
     n, width = _tile(name)
     async with services.database.reading() as session:
-        return _unchanging(await publication.bundle(session, n=n, width=width))
+        return _unchanging(services, await publication.bundle(session, n=n, width=width))
 
 
-@router.get("/log/v1/tile/{level}/{name:path}", response_class=Response)
+@for_readers.get("/log/v1/tile/{level}/{name:path}", response_class=Response)
 async def show_tile(
     services: Wired, level: Annotated[str, Path(description="0 to 7.", examples=["0"])], name: TileName
 ) -> Response:
@@ -75,7 +88,7 @@ async def show_tile(
     if LEVEL.fullmatch(level) is None:
         raise Refused("not_found")
     async with services.database.reading() as session:
-        return _unchanging(await publication.tile(session, level=int(level), n=n, width=width))
+        return _unchanging(services, await publication.tile(session, level=int(level), n=n, width=width))
 
 
 @router.get("/audit/v1/proof/inclusion", response_model=Inclusion)
@@ -102,7 +115,7 @@ async def show_inclusion_proof(
     return proof.to_dict()
 
 
-@router.get("/audit/v1/proof/consistency")
+@for_readers.get("/audit/v1/proof/consistency")
 async def show_consistency_proof(
     services: Wired,
     start: Annotated[int, Query(alias="from", ge=0, le=2**62)],
@@ -121,20 +134,43 @@ async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
 
 
 @router.get("/audit/v1/health", response_model=LogState)
-async def show_log_health(services: Wired) -> dict[str, int | float | str | None]:
-    """Return the log's size and how long its oldest event has been waiting for an index."""
+async def show_log_health(services: Wired, reader: MayRead) -> dict[str, int | float | str | None]:
+    """Return the log's size, to its readers, and how long its oldest event has been waiting for an index."""
     cosigned = None
     async with services.database.reading() as session:
         state = await log_state(session)
         if services.witness_policy is not None and state.note is not None:
             cosigned = await services.newest_cosigned(session) or 0
     return {
-        "cosigned_size": cosigned,
+        "cosigned_size": cosigned if reader else None,
         "held": state.hold,
-        "size": state.size,
+        "size": state.size if reader else None,
         "oldest_pending_s": round(state.oldest_pending_s, 3),
         "mmd_s": services.audit.merge_delay_s,
     }
+
+
+@for_members.get("/v1/me/log-token")
+@takes_part(data=False)
+async def show_log_token(work: MemberWork, services: Wired) -> LogTokenOut:
+    """Show the token by which this member's tools read the log; it ends with the key that asks for it."""
+    work.record(Recorded(None, Entry("show_log_token")))
+    return LogTokenOut(user=work.caller.kid, password=services.readers.token_of(work.caller.kid))
+
+
+@for_members.get("/audit/v1/events/{event_id}/opening")
+async def show_opening(
+    event_id: str,
+    work: MemberWork,
+    services: Wired,
+    group: Annotated[
+        ShownGroup | None, Query(description="`meta`: who did what; `body`: the exchange. Without it all you may know.")
+    ] = None,
+) -> OpenedOut:
+    """Open an event of the log: one's own, or for regulators and operators who did what. It is itself an event."""
+    session, _ = opened(work)
+    shown = await services.openings.show(session, public_id("evt", event_id), by=work.caller.member, group=group)
+    return OpenedOut.of(work.record(shown))
 
 
 def _tile(name: str) -> tuple[int, int]:
@@ -154,8 +190,10 @@ def _note(note: str) -> Response:
     return Response(note, media_type=TEXT, headers={"Cache-Control": "no-cache"})
 
 
-def _unchanging(body: bytes) -> Response:
-    return Response(body, media_type="application/octet-stream", headers={"Cache-Control": FOR_EVER})
+def _unchanging(services: Services, body: bytes) -> Response:
+    """Return what never changes; caches on the way may keep it only where it is for anyone (RFC 9111 section 3.5)."""
+    kept_by = "public" if services.readers.everyone else "private"
+    return Response(body, media_type="application/octet-stream", headers={"Cache-Control": f"{kept_by}, {FOR_EVER}"})
 
 
 def _hash(text: str) -> bytes:
