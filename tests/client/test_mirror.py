@@ -1,7 +1,7 @@
 """A mirror of a log of any size is whole, goes on where it was, and names what does not hold."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.fixtures.loopback import listening
 
-from creditshare.client.mirror import check, entries, mirror, trusted_key
+from creditshare.client.mirror import check, entries, mirror, trusted_key, trusted_policy
 from creditshare.errors import ConfigurationError, Unavailable, VerificationFailed
 from creditshare.tlog.bundles import encode_bundle
 from creditshare.tlog.checkpoint import Checkpoint, sign_checkpoint
+from creditshare.tlog.cosignature import Cosigner
 from creditshare.tlog.merkle import leaf_hash
 from creditshare.tlog.note import Signer
 from creditshare.tlog.tiles import TILE_WIDTH, extend, partial_tiles, root_from_edge, tile_name
@@ -25,14 +26,41 @@ SIGNER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\1" * 32))
 OTHER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(b"\2" * 32))
 ENTRIES = [b'{"entry":%d}' % n for n in range(65_537)]
 HASHES = [leaf_hash(entry) for entry in ENTRIES]
+WITNESSES = [Cosigner(f"witness.example/{n}", Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32)) for n in (3, 4, 5)]
+POLICY = "".join(
+    [*(f"witness w{n} {one.witness.vkey}\n" for n, one in enumerate(WITNESSES)), "group them 2 w0 w1 w2\nquorum them\n"]
+).encode()
 SIZES = [0, 1, 2, 255, 256, 257, 65_537]
 """Around a tile and around a tile of tiles. The whole list of sizes is that of ``tlog/test_growth.py``."""
 
 
-def publish(folder: Path, size: int, *, hashes: list[bytes] = HASHES, given: list[bytes] = ENTRIES) -> None:
-    """Write a log as a server of static files would show it: a copy of the standard's layout, made another way."""
+def publish(
+    folder: Path,
+    size: int,
+    *,
+    hashes: list[bytes] = HASHES,
+    given: list[bytes] = ENTRIES,
+    cosigned: int | None = None,
+    by: Collection[int] = (0, 1),
+) -> None:
+    """Write a log as a server of static files would show it: a copy of the standard's layout, made another way.
+
+    ``cosigned`` is the size up to which some witnesses cosigned it, the first at 1,000 s, the next at 2,000 s.
+    """
     root = folder / "log" / "v1"
     shutil.rmtree(root, ignore_errors=True)
+    files, checkpoint = files_of(size, hashes, given)
+    files["checkpoint"] = sign_checkpoint(checkpoint, [SIGNER]).encode()
+    if cosigned is not None:
+        more, old = files_of(cosigned, hashes, given)
+        lines = [WITNESSES[n].cosign(old, at=1_000 * (n + 1)) for n in by]
+        files |= {**more, "cosigned-checkpoint": (sign_checkpoint(old, [SIGNER]) + "".join(lines)).encode()}
+    for name, body in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(body)
+
+
+def files_of(size: int, hashes: list[bytes], given: list[bytes]) -> tuple[dict[str, bytes], Checkpoint]:
     tree = extend(0, (), hashes[:size])
     files = {f"tile/{tile.level}/{tile_name(tile.n)}": tile.hashes for tile in tree.tiles}
     for part in partial_tiles(size):
@@ -40,11 +68,7 @@ def publish(folder: Path, size: int, *, hashes: list[bytes] = HASHES, given: lis
     for start in range(0, size, TILE_WIDTH):
         some = given[start : min(start + TILE_WIDTH, size)]
         files[f"tile/entries/{tile_name(start // TILE_WIDTH, len(some))}"] = encode_bundle(some)
-    checkpoint = Checkpoint(ORIGIN, size, root_from_edge(size, tree.edge))
-    files["checkpoint"] = sign_checkpoint(checkpoint, [SIGNER]).encode()
-    for name, body in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(body)
+    return files, Checkpoint(ORIGIN, size, root_from_edge(size, tree.edge))
 
 
 @contextmanager
@@ -223,3 +247,43 @@ def test_a_checkpoint_of_another_key_is_not_believed(log: tuple[Path, str, list[
     with pytest.raises(VerificationFailed):
         mirror(url, tmp_path / "other", OTHER.verifier)
     assert asked == ["/log/v1/checkpoint"]
+
+
+def test_with_a_policy_only_what_a_quorum_cosigned_is_copied(log: tuple[Path, str, list[str]], copy: Path) -> None:
+    source, url, _ = log
+    publish(source, 700, cosigned=600)
+    assert mirror(url, copy, SIGNER.verifier, policy=trusted_policy(copy, POLICY)).checkpoint.size == 600
+    assert check(copy, SIGNER.verifier).at == 1_000  # the earliest, so that no single witness makes a promise broken
+    # The folder keeps the policy: who comes again need not name it, and it is asked for offline too.
+    publish(source, 800, cosigned=750, by=[2])
+    with pytest.raises(VerificationFailed, match=r"cosigned by witness.example/5, too few"):
+        mirror(url, copy, SIGNER.verifier, policy=trusted_policy(copy))
+    assert check(copy, SIGNER.verifier).checkpoint.size == 600
+    bare = "".join((copy / "checkpoint").read_text().splitlines(keepends=True)[:-1])
+    (copy / "checkpoint").write_text(bare)
+    with pytest.raises(VerificationFailed, match="too few"):
+        check(copy, SIGNER.verifier)
+
+
+def test_a_mirror_that_did_without_witnesses_waits_until_they_have_come_so_far(
+    log: tuple[Path, str, list[str]], copy: Path
+) -> None:
+    source, url, _ = log
+    publish(source, 700, cosigned=600)
+    mirror(url, copy, SIGNER.verifier)
+    policy = trusted_policy(copy, POLICY)
+    with pytest.raises(Unavailable, match="come again later"):
+        mirror(url, copy, SIGNER.verifier, policy=policy)
+    assert not (copy / "contradictions").exists()
+    publish(source, 800, cosigned=800)
+    assert mirror(url, copy, SIGNER.verifier, policy=policy).checkpoint.size == 800
+    # From now on both were cosigned, and going back is what no honest log does.
+    publish(source, 800, cosigned=750)
+    with pytest.raises(VerificationFailed, match="shrank"):
+        mirror(url, copy, SIGNER.verifier, policy=policy)
+
+
+def test_what_is_no_policy_is_not_kept(copy: Path) -> None:
+    with pytest.raises(ConfigurationError, match="line 1"):
+        trusted_policy(copy, b"witness me\n")
+    assert trusted_policy(copy) is None

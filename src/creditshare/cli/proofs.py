@@ -25,7 +25,7 @@ from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.client.evidence import Evidence, bare_receipt
 from creditshare.client.growth import check_growth, check_order
-from creditshare.client.mirror import check, mirror, trusted_key
+from creditshare.client.mirror import check, mirror, trusted_key, trusted_policy
 from creditshare.client.profile import Profile
 from creditshare.client.promises import check_promises
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
@@ -167,6 +167,10 @@ def mirror_log(
     url: Annotated[str, typer.Argument(help="The service's public address, or the log's own (…/log/v1).")],
     folder: Annotated[Path, typer.Argument(help="Where the copy is kept.", file_okay=False)],
     vkey: MirrorKey = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", help="Believe only what these witnesses cosigned (C2SP tlog-policy); kept likewise."),
+    ] = None,
     reader: ReaderFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -178,12 +182,14 @@ def mirror_log(
     came; remove it to fetch it anew.
     """
     verifier = trusted_key(folder, vkey)
+    trusted = trusted_policy(folder, None if policy is None else read_bytes(policy))
     with Progress("{task.description}", BarColumn(), MofNCompleteColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("fetching", total=None)
         got = mirror(
             url,
             folder,
             verifier,
+            policy=trusted,
             reader=_token(reader),
             tell=lambda done, of: progress.update(task, completed=done, total=of),
         )

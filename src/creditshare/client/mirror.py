@@ -3,7 +3,7 @@
 The folder has the names of C2SP tlog-tiles, so that any tool that reads a log by HTTP reads it from there:
 ``checkpoint``, ``tile/<L>/<N>``, ``tile/entries/<N>``. Beside them are ``log-key``, the key that was trusted from the
 beginning, and ``checkpoints/<size>``, every checkpoint that was ever seen: a log that takes something back contradicts
-one of them.
+one of them. Where there is a ``witness-policy`` too, no checkpoint is believed that its witnesses did not cosign.
 
 ``mirror`` fetches what is new, checks the whole, and only then puts the new checkpoint in its place. ``check`` needs
 nothing but the folder.
@@ -24,6 +24,7 @@ from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
 from creditshare.tlog.growth import Growth
 from creditshare.tlog.merkle import leaf_hash
 from creditshare.tlog.note import MAX_NOTE, Verifier
+from creditshare.tlog.policy import TrustPolicy
 from creditshare.tlog.tiles import (
     TILE_BYTES,
     TILE_HEIGHT,
@@ -36,7 +37,9 @@ from creditshare.tlog.tiles import (
 
 PREFIX: Final = "/log/v1"
 KEY_FILE: Final = "log-key"
+POLICY_FILE: Final = "witness-policy"
 NEWEST: Final = "checkpoint"
+COSIGNED: Final = "cosigned-checkpoint"
 SEEN: Final = "checkpoints"
 CONTRADICTIONS: Final = "contradictions"
 TIMEOUT_S: Final = 30.0
@@ -56,10 +59,15 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A mirror that is whole: its newest checkpoint, and how many earlier ones its tree agrees with."""
+    """A mirror that is whole: its newest checkpoint, and how many earlier ones its tree agrees with.
+
+    ``at`` is when no more than that was to be seen, in seconds since 1970: the earliest time that a witness of the
+    folder's policy signed, or without a policy the time of the file.
+    """
 
     checkpoint: Checkpoint
     earlier: int
+    at: float
 
 
 Tell = Callable[[int, int], None]
@@ -82,18 +90,38 @@ def trusted_key(folder: Path, given: str | None) -> Verifier:
     return verifier
 
 
+def trusted_policy(folder: Path, given: bytes | None = None) -> TrustPolicy | None:
+    """Return whose cosignatures a mirror asks for: the policy given, which the folder keeps, or the one it keeps.
+
+    Raises ``ConfigurationError`` for a file that is no C2SP tlog-policy.
+    """
+    kept = _read_text(folder / POLICY_FILE)
+    policy = given if given is not None else None if kept is None else kept.encode()
+    if policy is None:
+        return None
+    try:
+        parsed = TrustPolicy.parse(policy)
+    except Malformed as error:
+        raise ConfigurationError(f"the policy of witnesses: {error}") from error
+    if given is not None:
+        _write(folder / POLICY_FILE, given)
+    return parsed
+
+
 def mirror(
     url: str,
     folder: Path,
     verifier: Verifier,
     *,
+    policy: TrustPolicy | None = None,
     reader: str | None = None,
     transport: httpx.BaseTransport | None = None,
     tell: Tell = lambda _done, _of: None,
 ) -> Mirrored:
     """Fetch what the log at ``url`` shows beyond what the folder holds, and check all of it.
 
-    ``reader`` is a reader's token, ``user:password``, for a log that asks for one: ``NotAReader`` without it.
+    With a policy it is the newest checkpoint with its quorum that is fetched. ``reader`` is a reader's token,
+    ``user:password``, for a log that asks for one: ``NotAReader`` without it.
     Raises ``Unavailable`` where the log does not answer; what was fetched stays and is not fetched again.
     ``VerificationFailed`` where anything does not hold: a log that shrank or shows another past than before keeps its
     new checkpoint in ``contradictions/``, which with the old one is the proof of it, signed twice by its own key.
@@ -101,10 +129,13 @@ def mirror(
     base = url.rstrip("/").removesuffix(PREFIX) + PREFIX
     headers = {"User-Agent": "creditshare-mirror", **reader_headers(reader)}
     with httpx.Client(transport=transport, timeout=TIMEOUT_S, headers=headers) as http:
-        note = _fetch(http, f"{base}/{NEWEST}", most=MAX_NOTE)
+        note = _fetch(http, f"{base}/{NEWEST if policy is None else COSIGNED}", most=MAX_NOTE)
         shown = open_checkpoint(note, [verifier])
+        if policy is not None:
+            policy.require(note)
         held = _held(folder, verifier)
         if held is not None:
+            _require_reached(folder, held, shown, policy)
             _require_growth(folder, held, shown, note)
         fetched, of = 0, _count(shown.size)
         for number, name in enumerate(_names(shown.size), start=1):
@@ -122,7 +153,7 @@ def mirror(
 
 
 def check(folder: Path, verifier: Verifier) -> Checked:
-    """Check a mirror from its entries up: hashes, tiles, root, signature, and every checkpoint that was ever seen.
+    """Check a mirror from its entries up: hashes, tiles, root, signatures, and every checkpoint that was ever seen.
 
     Raises ``VerificationFailed`` that names each file which does not hold.
     """
@@ -130,7 +161,10 @@ def check(folder: Path, verifier: Verifier) -> Checked:
     if held is None:
         raise ConfigurationError(f"{folder} holds no mirror: it has no file {NEWEST}")
     _require(_problems(folder, held, verifier))
-    return Checked(held, len(_seen(folder)))
+    policy, newest = trusted_policy(folder), folder / NEWEST
+    cosigned = () if policy is None else policy.require(newest.read_bytes())
+    at = min((one.at for one in cosigned), default=newest.stat().st_mtime)
+    return Checked(held, len(_seen(folder)), at)
 
 
 def entries(folder: Path, size: int) -> Iterator[tuple[int, list[bytes]]]:
@@ -189,6 +223,18 @@ def _require(problems: Iterator[str]) -> None:
             break
     if found:
         raise VerificationFailed("\n".join(found))
+
+
+def _require_reached(folder: Path, held: Checkpoint, shown: Checkpoint, policy: TrustPolicy | None) -> None:
+    """Wait for witnesses who are behind a mirror that did without them so far."""
+    if policy is None or shown.size >= held.size:
+        return
+    cosigned = policy.cosigned((folder / NEWEST).read_bytes())
+    if not policy.suffices([one.witness for one in cosigned]):
+        raise Unavailable(
+            f"the newest checkpoint with a quorum is of {shown.size} entries, and {held.size} are here that no quorum"
+            " cosigned yet: come again later"
+        )
 
 
 def _require_growth(folder: Path, held: Checkpoint, shown: Checkpoint, note: bytes) -> None:

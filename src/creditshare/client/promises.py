@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from creditshare.client.evidence import Evidence
-from creditshare.client.mirror import NEWEST, Checked, entries
+from creditshare.client.mirror import Checked, entries
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.tlog.merkle import leaf_hash
 from creditshare.tlog.note import Verifier
@@ -32,9 +32,9 @@ class Promise:
 def check_promises(receipts: Path, folder: Path, checked: Checked) -> list[Promise]:
     """Look for the leaf of every evidence file below ``receipts`` in a mirror that was checked.
 
-    The mirror's newest checkpoint is as old as its file; a promise whose time was not over by then waits for a newer
-    one. Raises ``ConfigurationError`` where there is no evidence file, ``VerificationFailed`` for one that does not
-    hold.
+    A promise whose time was not over when the mirror's newest checkpoint was cosigned, or without witnesses fetched,
+    waits for a newer one. Raises ``ConfigurationError`` where there is no evidence file, ``VerificationFailed`` for one
+    that does not hold.
     """
     asked = promised(receipts, checked.checkpoint.origin)
     wanted = {entry.leaf_hash for entry in asked.values()}
@@ -43,8 +43,7 @@ def check_promises(receipts: Path, folder: Path, checked: Checked) -> list[Promi
         for place, one in enumerate(bundle):
             if (hashed := leaf_hash(one)) in wanted:
                 places[hashed] = start + place
-    looked = (folder / NEWEST).stat().st_mtime
-    return [_promise(file, entry, places.get(entry.leaf_hash), looked) for file, entry in asked.items()]
+    return [_promise(file, entry, places.get(entry.leaf_hash), checked.at) for file, entry in asked.items()]
 
 
 def _promise(file: str, entry: LogEntry, index: int | None, looked: float) -> Promise:
