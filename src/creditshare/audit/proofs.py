@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Column, ColumnElement, select
 
-from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, note_of
+from creditshare.audit.checkpoints import RETRY_AFTER_S, latest_checkpoint, note_of
 from creditshare.audit.models import audit_event, audit_leaf
 from creditshare.audit.nodes import fetch_reads
 from creditshare.errors import Refused
@@ -19,6 +19,16 @@ from creditshare.tlog.tiles import evaluate, reads
 
 LOOKED_UP: Final = 1_000
 """How many leaf hashes one statement looks for."""
+
+PLACE: Final = """
+SELECT c.size, c.note, l.idx, l.event_id, l.leaf_hash,
+    (SELECT string_agg(s.line, '' ORDER BY s.witness) FROM audit_cosignature s WHERE s.size = c.size) AS lines
+FROM audit_checkpoint c LEFT JOIN LATERAL (SELECT idx, event_id, leaf_hash FROM audit_leaf WHERE {wanted} LIMIT 1) l
+    ON true
+WHERE c.size = coalesce(%(size)s::bigint, (SELECT max(size) FROM audit_checkpoint))"""
+"""A checkpoint, by default the newest, with the lines of its witnesses, and where a leaf is: one round trip."""
+PLACE_BY_EVENT: Final = PLACE.format(wanted="event_id = %(wanted)s::uuid")
+PLACE_BY_HASH: Final = PLACE.format(wanted="leaf_hash = %(wanted)s::bytea")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,29 +52,30 @@ async def prove_inclusion(
     ``not_found`` for an event that does not exist and for a size that was not signed or is too small for the leaf,
     ``not_integrated_yet`` for an event that still waits.
     """
-    newest, note = await latest_checkpoint(session)
-    if size is not None and size != newest:
-        note = await note_of(session, size) or ""
-        if not note:
-            raise Refused("not_found")
-    size = newest if size is None else size
-    wanted = audit_leaf.c.event_id == event_id if event_id else audit_leaf.c.leaf_hash == leaf_hash
-    leaf = (await session.execute(select(audit_leaf).where(wanted).limit(1))).first()
-    if leaf is None or leaf.idx >= size:
+    place = PLACE_BY_EVENT if event_id else PLACE_BY_HASH
+    found = (await session.run(place, {"size": size, "wanted": event_id or leaf_hash})).first()
+    if found is None or found.idx is None or found.idx >= found.size:
         known = audit_event.c.event_id == event_id if event_id else audit_event.c.leaf_hash == leaf_hash
-        if (await session.execute(select(audit_event.c.event_id).where(known).limit(1))).first() is None:
-            raise Refused("not_found")
-        if leaf is not None and leaf.idx < newest:
-            raise Refused("not_found")
-        raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+        raise await _why_not(session, known, index=None if found is None else found.idx, size=size)
     return InclusionProof(
-        event_id=spell("evt", leaf.event_id),
-        leaf_hash=leaf.leaf_hash,
-        index=leaf.idx,
-        size=size,
-        hashes=tuple(await _prove(session, inclusion_nodes(leaf.idx, size))),
-        checkpoint=await cosigned_note(session, size, note),
+        event_id=spell("evt", found.event_id),
+        leaf_hash=found.leaf_hash,
+        index=found.idx,
+        size=found.size,
+        hashes=tuple(await _prove(session, inclusion_nodes(found.idx, found.size))),
+        checkpoint=found.note + (found.lines or ""),
     )
+
+
+async def _why_not(session: ReadSession, known: ColumnElement[bool], *, index: int | None, size: int | None) -> Refused:
+    """Return why an event has no proof against a checkpoint: it waits, came later, or one of the two is not there."""
+    newest, _ = await latest_checkpoint(session)
+    if size is not None and await note_of(session, size) is None:
+        return Refused("not_found")
+    event = await session.execute(select(audit_event.c.event_id).where(known).limit(1))
+    if event.first() is None or (index is not None and index < newest):
+        return Refused("not_found")
+    return Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
 
 
 async def prove_consistency(session: ReadSession, *, size1: int, size2: int | None) -> ConsistencyProof:
