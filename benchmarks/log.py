@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +28,7 @@ from sqlalchemy import select
 
 from benchmarks import writes
 from benchmarks.batches import peak_of
-from benchmarks.processes import cpu_of, postmaster_of, scratch_folder
+from benchmarks.processes import ROOT, cpu_of, postmaster_of, scratch_folder
 from benchmarks.results import figure, show, write
 from creditshare.audit.models import audit_checkpoint, audit_leaf
 from creditshare.audit.proofs import prove_consistency, prove_inclusion
@@ -50,6 +52,15 @@ from creditshare.tlog.merkle import verify_consistency
 PROOFS: Final = 200
 WRITES: Final = 1_024
 CHUNK: Final = 10_000
+RATE: Final = 1_000
+STEADY_S: Final = 20
+AT_ONCE: Final = 50
+WAITED: Final = """
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY waited)::float8, max(waited)::float8, count(DISTINCT size)
+FROM (SELECT c.size, extract(epoch FROM c.created_at - e.recorded_at) AS waited
+      FROM audit_leaf l JOIN audit_event e USING (event_id)
+      CROSS JOIN LATERAL (SELECT size, created_at FROM audit_checkpoint WHERE size > l.idx ORDER BY size LIMIT 1) c
+      WHERE l.idx >= %s) AS each"""
 Figures = dict[str, dict[str, object]]
 
 
@@ -63,7 +74,7 @@ def measure(leaves: int) -> Figures:
         settings = Settings(data=folder)
         with prepared(settings):
             queue(settings, leaves)
-            for part in (sequenced, proved, examined):
+            for part in (sequenced, proved, examined, kept_up):
                 made = part(settings, leaves)
                 show(made)
                 figures |= made
@@ -216,6 +227,51 @@ def examined(settings: Settings, leaves: int) -> Figures:
         f" entries, {peaks[2]:.0f} and {peaks[3]:.0f} of the openings; no event names a borrower or a business row"
     )
     return {"fsck_entries_per_s": figure(leaves / (walk + rest), how)}
+
+
+def kept_up(settings: Settings, leaves: int) -> Figures:
+    """Bring in a thousand events a second beside a running worker, and see when a checkpoint covers each."""
+    audit = Audit(opening_box=keyring_file(settings).load().box("log_opening"), merge_delay_s=settings.merge_delay_s)
+    series = audit.series(
+        Entry("benchmark"), actor=Actor(sub="benchmark"), exchange=ExchangeDigests(), now=datetime.now(UTC)
+    )
+    events = [series.event(None, {}) for _ in range(RATE * STEADY_S)]
+    environment = {**os.environ, "CREDITSHARE_DATA": str(settings.data), "PYTHONPATH": str(ROOT / "src")}
+    worker = subprocess.Popen([sys.executable, "-m", "creditshare", "worker"], env=environment)
+    late = 0.0
+    try:
+        with superuser(settings) as database:
+            copy_in(database, events[:AT_ONCE])
+            wait_until_covered(database, leaves + AT_ONCE)
+            began = time.perf_counter()
+            for start in range(AT_ONCE, len(events), AT_ONCE):
+                due = began + start / RATE
+                late = max(late, time.perf_counter() - due)
+                time.sleep(max(0.0, due - time.perf_counter()))
+                copy_in(database, events[start : start + AT_ONCE])
+            wait_until_covered(database, leaves + len(events))
+            waited = database.execute(WAITED, [leaves + AT_ONCE]).fetchone()
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    if waited is None:
+        raise AssertionError("no event was integrated")
+    median, most, checkpoints = waited
+    how = (
+        f"the longest of {len(events) - AT_ONCE:,} events, {AT_ONCE} committed every {AT_ONCE / RATE * 1e3:.0f} ms for"
+        f" {STEADY_S} s beside a worker, from an event's row to the checkpoint that covers it: median {median:.2f} s,"
+        f" {checkpoints} checkpoints; the log had {leaves:,} leaves; they came at most {late:.2f} s late"
+    )
+    return {"log_integration_s_at_1000_per_s": figure(float(most), how)}
+
+
+def wait_until_covered(database: "psycopg.Connection[Any]", size: int) -> None:
+    """Wait until a checkpoint covers so many leaves."""
+    for _ in range(600):
+        if database.execute("SELECT max(size) FROM audit_checkpoint").fetchone() == (size,):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no checkpoint of {size} leaves within 30 s")
 
 
 @dataclass(frozen=True, slots=True)

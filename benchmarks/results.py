@@ -20,6 +20,7 @@ GOALS = {
     "query_cpu_1M_vs_100k": "<= 1.2",
     "batch_vs_copy": ">= 0.35",
     "log_leaves_per_s": ">= 20000",
+    "log_integration_s_at_1000_per_s": "<= 2",
     "inclusion_proof_ms_at_1M": "<= 5",
     "consistency_proof_ms_at_1M": "<= 5",
     "audit_cost_on_writes": "<= 1.5",
