@@ -91,15 +91,20 @@ async def build_checked(settings: Settings) -> Services:
     raise Unavailable("the database does not answer")
 
 
+async def look_at_log(services: Services) -> None:
+    """Note where the log stands and whether it is held."""
+    async with services.watching.reading() as session:
+        state = await log_state(session)
+        cosigned = await services.newest_cosigned(session) if state.size else None
+        services.log_health.saw(state, cosigned=cosigned)
+
+
 async def watch_log(services: Services) -> None:
     """Look at the queue of the log for ever, so that a late log closes the data endpoints; hand over tallies."""
     while True:
         KEY_TABLE_SECONDS.set(services.key_table.age_s)
         with contextlib.suppress(Unavailable):
-            async with services.watching.reading() as session:
-                state = await log_state(session)
-                cosigned = await services.newest_cosigned(session) if state.size else None
-                services.log_health.saw(state, cosigned=cosigned)
+            await look_at_log(services)
             await services.access.hand_over_tallies(services.watching)
         await asyncio.sleep(HEALTH_POLL_S)
 
@@ -116,6 +121,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         app.state.services = wired
         with contextlib.suppress(Unavailable):
             await wired.key_table.reload()
+            await look_at_log(wired)  # a process that starts beside a held log gives no receipt before it knows
         tasks = [asyncio.create_task(wired.key_table.run()), asyncio.create_task(watch_log(wired))]
         for code in STATUS:  # so that the first refusal of a kind is a rise from nought, which an alarm can see
             REFUSALS.labels(code=code)

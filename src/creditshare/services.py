@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from creditshare.access.cursors import Cursors
@@ -31,6 +31,7 @@ from creditshare.tlog.note import Verifier
 from creditshare.tlog.policy import TrustPolicy
 
 LOOK_LIFE_S: Final = 3.0
+NEVER: Final = float("-inf")
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class LogHealth:
     oldest_pending_s: float = 0.0
     held: bool = False
     cosigned_size: int | None = None
-    looked_at: float = field(default_factory=lambda: float("-inf"))
+    looked_at: float = NEVER
     monotonic: Callable[[], float] = time.monotonic
 
     def saw(self, state: LogState, *, cosigned: int | None = None) -> None:
@@ -65,9 +66,9 @@ class LogHealth:
     def late(self) -> bool:
         """Whether an event waits longer than promised, or witnesses hold the log and it would come to wait.
 
-        What was seen keeps ageing until the next look.
+        What was seen keeps ageing until the next look. What was never looked at counts as late.
         """
-        if self.held:
+        if self.held or self.looked_at == NEVER:
             return True
         if self.oldest_pending_s <= 0:
             return False

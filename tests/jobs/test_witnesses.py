@@ -16,10 +16,11 @@ from tests.fixtures.processes import database_of, older_copy, serving
 from tests.fixtures.service import RunningService, running_service, wait_for
 from tests.fixtures.witnesses import RunningWitness, policy_file, witnesses
 
+from creditshare.app import create_app
 from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.proofs import prove_consistency
 from creditshare.client.bank import Client
-from creditshare.composition import sequencer
+from creditshare.composition import build_services, sequencer
 from creditshare.errors import VerificationFailed
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.operations.fsck import examine_log
@@ -238,6 +239,20 @@ def test_a_worker_that_reaches_nobody_does_not_take_away_what_another_found(witn
         assert asyncio.run(asked()) == [True, False, True]
         with service.superuser(database) as connection:
             assert connection.execute("SELECT count(*) FROM audit_hold").fetchone() == (0,)
+
+
+def test_a_process_that_starts_beside_a_held_log_knows_it_before_it_answers(service: RunningService) -> None:
+    with service.superuser() as database:
+        database.execute("INSERT INTO audit_hold VALUES (true, 'a reason')")
+
+    async def start() -> tuple[bool, bool]:
+        services = await build_services(service.settings)
+        unseen = services.log_is_late()
+        app = create_app(services=services)
+        async with app.router.lifespan_context(app):
+            return unseen, services.log_health.held
+
+    assert asyncio.run(start()) == (True, True)
 
 
 def signed_on(service: RunningService, copy: dict[str, str], leaves: int) -> None:
