@@ -24,6 +24,8 @@ HEAD = (
     "duplicate",
     "unlogged",
     "other",
+    "mirrored",
+    "cosigned",
     "longest outage",
     "fault",
 )
@@ -73,9 +75,12 @@ def table(verdicts: dict[str, list[Verdict]]) -> str:
         wrong = [verdict.wrong() for verdict in found]
         counts = [sum(one.get(figure, 0) for one in wrong) for figure in ("lost", "duplicate", "unlogged")]
         other = sum(sum(one.values()) for one in wrong) - sum(counts)
-        acknowledged, attempts = (sum(getattr(one, what) for one in found) for what in ("acknowledged", "attempts"))
+        acknowledged, attempts, mirrored, cosigned = (
+            sum(getattr(one, what) for one in found) for what in ("acknowledged", "attempts", "mirrored", "cosigned")
+        )
         outage = max((verdict.outage_s for verdict in found), default=0.0)
-        row = (name, len(found), acknowledged, attempts, *counts, other, f"{outage:.1f} s", CELLS[name].what)
+        seen = (mirrored, cosigned, f"{outage:.1f} s", CELLS[name].what)
+        row = (name, len(found), acknowledged, attempts, *counts, other, *seen)
         lines.append("| " + " | ".join(map(str, row)) + " |")
     return "\n".join(lines)
 

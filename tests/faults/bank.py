@@ -63,6 +63,10 @@ class Signed:
     body: bytes
     rqh: str
 
+    @property
+    def token(self) -> str:
+        return self.headers["Authorization"].removeprefix("Bearer ")
+
 
 @dataclass
 class Bank:

@@ -21,9 +21,9 @@ from typing import Any
 
 import httpx
 from tests.faults.bank import Signed, default_body, line_to, transmit
-from tests.faults.checker import Before, Check, Verdict, before, read_journal, rows_of
+from tests.faults.checker import Before, Check, Verdict, before, cosigned, read_journal, rows_of
 from tests.faults.proxy import ANY_COMMIT, ANYTHING, Aim, Moment, Proxy, Trigger, committing, saying, writing
-from tests.faults.world import First, World, open_folder, resident_bytes, wait_for
+from tests.faults.world import First, World, command_line, open_folder, resident_bytes, wait_for
 from tests.fixtures.commands import Command
 
 from creditshare.storage import schema
@@ -49,6 +49,8 @@ COMMITS = {
 
 MOMENTS: tuple[Moment, ...] = ("before", "after")
 MEMORY_BYTES = 50_000_000
+UNVERIFIED = 3
+"""The status of a command that found what does not hold, docs/operate.md."""
 
 
 class NotHere(Exception):
@@ -79,17 +81,21 @@ def cell(name: str, what: str) -> Callable[[Callable[[First, int], Verdict]], Ca
 
 @contextlib.contextmanager
 def under_load(world: World, *, lead: int = 60, tail: int = 40, pause_s: float = 0.04) -> Iterator[Before]:
-    """Let lenders work before, during and after the block: so many acknowledged before it, so many after."""
+    """Let lenders work before, during and after the block: so many acknowledged before it, so many after.
+
+    Somebody mirrors the log all the while.
+    """
     first = before(world)
     load = world.load(pause_s=pause_s)
-    load.start()
-    try:
-        load.wait_for_more(lead)
-        yield first
-        world.wait_ready()
-        load.wait_for_more(tail)
-    finally:
-        load.stop()
+    with world.mirror.visiting(world.url, world.log_key):
+        load.start()
+        try:
+            load.wait_for_more(lead)
+            yield first
+            world.wait_ready()
+            load.wait_for_more(tail)
+        finally:
+            load.stop()
 
 
 def judged(world: World, first: Before, *, dead: int = 0, **choices: Any) -> Verdict:
@@ -252,7 +258,7 @@ def jumping_clock(first_world: First, seed: int) -> Verdict:
                 world.lenders.wait_for_more(answers, of="acknowledged" if offset in RIGHT else "answered")
                 windows.append((offset, began, time.monotonic()))
         verdict = judged(world, first)
-        attempts, _ = read_journal(world, float("inf"))
+        attempts, _ = read_journal(world)
         for offset, began, ended in windows:
             answered = [a for a in attempts if a.answer and began < a.invoke["at"] and a.answer["at"] < ended]
             accepted = sum(a.ok for a in answered)
@@ -396,25 +402,32 @@ def short(first_world: First, seed: int) -> Verdict:
         return stormed(world, first, storms, dead=1)
 
 
-@cell("F15", "a base backup under load is restored")
+@cell("F15", "a base backup under load is restored: the witness holds it; its write-ahead log brings it back")
 def restored_backup(first_world: First, seed: int) -> Verdict:
     with first_world.copy(seed) as world:
         with under_load(world) as first:
-            snapshot, began = rows_of(world), time.monotonic()
-            backup = world.folder / "backup"
+            snapshot, backup = rows_of(world), world.folder / "backup"
             world.base_backup(backup)
-        world.stop_service()
-        for worker in world.workers:
-            worker.end()
-        dead = len(world.workers)
-        world.postgres.stop()
-        cluster = world.postgres.folder / "data"
+        assert cosigned(world), "the witness saw no more than the backup holds"
+        cluster, lost = world.postgres.folder / "data", world.folder / "lost"
+        stop_all(world)
+        end_postgres(world)
+        cluster.rename(lost)
+        copy_cluster(backup, cluster)
+        wrong = set_back(world, snapshot)
+        stop_all(world)
+        end_postgres(world)
         shutil.rmtree(cluster)
-        backup.rename(cluster)
+        copy_cluster(backup, cluster)
+        copy_cluster(lost / "pg_wal", cluster / "pg_wal")
         world.postgres.start()
+        dead = len(world.workers)
         world.start_worker()
         world.start_service()
-        return judged(world, first, dead=dead, snapshot=snapshot, until=began)
+        verdict = judged(world, first, dead=dead, holds_expected=1)
+        verdict.notes += wrong
+        verdict.held += len(wrong)
+        return verdict
 
 
 @cell("F16", "a byte flipped in every page of the records and of the log's leaves, later flipped back")
@@ -468,6 +481,52 @@ def killing_api(world: World) -> Callable[[int], bool]:
     return kill
 
 
+def stop_all(world: World) -> None:
+    """End the service and the workers."""
+    world.stop_service()
+    for worker in world.workers:
+        worker.end()
+
+
+def end_postgres(world: World) -> None:
+    """End the server as a lost machine does: what it wrote ahead is all that is left of its last minutes."""
+    server = world.postmaster()
+    world.kill_postgres()
+    wait_for(lambda: not command_line(server), seconds=FIRED_S, what="PostgreSQL ended")
+
+
+def copy_cluster(source: Path, target: Path) -> None:
+    """Copy files of the server with their owner, over those that are there."""
+    subprocess.run(["cp", "-a", "-T", str(source), str(target)], check=True)
+
+
+def set_back(world: World, snapshot: dict[str, set[str]]) -> list[str]:
+    """Run the service on a database that was set back; return what is wrong with how it takes that.
+
+    It has what the backup saw. As the witness saw more, nothing is signed and no data endpoint answers.
+    """
+    world.postgres.start()
+    rows, size = rows_of(world), log_size(world)
+    wrong = [f"{table} lacks rows of the backup" for table in snapshot if not snapshot[table] <= rows[table]]
+    world.start_worker()
+    wait_for(lambda: is_held(world), seconds=FIRED_S, what="the log is held")
+    world.start_service(ready="/healthz")
+    (asked,) = send_all(world, [storm_request(world, "held")])
+    if asked.status_code != 503 or "Retry-After" not in asked.headers or world.status_of("/readyz", seconds=10) != 503:
+        wrong.append(f"a report was answered with {asked.status_code}")
+    if world.run("log", "fsck", "--database").wait(FIRED_S) != UNVERIFIED:
+        wrong.append("log fsck --database finds nothing")
+    if log_size(world) != size:
+        wrong.append("the log was signed on")
+    return wrong
+
+
+def is_held(world: World) -> bool:
+    """Whether the log is held."""
+    with world.superuser() as database:
+        return database.execute("SELECT count(*) FROM audit_hold").fetchone() == (1,)
+
+
 def missing(world: World, old: list[int]) -> bool:
     """Whether one of the API processes is gone."""
     return bool(set(old) - set(world.api_processes()))
@@ -497,7 +556,7 @@ def ask_me(world: World, number: int) -> tuple[int, float]:
 
 def acknowledged_questions(world: World) -> list[str]:
     """Return the answers to new questions about borrowers with records, as far as the journal goes."""
-    attempts, _ = read_journal(world, float("inf"))
+    attempts, _ = read_journal(world)
     return [a.invoke["rqh"] for a in attempts if a.ok and a.operation == "query" and a.told["match"] == "records"]
 
 

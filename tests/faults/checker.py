@@ -1,4 +1,4 @@
-"""What must be true afterwards, read off the journals, the public API and the database alone.
+"""What must be true afterwards, read off the journals, the public API, the database, the mirror and the witness alone.
 
 ======  ================================================================================================
 I1      every acknowledged write is there, with the content that was acknowledged (``lost``)
@@ -7,6 +7,8 @@ I4      every acknowledged action is in the log once, proved; no leaf without an
 I5      all checkpoints ever seen are heads of one growing tree (``forked``)
 I6      no row of an append-only table was changed or removed (``rewritten``)
 rules   no consent beyond its limit or after its revocation, no replay (``overused`` ``after_revocation`` ``replays``)
+beside  mirror and witness saw this one log and nothing else, and every promise kept (``contradicted``); both came
+        through (``unwitnessed``); nothing made the witness's answers hold the log (``held``)
 ======  ================================================================================================
 """
 
@@ -22,8 +24,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import httpx
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.faults.bank import Bank, line_to, receipt, transmit
+from tests.faults.bank import ISSUER, Bank, line_to, receipt, transmit
 from tests.faults.world import World, wait_for
 from tests.fixtures import foreign
 from tests.fixtures.foreign import unb64u
@@ -32,7 +35,11 @@ T = TypeVar("T")
 U = TypeVar("U")
 DRAIN_S = 120.0
 FSCK_S = 120.0
+COSIGNED_S = 60.0
 READERS = 4
+HELD_MESSAGE = '"the log is not signed on"'
+ANSWERED = {"status": "status", "jws": "signature", "body": "body"}
+"""Where the journal has what an evidence file says of an answer."""
 APPEND_ONLY = {
     "audit_event": "event_id",
     "audit_leaf": "idx",
@@ -44,11 +51,13 @@ APPEND_ONLY = {
 
 @dataclass
 class Verdict:
-    """The figures of one cell; all but the first three must be nought."""
+    """The figures of one cell; all but the measured ones must be nought."""
 
     acknowledged: int = 0
     attempts: int = 0
     outage_s: float = 0.0
+    mirrored: int = 0
+    cosigned: int = 0
     lost: int = 0
     duplicate: int = 0
     other_bytes: int = 0
@@ -61,11 +70,14 @@ class Verdict:
     after_revocation: int = 0
     replays: int = 0
     failures_500: int = 0
+    contradicted: int = 0
+    unwitnessed: int = 0
+    held: int = 0
     notes: list[str] = field(default_factory=list)
 
     def wrong(self) -> dict[str, int]:
         """Return the figures that should be nought and are not."""
-        measured = {"acknowledged", "attempts", "outage_s", "notes"}
+        measured = {"acknowledged", "attempts", "outage_s", "mirrored", "cosigned", "notes"}
         return {name: value for name, value in asdict(self).items() if name not in measured and value}
 
 
@@ -142,16 +154,32 @@ def drain(world: World) -> None:
     wait_for(caught_up, seconds=DRAIN_S, what="the log caught up with its queue")
 
 
-def read_journal(world: World, until: float) -> tuple[list[Attempt], list[dict[str, Any]]]:
-    """Return the attempts and the checkpoints seen; what was answered later than ``until`` counts as not answered."""
+def cosigned(world: World) -> bool:
+    """Wait until the witness's line over the newest checkpoint is stored; whether it came."""
+
+    def complete() -> bool:
+        with world.superuser() as database:
+            newest = database.execute(
+                "SELECT max(size), (SELECT max(size) FROM audit_cosignature) FROM audit_checkpoint"
+            )
+            size, last = newest.fetchone() or (0, None)
+            return bool(size == last)
+
+    try:
+        wait_for(complete, seconds=COSIGNED_S, what="the newest checkpoint was cosigned")
+    except AssertionError:
+        return False
+    return True
+
+
+def read_journal(world: World) -> tuple[list[Attempt], list[dict[str, Any]]]:
+    """Return the attempts and the checkpoints seen."""
     attempts: dict[int, Attempt] = {}
     checkpoints = []
     for line in world.journal.file.read_text().splitlines():
         entry = json.loads(line)
         if entry["kind"] == "invoke":
             attempts[entry["attempt"]] = Attempt(entry)
-        elif entry["at"] > until:
-            continue
         elif entry["kind"] == "answer":
             attempts[entry["attempt"]].answer = entry
         elif entry["kind"] == "lost":
@@ -170,14 +198,15 @@ class Check:
         first: Before,
         *,
         snapshot: dict[str, set[str]] | None = None,
-        until: float = float("inf"),
         failures_expected: bool = False,
+        holds_expected: int = 0,
     ) -> None:
         self._world = world
         self._first = first
         self._snapshot = snapshot or first.rows
         self._failures_expected = failures_expected
-        self.attempts, self.checkpoints = read_journal(world, until)
+        self._holds_expected = holds_expected
+        self.attempts, self.checkpoints = read_journal(world)
         self.acknowledged = {a.name: a for a in self.attempts if a.ok and a.operation != "replay"}
         self.verdict = Verdict(acknowledged=len(self.acknowledged), attempts=len(self.attempts))
 
@@ -185,6 +214,7 @@ class Check:
         """Check everything and return the verdict."""
         drain(self._world)
         with line_to(f"http://127.0.0.1:{self._world.http_port}", timeout=20) as http:
+            self._come_to_rest(http)
             self._log(http)
             self._counts()
             self._answers()
@@ -201,9 +231,18 @@ class Check:
 
     # The log
 
+    def _come_to_rest(self, http: httpx.Client) -> None:
+        """The witness cosigns the newest checkpoint, and the mirror makes its last visit."""
+        self.verdict.mirrored = self._world.mirror.visits
+        if not self.verdict.mirrored:
+            self._note("unwitnessed", "the mirror never came through under load")
+        if not cosigned(self._world):
+            self._note("unwitnessed", f"the witness did not cosign the newest checkpoint within {COSIGNED_S} s")
+        if not self._world.mirror.visit(str(http.base_url), self._world.log_key):
+            self._note("unwitnessed", "the mirror's last visit brought nothing")
+
     def _log(self, http: httpx.Client) -> None:
-        discovery = patient(http, "/.well-known/creditshare").json()
-        vkey = discovery["log"]["vkey"]
+        vkey = self._world.log_key
         with self._world.superuser() as database:
             leaves = database.execute("SELECT idx, leaf_hash FROM audit_leaf ORDER BY idx").fetchall()
             notes = [row[0] for row in database.execute("SELECT note FROM audit_checkpoint ORDER BY size").fetchall()]
@@ -215,6 +254,8 @@ class Check:
             _, size, root = foreign.open_checkpoint(note, vkey)
             if size > len(hashes) or tree.root(0, size) != root:
                 self._note("forked", f"the checkpoint of size {size} is no head of this tree")
+        self._witness(http, tree, len(hashes))
+        self._mirror(tree, hashes)
         sizes = sorted({foreign.open_checkpoint(seen["note"], vkey)[1] for seen in self.checkpoints})
         for old, new in list(itertools.pairwise(sizes))[-15:]:
             got = patient(http, "/audit/v1/proof/consistency", {"from": str(old), "to": str(new)}).json()
@@ -234,9 +275,85 @@ class Check:
         if status != 0:
             self._note("forked", f"log fsck --database ends with status {status}")
 
+    # What stands beside
+
+    def _witness(self, http: httpx.Client, tree: "Tree", size: int) -> None:
+        """What the witness holds is of this tree, what the service stored of it is its own, and nobody was held."""
+        witness, world = self._world.witness, self._world
+        with world.superuser() as database:
+            stored = database.execute(
+                "SELECT size, witness, line, note FROM audit_cosignature LEFT JOIN audit_checkpoint USING (size)"
+            ).fetchall()
+        for at, vkey, line, note in stored:
+            try:
+                assert vkey == witness.vkey
+                foreign.check_cosignature(note, line, vkey)
+            except (AssertionError, ValueError, InvalidSignature) as error:
+                self._note("contradicted", f"the cosignature over {at} leaves does not hold: {error!r}")
+        self.verdict.cosigned = len(stored)
+        origin = world.log_key.partition("+")[0]
+        kept = httpx.get(f"{witness.url}/checkpoint", params={"origin": origin}).text
+        *_, line = kept.splitlines()
+        foreign.check_cosignature(kept, line, witness.vkey)
+        self._head("witness", kept, tree, size)
+        if witness.contradictions():
+            self._note("contradicted", "the witness was shown what cannot be")
+        holds = world.log().count(HELD_MESSAGE)
+        now = patient(http, "/audit/v1/health").json()["held"]
+        if now is not None or holds != self._holds_expected:
+            self._note("held", f"held {holds} times, {self._holds_expected} expected; at the end: {now}")
+
+    def _mirror(self, tree: "Tree", hashes: list[bytes]) -> None:
+        """The mirror holds this log from its entries up, and never was shown another; its own program says so too."""
+        mirror = self._world.mirror
+        for finding in mirror.findings:
+            self._note("contradicted", f"the mirror: {finding}")
+        for note in mirror.notes():
+            self._head("mirror", note, tree, len(hashes))
+        entries = [foreign.leaf_hash(entry) for entry in mirror.entries()]
+        if not entries or entries != hashes[: len(entries)]:
+            self._note("contradicted", f"the mirror holds other entries than the log, {len(entries)} of {len(hashes)}")
+        whole = self._world.outside("log", "fsck", str(mirror.folder))
+        if whole.returncode != 0:
+            self._note("contradicted", f"log fsck of the mirror: {whole.stderr.strip()[-500:]}")
+
+    def _head(self, whose: str, note: str, tree: "Tree", most: int) -> None:
+        _, size, root = foreign.open_checkpoint(note, self._world.log_key)
+        if size > most or tree.root(0, size) != root:
+            self._note("contradicted", f"the {whose} has a checkpoint of {size} leaves that is no head of this tree")
+
+    def _promises(self, http: httpx.Client, promised: list[Attempt]) -> None:
+        """Every receipt's promise is kept, by the mirror and the program that members run."""
+        files = self._world.folder / "receipts"
+        files.mkdir(exist_ok=True)
+        jwks = patient(http, "/.well-known/jwks.json").json()
+        members = {bank.member_id: bank.jwk for bank in self._world.banks}
+        for attempt in promised:
+            assert attempt.answer is not None
+            evidence = {
+                "kind": "creditshare-evidence/v1",
+                "issuer": ISSUER,
+                "request": {
+                    "jws": attempt.invoke["token"],
+                    "body": base64.b64encode(attempt.invoke["body"].encode()).decode(),
+                },
+                "answer": {name: attempt.answer[place] for name, place in ANSWERED.items()},
+                "member_jwk": members[attempt.invoke["member"]],
+                "service_jwks": jwks,
+                "log_vkey": self._world.log_key,
+                "proof": None,
+            }
+            (files / f"{attempt.invoke['attempt']}.json").write_text(json.dumps(evidence))
+        mirror = str(self._world.mirror.folder)
+        told = self._world.outside("log", "check-receipts", str(files), "--mirror", mirror, "--json")
+        kept = json.loads(told.stdout)["kept"] if told.returncode == 0 else 0
+        if kept != len(promised):
+            self._note("contradicted", f"{kept} of {len(promised)} promises kept: {told.stderr.strip()[-500:]}")
+
     def _receipts(self, http: httpx.Client, vkey: str, hashes: Counter[bytes]) -> None:
         keys = public_keys(http)
         logged: list[dict[str, Any]] = []
+        promised: list[Attempt] = []
         for attempt in self.attempts:
             answer = attempt.answer
             if answer is None or (not answer["signature"] and not attempt.ok):
@@ -247,11 +364,13 @@ class Check:
                 self._note("unsigned", f"{attempt.operation} {answer['status']}: {wrong or 'no receipt'}")
             if log is None:
                 continue
+            promised.append(attempt)
             digest = unb64u(log["leaf_hash"])
             if hashes[digest] != 1:
                 self._note("unlogged", f"{attempt.operation} {log['event_id']} is in the log {hashes[digest]} times")
                 continue
             logged.append(log)
+        self._promises(http, promised)
         for log, proof in at_once(lambda one: inclusion(http, one["event_id"]), logged):
             try:
                 foreign.check_inclusion(proof.json(), vkey, log["leaf"])

@@ -140,6 +140,7 @@ class Desk(threading.Thread):
             path=sent.path,
             body=sent.body.decode(),
             rqh=sent.rqh,
+            token=sent.token,
         )
         try:
             got = transmit(http, sent)

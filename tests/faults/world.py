@@ -1,7 +1,8 @@
 """A small world of real processes: PostgreSQL, ``serve --workers 2``, workers of the log, a proxy on every wire.
 
-A first world is built once and kept as a folder, with schema, members, keys and borrowers' tokens; every cell works on
-a copy of it. Of the service only the embedded server is imported, because something must start PostgreSQL.
+A witness that the log asks and a mirror stand beside it. A first world is built once and kept as a folder, with schema,
+members, keys and borrowers' tokens; every cell works on a copy of it. Of the service only the embedded server is
+imported, because something must start PostgreSQL.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ import httpx
 import psycopg
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.faults.bank import ISSUER, Bank, Journal, line_to
+from tests.faults.beside import Mirror, Witness
 from tests.faults.load import Load
 from tests.faults.proxy import Proxy, proxy_loop
 from tests.fixtures.commands import SOURCE, Command, Commands, commands
@@ -33,6 +35,7 @@ from creditshare.storage.embedded import EmbeddedPostgres
 
 LENDERS = 3
 BORROWERS = [f"91999999FLT{number:06d}X" for number in range(10)]
+ASK_S = "0.2"
 READY_S = 240.0  # a machine that runs much else beside this is slow, not broken
 PORTS = range(10_000, 32_000)  # below those that the kernel gives to connections, of which a load makes many
 
@@ -67,21 +70,24 @@ class World:
         keys = json.loads((folder / "banks.json").read_text()) if (folder / "banks.json").exists() else []
         self.banks = [Bank.of_jwk(key) for key in keys]
         self.journal = Journal(folder / "journal.ndjson")
+        self.witness = Witness(folder / "witness", free_port())
+        self.mirror = Mirror(folder / "mirror", tools.outside)
+        self.log_key = (folder / "log-key").read_text() if (folder / "log-key").exists() else ""
 
     # Processes
 
     def environment(self, wire: Proxy) -> dict[str, str]:
         """Return the settings of a process whose database lies behind a proxy."""
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CREDITSHARE_")}
         ours = {
-            "PYTHONPATH": str(SOURCE),
             "TMPDIR": str(self.folder / "tmp"),  # what a killed process leaves there goes with the world
             "CREDITSHARE_DATABASE_URL": self.address("app", wire),
             "CREDITSHARE_PUBLIC_URL": ISSUER,
             "CREDITSHARE_ENVIRONMENT": "sandbox",
+            "CREDITSHARE_WITNESS_POLICY_FILE": str(self.witness.policy),
+            "CREDITSHARE_WITNESS_POLL_S": ASK_S,
             **{f"CREDITSHARE_{r.upper()}_DATABASE_URL": self.address(r, wire) for r in ("worker", "owner", "eraser")},
         }
-        return {**inherited, **ours}
+        return {**stranger(), **ours}
 
     def address(self, role: str, wire: Proxy) -> str:
         """Return the address of a role by way of a proxy."""
@@ -95,21 +101,21 @@ class World:
         log = self._log.fileno()
         return self._tools.commands.start(*arguments, "--data", str(self.data), environment=environment, log=log)
 
-    def start_service(self, workers: int = 2, **changes: str) -> None:
-        """Start ``serve`` and wait until it is ready."""
+    def start_service(self, workers: int = 2, *, ready: str = "/readyz", **changes: str) -> None:
+        """Start ``serve`` and wait until it is ready, or answers something else well."""
         port = str(self.http_port)
         self.service = self.run("serve", "--port", port, "--workers", str(workers), settings=changes)
-        self.wait_ready()
+        self.wait_ready(ready)
 
-    def wait_ready(self, seconds: float = READY_S) -> float:
+    def wait_ready(self, path: str = "/readyz", *, seconds: float = READY_S) -> float:
         """Wait until readiness is answered; return how long it took."""
         began = time.monotonic()
         while time.monotonic() - began < seconds:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.status_of("/readyz", seconds=2) == 200:
+                if self.status_of(path, seconds=2) == 200:
                     return time.monotonic() - began
             time.sleep(0.05)
-        raise AssertionError(f"the service was not ready within {seconds} s: {self.log()[-2000:]}")
+        raise AssertionError(f"{path} was not well within {seconds} s: {self.log()[-2000:]}")
 
     def status_of(self, path: str, *, seconds: float) -> int:
         """Return the status of a plain GET that goes past the proxy."""
@@ -123,6 +129,21 @@ class World:
         worker = self.run("worker", wire=wire or self.worker_wire)
         self.workers.append(worker)
         return worker
+
+    @contextlib.contextmanager
+    def witnessed(self) -> Iterator[None]:
+        """Let the witness answer while the block runs."""
+        with (self.folder / "witness.log").open("w") as log:
+            serving = self._tools.commands.start(*self.witness.serving, environment=stranger(), log=log.fileno())
+            try:
+                yield
+            finally:
+                serving.kill()
+                serving.wait(READY_S)
+
+    def outside(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run one of the project's commands as whoever has none of the service's settings."""
+        return self._tools.outside(*arguments)
 
     def new_wire(self, upstream: int | Path | None = None) -> Proxy:
         """Return another wire, by default to the database."""
@@ -267,12 +288,22 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def stranger() -> dict[str, str]:
+    """Return the environment of whoever has none of the service's settings."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CREDITSHARE_")}
+    return {**inherited, "PYTHONPATH": str(SOURCE)}
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a process needs to make worlds: the loop of the proxies, and what starts commands."""
 
     loop: AbstractEventLoop
     commands: Commands
+
+    def outside(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run one of the project's commands to its end, as whoever has none of the service's settings."""
+        return self.commands.run(*arguments, environment=stranger())
 
 
 class First:
@@ -283,7 +314,8 @@ class First:
         self._tools = tools
 
     def build(self) -> None:
-        """Migrate, admit the lenders and make the borrowers' tokens."""
+        """Migrate, admit the lenders, make the borrowers' tokens, and tell the witness the log's key."""
+        Witness.make(self.folder / "witness", self._tools.outside)
         world = World(self.folder, self._tools, 0)
         try:
             assert world.run("operator", "bootstrap").wait(READY_S) == 0, world.log()
@@ -295,7 +327,10 @@ class First:
             ]
             with line_to(world.url, timeout=30) as http:
                 banks = [admit(http, operators, f"Lender {number}") for number in range(LENDERS)]
+                log_key = http.get("/.well-known/creditshare").json()["log"]["vkey"]
             (self.folder / "banks.json").write_text(json.dumps([bank.key_file for bank in banks]))
+            (self.folder / "log-key").write_text(log_key)
+            assert world.outside("witness", "trust", str(world.witness.folder), log_key).returncode == 0
             world.stop_service()
             world.postgres.stop()
         finally:
@@ -309,13 +344,16 @@ class First:
         with open_folder() as folder:
             data = (volume or folder) / "data"
             subprocess.run(["cp", "-a", str(self.folder / "data"), str(data)], check=True)
-            shutil.copy(self.folder / "banks.json", folder)
+            for file in ("banks.json", "log-key"):
+                shutil.copy(self.folder / file, folder)
+            shutil.copytree(self.folder / "witness", folder / "witness")
             world = World(folder, self._tools, seed, data=data)
             try:
-                if serving:
-                    world.start_worker()
-                    world.start_service()
-                yield world
+                with world.witnessed():
+                    if serving:
+                        world.start_worker()
+                        world.start_service()
+                    yield world
             finally:
                 world.close()
 
