@@ -1,11 +1,11 @@
-"""T12, whoever rewrites the log: superuser of the database, perhaps together with the worker that signs checkpoints.
+"""T12, whoever rewrites the log: superuser of the database, perhaps together with whoever has the log's key.
 
 It must not get: an event that somebody holds a receipt for edited, removed or moved without the receipt's holder
 noticing; a shorter or other log that passes for a continuation of the one that was seen.
 
-The attacker here switches off what ``promises/test_recorded.py`` shows in place (triggers, grants). What remains is
-arithmetic: receipts, checkpoints and mirrors that are out of reach. Witnesses, which notice for everybody, are not
-built yet.
+The attacker here switches off what ``promises/test_recorded.py`` shows in place (triggers, grants). Without the key,
+the worker signs nothing on what it did not sign. With it, what remains is arithmetic: receipts, checkpoints and mirrors
+that are out of reach. Witnesses, which notice for everybody, are in ``jobs/test_witnesses.py``.
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.fixtures import foreign
 from tests.fixtures.attack import attempt
 from tests.fixtures.service import RunningService, wait_for
 
@@ -21,11 +22,14 @@ from creditshare.client.bank import Client
 from creditshare.client.growth import check_growth
 from creditshare.client.mirror import Checked, check, mirror, trusted_key
 from creditshare.client.promises import check_promises
+from creditshare.composition import keyring_file, log_signer
 from creditshare.errors import VerificationFailed
-from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from creditshare.tlog.proof import InclusionProof
 
 NOTHING = "/v1/records/rec_01900000-0000-7000-8000-000000000000"
+TRIED_S = 1.5
+"""Longer than the worker rests after a round that failed."""
 LOG_TABLES = ("audit_event", "audit_leaf", "audit_tile", "audit_checkpoint")
 
 
@@ -76,6 +80,18 @@ class Log:
                 database.execute(statement, {"event": self.receipts[2].event_id[4:]})
             for table in LOG_TABLES:
                 database.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
+
+    def sign(self) -> None:
+        """Sign the leaves that are there, as whoever has the log's key can, so that the worker goes on from them."""
+        signer = log_signer(keyring_file(self.service.settings).load(), self.service.services.issuer)
+        with self.service.superuser() as database, database.transaction():
+            leaves = database.execute("SELECT leaf_hash FROM audit_leaf ORDER BY idx").fetchall()
+            signed = Checkpoint(signer.name, len(leaves), foreign.root([bytes(leaf) for (leaf,) in leaves]))
+            database.execute("ALTER TABLE audit_checkpoint DISABLE TRIGGER ALL")
+            database.execute("DELETE FROM audit_checkpoint WHERE size >= %s", [signed.size])
+            row = [signed.size, signed.root, sign_checkpoint(signed, [signer])]
+            database.execute("INSERT INTO audit_checkpoint (size, root, note) VALUES (%s, %s, %s)", row)
+            database.execute("ALTER TABLE audit_checkpoint ENABLE TRIGGER ALL")
 
     def mirror(self, folder: Path) -> Checked:
         """Copy the log and check it, as anyone may; return what the copy is worth."""
@@ -171,12 +187,31 @@ AGAINST_A_MIRROR = {
 }
 
 
+UNSIGNED = {
+    "edited": REWRITINGS["edited"],
+    "no checkpoint": ("DELETE FROM audit_checkpoint",),
+    "another root": ("UPDATE audit_checkpoint SET root = sha256('x'), note = replace(note, E'\\n\\n', E'\\nx\\n\\n')",),
+}
+
+
+@pytest.mark.parametrize("how", UNSIGNED)
+def test_without_the_logs_key_nothing_is_signed_on(log: Log, how: str) -> None:
+    log.rewrite(*UNSIGNED[how])
+    act(log.lender)
+    wait_for(lambda: httpx.get(log.service.url + "/audit/v1/health").json()["oldest_pending_s"] > TRIED_S)
+    with log.service.superuser() as database:
+        assert database.execute("SELECT count(*) FROM audit_leaf").fetchone() == (log.kept.size,)
+        newest = database.execute("SELECT max(size) FROM audit_checkpoint").fetchone()
+    assert newest == (None if how == "no checkpoint" else log.kept.size,)
+
+
 @pytest.mark.parametrize("how", AGAINST_A_MIRROR)
 def test_whoever_kept_a_mirror_or_a_checkpoint_notices(log: Log, how: str, tmp_path: Path) -> None:
-    """The database is rewritten with tiles and all, and the worker goes on and signs what it finds."""
+    """The database is rewritten with tiles and all, signed anew, and the worker goes on from there."""
     kept, noted = tmp_path / "mirror", log.only_checkpoint(tmp_path / "checkpoint")
     whole = log.mirror(kept)
     log.rewrite(*AGAINST_A_MIRROR[how])
+    log.sign()
     for _ in range(2):
         log.grow()
     for folder in (kept, noted):
@@ -189,6 +224,7 @@ def test_whoever_kept_a_mirror_or_a_checkpoint_notices(log: Log, how: str, tmp_p
 def test_a_shorter_log_is_told_as_such_and_both_notes_are_kept(log: Log, tmp_path: Path) -> None:
     log.mirror(tmp_path)
     log.rewrite(*AGAINST_A_MIRROR["tail removed"])
+    log.sign()
     act(log.lender)
     log.settle()
     assert log.checkpoint().size < log.kept.size
@@ -233,7 +269,7 @@ def test_a_promise_whose_event_was_taken_out_of_the_queue_is_shown_broken(log: L
 
 @pytest.mark.parametrize("how", ["edited", "truncated", "begun anew"])
 def test_a_log_that_the_service_itself_signs_anew_is_no_continuation(log: Log, how: str) -> None:
-    """The worker signs what it finds: the signature is good, and the arithmetic betrays it."""
+    """The signature is good, and the arithmetic betrays it."""
     keep = {"truncated": log.kept.size - 4, "begun anew": 0}.get(how)
     cut = (
         ()
@@ -245,6 +281,7 @@ def test_a_log_that_the_service_itself_signs_anew_is_no_continuation(log: Log, h
         )
     )
     log.rewrite(*(cut or (*REWRITINGS["edited"], "DELETE FROM audit_checkpoint")))
+    log.sign()
     log.grow()
     if log.checkpoint().size < log.kept.size:
         log.grow()

@@ -236,12 +236,12 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
         {Check.TILES: "tile 0 of level 0 is missing"},
     ),
     "a checkpoint is edited": (
-        ("UPDATE audit_checkpoint SET note = replace(note, 'log', 'lag') WHERE size = 5",),
-        {Check.SIGNATURES: "the checkpoint of 5 leaves: "},
+        ("UPDATE audit_checkpoint SET note = replace(note, 'log', 'lag') WHERE size = %(before_7)s",),
+        {Check.SIGNATURES: "the checkpoint of {before_7} leaves: "},
     ),
     "a checkpoint's row is edited": (
-        ("UPDATE audit_checkpoint SET root = sha256('x') WHERE size = 5",),
-        {Check.SIGNATURES: "the checkpoint of 5 leaves says another size or root"},
+        ("UPDATE audit_checkpoint SET root = sha256('x') WHERE size = %(before_7)s",),
+        {Check.SIGNATURES: "the checkpoint of {before_7} leaves says another size or root"},
     ),
     "who did it is deleted": (
         ("DELETE FROM audit_opening WHERE event_id = %(leaf_7)s AND grp = 'meta'",),

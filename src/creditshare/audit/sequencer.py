@@ -2,7 +2,8 @@
 
 One transaction at READ COMMITTED. The advisory lock only spares rivals wasted work; the primary key of
 ``audit_leaf`` is the fence. Queued rows are deleted in the same transaction, so there is no cursor that
-could miss a late committer and no stall behind an unrelated open transaction.
+could miss a late committer and no stall behind an unrelated open transaction. A tree is extended only if its own
+checkpoint was signed over it: rows that were changed afterwards make the log stand still, not contradict itself.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,20 @@ from typing import Any, Final
 
 from sqlalchemy import ARRAY, Table, func, literal, select
 
-from creditshare.audit.checkpoints import held_for
-from creditshare.audit.models import audit_checkpoint, audit_leaf, audit_tile
+from creditshare.audit.models import audit_checkpoint, audit_tile
 from creditshare.audit.nodes import fetch_reads
+from creditshare.errors import IntegrityError, Malformed, VerificationFailed
 from creditshare.storage.engine import WriteSession
-from creditshare.tlog.checkpoint import Checkpoint, sign_checkpoint
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from creditshare.tlog.note import Signer
 from creditshare.tlog.tiles import edge_from, extend, partial_tiles, root_from_edge
 
 BATCH: Final = 1024
+STANDING: Final = """
+SELECT size, (SELECT reason FROM audit_hold) AS held,
+       (SELECT note FROM audit_checkpoint WHERE size = tree.size) AS note
+FROM (SELECT coalesce(max(idx) + 1, 0) AS size FROM audit_leaf) AS tree"""
+"""How many leaves there are, why the log is held if it is, and what was signed over just these leaves."""
 MOVE: Final = """
 WITH taken AS (
     DELETE FROM audit_pending
@@ -60,22 +66,24 @@ class Sequencer:
     async def integrate(self, session: WriteSession) -> Integrated:
         """Integrate up to 1,024 queued events and commit. The checkpoint is visible only after the commit.
 
-        Nothing happens while the log is held, whichever worker found out why.
+        Nothing happens while the log is held, whichever worker found out why. Raises ``IntegrityError``, and changes
+        nothing, where the tree that is there is not the one that was signed.
         """
         await session.execute(select(func.pg_advisory_xact_lock(self._lock)))
-        size = int((await session.execute(select(func.coalesce(func.max(audit_leaf.c.idx) + 1, 0)))).scalar_one())
-        if await held_for(session) is not None:
+        standing = (await session.run(STANDING, {})).one()
+        size = int(standing.size)
+        if standing.held is not None:
             return Integrated(0, size)
         moved = await session.run(MOVE, {"size": size, "most": BATCH})
         by_index = {row["idx"]: row["leaf_hash"] for row in moved.mappings()}
         hashes = [by_index[size + place] for place in range(len(by_index))]
-        if not hashes and size > 0:
+        if not hashes and (size > 0 or standing.note is not None):
             return Integrated(0, size)
-        if not hashes and await self._has_checkpoint(session, 0):
-            return Integrated(0, 0)
 
         reads = [tile.read for tile in partial_tiles(size)]
         edge = edge_from(size, await fetch_reads(session, reads))
+        if size > 0:
+            self._require_signed(standing.note, Checkpoint(self._origin, size, root_from_edge(size, edge)))
         extension = extend(size, edge, hashes)
         if extension.tiles:
             await _insert(session, audit_tile, [(t.level, t.n, t.hashes, t.root) for t in extension.tiles])
@@ -85,10 +93,14 @@ class Sequencer:
         await session.commit()
         return Integrated(len(hashes), extension.size)
 
-    @staticmethod
-    async def _has_checkpoint(session: WriteSession, size: int) -> bool:
-        found = await session.execute(select(audit_checkpoint.c.size).where(audit_checkpoint.c.size == size))
-        return found.first() is not None
+    def _require_signed(self, note: str | None, tree: Checkpoint) -> None:
+        """Refuse to extend a tree unless the note is of it and signed by this log's key."""
+        try:
+            signed = None if note is None else open_checkpoint(note, [self._signer.verifier])
+        except (Malformed, VerificationFailed) as error:
+            raise IntegrityError(f"the checkpoint of {tree.size} leaves does not hold: {error}") from error
+        if signed != tree:
+            raise IntegrityError(f"the {tree.size} leaves that are there are not those that were signed")
 
 
 async def _insert(session: WriteSession, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -12,7 +12,7 @@ from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Actor, Audit, Entry, ExchangeDigests
 from creditshare.batches.service import WOKEN_BY, Batches, forget_jobs
 from creditshare.clock import Clock, SystemClock
-from creditshare.errors import Unavailable
+from creditshare.errors import IntegrityError, Unavailable
 from creditshare.ids import spell
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
@@ -68,6 +68,10 @@ class Worker:
                     done = await self._sequencer.integrate(session)
             except Unavailable:
                 log.warning("sequencer waits for the database")
+                await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
+                continue
+            except IntegrityError as error:
+                log.error("integrity", part="log", kind=str(error))  # noqa: TRY400  where it was found says nothing more
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
                 continue
             except Exception:
