@@ -8,7 +8,7 @@ I5      all checkpoints ever seen are heads of one growing tree (``forked``)
 I6      no row of an append-only table was changed or removed (``rewritten``)
 rules   no consent beyond its limit or after its revocation, no replay (``overused`` ``after_revocation`` ``replays``)
 beside  mirror and witness saw this one log and nothing else, and every promise kept (``contradicted``); both came
-        through (``unwitnessed``); nothing made the witness's answers hold the log (``held``)
+        through (``unwitnessed``); the log was held when a cell says so and never else (``held``)
 ======  ================================================================================================
 """
 
