@@ -1,10 +1,8 @@
 """The doctor: a well service is well, and each planted fault is named at its own hop and nowhere else."""
 
 import asyncio
-import datetime as dt
 import json
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,10 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.fixtures.loopback import localhost_context
 from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, wait_for
 
@@ -204,28 +199,8 @@ def test_a_certificate_that_ends_soon_is_said(
     days: int,
     good: bool,  # noqa: FBT001  a table
 ) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=days, hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
     file = tmp_path / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context = localhost_context(file, days=days)
     impostor.socket = context.wrap_socket(impostor.socket, server_side=True)
     address = f"https://localhost:{impostor.server_port}"
     untrusted = certificate_lasts(address)

@@ -6,21 +6,18 @@ any more until each that objected cosigns what is here, because what would be si
 """
 
 import asyncio
-import contextlib
 import http.client
-import socket
-import ssl
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import structlog
 
 from creditshare.audit.checkpoints import held_for, hold, keep_cosignatures, last_cosigned, latest_checkpoint
 from creditshare.audit.proofs import prove_consistency
 from creditshare.errors import IntegrityError, Malformed, Refused, Unavailable, VerificationFailed
+from creditshare.jobs.exchange import exchange
 from creditshare.storage.engine import Database, ReadSession
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from creditshare.tlog.cosignature import Cosigned, cosigned_by
@@ -240,7 +237,7 @@ class Witnesses:
 
     async def _post(self, listed: Listed, body: bytes) -> tuple[int, str]:
         patience = FIRST_TIMEOUT_S if self._objectors is None or self._objectors else TIMEOUT_S
-        return await asyncio.to_thread(_exchange, "POST", listed.url or "", "/add-checkpoint", body, timeout_s=patience)
+        return await asyncio.to_thread(_answered, "POST", listed, "/add-checkpoint", body, timeout_s=patience)
 
 
 def shown_by_all(policy: TrustPolicy | None, verifier: Verifier) -> dict[str, Checkpoint]:
@@ -253,36 +250,14 @@ def shown_by(listed: Listed, verifier: Verifier) -> Checkpoint | None:
     """Return the newest checkpoint that a witness shows and the log's key signed, or nothing where it shows none."""
     path = f"/checkpoint?origin={quote(verifier.name, safe='')}"
     try:
-        status, body = _exchange("GET", listed.url or "", path, None, timeout_s=FIRST_TIMEOUT_S)
+        status, body = _answered("GET", listed, path, None, timeout_s=FIRST_TIMEOUT_S)
         return open_checkpoint(body, [verifier]) if status == COSIGNED else None
     except (OSError, ValueError, http.client.HTTPException, Malformed, VerificationFailed):
         return None
 
 
-def _exchange(method: str, url: str, path: str, body: bytes | None, *, timeout_s: float) -> tuple[int, str]:
-    """Send one request and return status and text; nothing is followed, and no more is read than an answer can be.
-
-    The time limit is for all of it: whoever sends a byte now and then is cut off like whoever sends none.
-    """
-    at = urlsplit(url)
-    connection: http.client.HTTPConnection
-    if at.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(at.hostname or "", at.port, timeout=timeout_s, context=context)
-    else:
-        connection = http.client.HTTPConnection(at.hostname or "", at.port, timeout=timeout_s)
-    end = threading.Timer(timeout_s, _cut, [connection])
-    end.start()
-    try:
-        connection.request(method, at.path.rstrip("/") + path, body=body, headers={"User-Agent": "creditshare"})
-        answer = connection.getresponse()
-        return answer.status, answer.read(MAX_ANSWER).decode("utf-8", "replace")
-    finally:
-        end.cancel()
-        connection.close()
-
-
-def _cut(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with contextlib.suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+def _answered(method: str, listed: Listed, path: str, body: bytes | None, *, timeout_s: float) -> tuple[int, str]:
+    """Ask a witness and return status and text; raises what ``exchange`` raises."""
+    url = (listed.url or "").rstrip("/") + path
+    status, answer = exchange(method, url, body, timeout_s=timeout_s, most=MAX_ANSWER)
+    return status, answer.decode("utf-8", "replace")
