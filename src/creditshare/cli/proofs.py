@@ -21,6 +21,7 @@ from creditshare.cli.options import (
     read_text,
     show,
 )
+from creditshare.client.anchors import check_anchors
 from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.client.evidence import Evidence, bare_receipt
@@ -28,11 +29,13 @@ from creditshare.client.growth import check_growth, check_order
 from creditshare.client.mirror import check, mirror, trusted_key, trusted_policy
 from creditshare.client.profile import Profile
 from creditshare.client.promises import check_promises
+from creditshare.crypto.timestamps import StampRoots
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.tlog.checkpoint import open_checkpoint
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.policy import TrustPolicy
 from creditshare.tlog.proof import InclusionProof
+from creditshare.wire.instants import spell_instant
 
 OWN: Final = "The service's own database"
 
@@ -98,6 +101,32 @@ def _cosigned(note: str, policy: Path | None) -> list[str]:
     except Malformed as error:
         raise ConfigurationError(f"{policy}: {error}") from error
     return [f"{one.witness.name} at {datetime.fromtimestamp(one.at, UTC):%Y-%m-%dT%H:%M:%SZ}" for one in found]
+
+
+@log.command("verify-anchor")
+def verify_anchor(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint, a signed note.")],
+    anchor: Annotated[Path, typer.Argument(help="What /audit/v1/anchors gave for its size, or one token in DER.")],
+    vkey: Annotated[str, typer.Option(help="The log's verifier key, as you know it from elsewhere.")],
+    certificates: Annotated[Path, typer.Option(help="The roots of the authorities that you trust, in PEM.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check when a checkpoint was there at the latest, by the stamp of a time-stamping authority (RFC 3161).
+
+    Needs rfc3161-client (the extra `anchors`). `openssl ts -verify -token_in` checks the same token without it.
+    """
+    try:
+        roots = StampRoots.parse(read_bytes(certificates))
+    except Malformed as error:
+        raise ConfigurationError(f"{certificates}: {error}") from error
+    signed = open_checkpoint(read_bytes(checkpoint), [Verifier.parse(vkey)])
+    shown = check_anchors(read_bytes(anchor), signed, roots)
+    first = min(one.at for one in shown)
+    show(
+        {"size": signed.size, "root": signed.root.hex(), "time": spell_instant(first), "holds": True},
+        as_json=as_json,
+        line=f"holds: the {signed.size} leaves of {signed.origin} were there at {spell_instant(first)}",
+    )
 
 
 @log.command("verify-receipt")
