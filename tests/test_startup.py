@@ -14,7 +14,7 @@ from tests.fixtures.service import KEYRING, RunningService
 
 from creditshare.app import require_database
 from creditshare.cli.service import prepare
-from creditshare.composition import database_url, keyring_file
+from creditshare.composition import database_url, keyring_file, stamp_roots
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import KeyringFile
@@ -309,3 +309,36 @@ def test_traces_without_their_library_are_refused_by_name(monkeypatch: pytest.Mo
     require(check_settings(Settings()))
     with pytest.raises(ConfigurationError, match=r"creditshare\[otel\]"):
         require(check_settings(Settings(traces=True)))
+
+
+AUTHORITY = "https://tsa.example/stamp"
+STAMPS: dict[str, tuple[dict[str, object], str]] = {
+    "no roots": ({"timestamp_url": AUTHORITY}, "CREDITSHARE_TIMESTAMP_CERTIFICATES_FILE"),
+    "no http": ({"timestamp_url": "ftp://tsa.example"}, "no http"),
+    "no host": ({"timestamp_url": "https:///stamp"}, "no http"),
+    "a login": ({"timestamp_url": "https://name:word@tsa.example/"}, "no http"),
+    "a key in the query": ({"timestamp_url": AUTHORITY + "?key=1"}, "no http"),
+    "no port": ({"timestamp_url": "https://tsa.example:99999/"}, "no http"),
+}
+
+
+@pytest.mark.parametrize("what", STAMPS)
+def test_an_authority_that_cannot_be_used_is_refused(what: str, tmp_path: Path) -> None:
+    given, words = STAMPS[what]
+    with pytest.raises(ConfigurationError, match=words):
+        require(check_settings(Settings.model_validate(given)))
+    given = {**given, "timestamp_certificates_file": tmp_path / "roots.pem"}
+    if what == "no roots":
+        require(check_settings(Settings.model_validate(given)))
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        stamp_roots(Settings.model_validate(given))
+    (tmp_path / "roots.pem").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match="not certificates in PEM"):
+        stamp_roots(Settings.model_validate(given))
+
+
+def test_stamps_without_their_library_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("creditshare.startup.STAMPS_NEED", "rfc3161_nowhere")
+    require(check_settings(Settings()))
+    with pytest.raises(ConfigurationError, match=r"creditshare\[anchors\]"):
+        require(check_settings(Settings(timestamp_url=AUTHORITY, timestamp_certificates_file=tmp_path / "roots.pem")))

@@ -23,7 +23,9 @@ from creditshare.clock import Clock, SystemClock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
 from creditshare.crypto.sealing import derive_key
+from creditshare.crypto.timestamps import StampRoots
 from creditshare.errors import ConfigurationError, Malformed
+from creditshare.jobs.anchors import Anchors
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
@@ -148,6 +150,30 @@ def witnesses(settings: Settings, database: Database) -> Witnesses | None:
     return Witnesses(database, verifier=verifier, policy=policy, poll_s=settings.witness_poll_s)
 
 
+def stamp_roots(settings: Settings) -> StampRoots | None:
+    """Return the roots that time-stamps must lead to, or nothing where none are named."""
+    file = settings.timestamp_certificates_file
+    if file is None:
+        return None
+    try:
+        return StampRoots.parse(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"the file of certificates {file} cannot be read ({error.strerror})") from error
+    except Malformed as error:
+        raise ConfigurationError(f"the file of certificates {file}: {error}") from error
+
+
+def anchors(settings: Settings, database: Database) -> Anchors | None:
+    """Return what the worker has checkpoints stamped with, under its own role; nothing where no authority is named."""
+    roots = stamp_roots(settings)
+    if settings.timestamp_url is None or roots is None:
+        return None
+    verifier = log_signer(keyring_file(settings).load(), public_address(settings)).verifier
+    return Anchors(
+        database, verifier=verifier, url=settings.timestamp_url, roots=roots, every_s=settings.timestamp_every_s
+    )
+
+
 async def build_services(settings: Settings, *, clock: Clock | None = None, url: str | None = None) -> Services:
     """Wire all services against a migrated database."""
     assert_backend()
@@ -210,7 +236,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         signing_key=keyring.signing_key(),
         service_keys=keyring.signing_keys(),
         log_verifier=log_signer(keyring, issuer).verifier,
-        log_health=LogHealth(settings.merge_delay_s),
+        log_health=LogHealth(settings.merge_delay_s, stamped=settings.timestamp_url is not None),
         witness_policy=witness_policy(settings),
         database=database,
         watching=watching,

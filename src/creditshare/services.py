@@ -26,7 +26,15 @@ from creditshare.sharing.service import Sharing
 from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
-from creditshare.telemetry import CHECKPOINT_SECONDS, COSIGNED_SIZE, HELD, LOG_SIZE, PENDING, PENDING_SECONDS
+from creditshare.telemetry import (
+    CHECKPOINT_SECONDS,
+    COSIGNED_SIZE,
+    HELD,
+    LOG_SIZE,
+    PENDING,
+    PENDING_SECONDS,
+    UNANCHORED_SECONDS,
+)
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.policy import TrustPolicy
 
@@ -36,9 +44,13 @@ NEVER: Final = float("-inf")
 
 @dataclass(slots=True)
 class LogHealth:
-    """What this worker last saw of the log: the age of its oldest event without an index, and when it looked."""
+    """What this worker last saw of the log: the age of its oldest event without an index, and when it looked.
+
+    ``stamped`` says whether checkpoints are to be stamped at all.
+    """
 
     merge_delay_s: int
+    stamped: bool = False
     oldest_pending_s: float = 0.0
     held: bool = False
     cosigned_size: int | None = None
@@ -56,6 +68,7 @@ class LogHealth:
         PENDING.set(state.pending)
         LOG_SIZE.set(state.size)
         CHECKPOINT_SECONDS.set(state.checkpoint_age_s)
+        UNANCHORED_SECONDS.set(state.unanchored_s if self.stamped else 0.0)
 
     @property
     def seen(self) -> bool:

@@ -44,6 +44,13 @@ class Settings(BaseSettings):
     witness_poll_s: float = Field(
         5.0, ge=0.05, le=3_600, description="How often the newest checkpoint is sent to them."
     )
+    timestamp_url: str | None = Field(
+        None, description="The RFC 3161 authority that stamps checkpoints; published with them. Default none."
+    )
+    timestamp_certificates_file: Path | None = Field(
+        None, description="The roots (PEM) that its tokens must lead to; needed with an authority."
+    )
+    timestamp_every_s: float = Field(3_600, ge=1, le=604_800, description="How often the newest one is stamped.")
     sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
     max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216, description="A larger body is not read.")
     max_batch_bytes: int = Field(268_435_456, ge=1_024, le=4_294_967_296, description="Size of a file of records.")

@@ -7,6 +7,7 @@ settings and files need no database, so that they run before anything is started
 check       refuses                                                                      where
 ==========  ===========================================================================  ==========
 traces      spans without the library that sends them                                     everywhere
+timestamps  an authority without roots to check it by, or without the library             everywhere
 database    the embedded database, unless it is chosen by name                           production
 address     http on an address that other machines reach                                 production
 keys        a key file or passphrase file that others may read, a key file not sealed    production
@@ -34,6 +35,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from creditshare.crypto.rowseals import RowSeals
+from creditshare.crypto.timestamps import MISSING
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import is_sealed
 from creditshare.keys.tombstones import Tombstones
@@ -46,6 +48,7 @@ from creditshare.storage import schema
 from creditshare.storage.engine import Database
 
 TRACES_NEED: Final = "opentelemetry.exporter.otlp.proto.http"
+STAMPS_NEED: Final = "rfc3161_client"
 NAMED_ROWS: Final = 5
 KEY_FILE_OTHERS: Final = 0o077
 PASSPHRASE_FILE_OTHERS: Final = 0o027
@@ -87,7 +90,7 @@ def require(findings: Iterable[Finding]) -> None:
 
 def check_settings(settings: Settings, *, address: str | None = None) -> list[Finding]:
     """Check settings and files. ``address`` is the issuer, where it is known already."""
-    everywhere = [Finding("traces", _traces(settings))]
+    everywhere = [Finding("traces", _traces(settings)), Finding("timestamps", _timestamps(settings))]
     if settings.mode != "production":
         return everywhere
     return [
@@ -159,6 +162,31 @@ def _traces(settings: Settings) -> str | None:
     if not settings.traces or _installed(TRACES_NEED):
         return None
     return "CREDITSHARE_TRACES needs OpenTelemetry: install creditshare[otel], or take the setting away"
+
+
+def _timestamps(settings: Settings) -> str | None:
+    if settings.timestamp_url is None:
+        return None
+    if not _plain_address(settings.timestamp_url):
+        return (
+            "CREDITSHARE_TIMESTAMP_URL is no http:// or https:// address without login and query: everybody reads it"
+            " beside each stamp"
+        )
+    if settings.timestamp_certificates_file is None:
+        return (
+            "CREDITSHARE_TIMESTAMP_URL needs CREDITSHARE_TIMESTAMP_CERTIFICATES_FILE: the roots (PEM) that the"
+            " authority's tokens must lead to"
+        )
+    return None if _installed(STAMPS_NEED) else f"CREDITSHARE_TIMESTAMP_URL: {MISSING}"
+
+
+def _plain_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in {"http", "https"} and parts.hostname is not None and parts.port != 0
+    except ValueError:  # no port is that large, no address has such brackets
+        return False
+    return known and "@" not in parts.netloc and not parts.query and not parts.fragment
 
 
 def _installed(module: str) -> bool:

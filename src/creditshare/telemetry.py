@@ -42,6 +42,11 @@ HELD: Final = Gauge(
 COSIGNED_SIZE: Final = Gauge(
     "creditshare_log_cosigned_size", "Leaves under the newest checkpoint with a quorum.", multiprocess_mode="mostrecent"
 )
+UNANCHORED_SECONDS: Final = Gauge(
+    "creditshare_log_unanchored_seconds",
+    "Age of the oldest checkpoint that no time-stamp covers, where stamps are taken.",
+    multiprocess_mode="mostrecent",
+)
 KEY_TABLE_SECONDS: Final = Gauge(
     "creditshare_key_table_age_seconds", "Since the members' keys were confirmed.", multiprocess_mode="livemax"
 )

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import select
 
 from creditshare.composition import (
+    anchors,
     build_services,
     database_url,
     embedded_postgres,
@@ -84,6 +85,7 @@ async def _work(settings: Settings) -> None:
             batches=services.batches,
             poll_s=settings.sequencer_poll_ms / 1000,
             witnesses=witnesses(settings, database),
+            anchors=anchors(settings, database),
         )
         spare_the_collector()
         await runner.run()

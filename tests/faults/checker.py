@@ -45,6 +45,8 @@ APPEND_ONLY = {
     "audit_leaf": "idx",
     "audit_tile": "level, n",
     "audit_checkpoint": "size",
+    "audit_cosignature": "size, witness",
+    "audit_anchor": "size, tsa",
     "record_event": "subject_id, event_no",
 }
 

@@ -48,7 +48,18 @@ def test_tables_can_be_distributed_by_subject(table) -> None:  # type: ignore[no
             assert column.server_default is None or "(" not in str(column.server_default.arg)
 
 
-@pytest.mark.parametrize("table", ["audit_event", "audit_leaf", "audit_tile", "audit_checkpoint", "record_event"])
+APPEND_ONLY = (
+    "audit_event",
+    "audit_leaf",
+    "audit_tile",
+    "audit_checkpoint",
+    "audit_cosignature",
+    "audit_anchor",
+    "record_event",
+)
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
 def test_append_only_tables_refuse_even_the_administrator(
     postgres: EmbeddedPostgres, template: str, table: str
 ) -> None:

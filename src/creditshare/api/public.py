@@ -125,6 +125,24 @@ class LogKeys(Open):
     keys: list[LogKey]
 
 
+class Anchor(Open):
+    """A stamp of a time-stamping authority (RFC 3161) over the text of the checkpoint of ``size`` leaves.
+
+    ``tsa`` is the authority's address, ``token`` its token in DER and standard base64, ``time`` what the token states.
+    """
+
+    size: int
+    tsa: str
+    time: str
+    token: str
+
+
+class Anchors(Open):
+    """Stamps, those of the newest checkpoints first."""
+
+    anchors: list[Anchor]
+
+
 class LogState(Open):
     """How large the log is, which only its readers are told, and how long its oldest event has been waiting.
 

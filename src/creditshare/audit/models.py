@@ -82,6 +82,18 @@ audit_cosignature = Table(
 )
 """Cosignatures of witnesses, by their verifier keys."""
 
+audit_anchor = Table(
+    "audit_anchor",
+    metadata,
+    Column("size", BigInteger, ForeignKey("audit_checkpoint.size"), primary_key=True, autoincrement=False),
+    Column("tsa", Text, primary_key=True),
+    Column("token", LargeBinary, nullable=False),
+    Column("gen_time", DateTime(timezone=True), nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    info=COORDINATOR,
+)
+"""Stamps of time-stamping authorities, by their addresses: bare tokens (RFC 3161) and the times that they state."""
+
 audit_hold = Table(
     "audit_hold",
     metadata,

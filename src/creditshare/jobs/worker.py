@@ -14,6 +14,7 @@ from creditshare.batches.service import WOKEN_BY, Batches, forget_jobs
 from creditshare.clock import Clock, SystemClock
 from creditshare.errors import IntegrityError, Unavailable
 from creditshare.ids import spell
+from creditshare.jobs.anchors import Anchors
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
 
@@ -38,7 +39,9 @@ class Worker:
         poll_s: float,
         clock: Clock | None = None,
         witnesses: Witnesses | None = None,
+        anchors: Anchors | None = None,
     ) -> None:
+        self._anchors = anchors
         self._witnesses = witnesses
         self._database = database
         self._batches = batches
@@ -57,6 +60,8 @@ class Worker:
             tasks.create_task(self._load_batches())
             if self._witnesses is not None:
                 tasks.create_task(self._witnesses.run())
+            if self._anchors is not None:
+                tasks.create_task(self._anchors.run())
 
     async def _sequence(self) -> None:
         while True:

@@ -15,13 +15,21 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from creditshare.audit.anchors import check_anchors
 from creditshare.audit.openings import Act, check_openings
 from creditshare.audit.proofs import missing_leaves
 from creditshare.audit.rebuild import Check, Progress, Rebuilt, named, rebuild
 from creditshare.audit.state import log_state
 from creditshare.client.promises import due, promised
 from creditshare.clock import Clock, SystemClock
-from creditshare.composition import database_url, keyring_file, log_signer, public_address, witness_policy
+from creditshare.composition import (
+    database_url,
+    keyring_file,
+    log_signer,
+    public_address,
+    stamp_roots,
+    witness_policy,
+)
 from creditshare.consents.service import ids_of_consents
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.ids import Prefix, parse, spell
@@ -99,7 +107,7 @@ async def examine_log(
         FileProvider(keyring_file(settings)), cache_entries=settings.dek_cache_entries, cache_s=settings.dek_cache_s
     )
     kept = {file.name: _held(file, verifier) for file in held}
-    policy = witness_policy(settings)
+    policy, roots = witness_policy(settings), stamp_roots(settings)
     kept |= {f"witness {name}": shown for name, shown in shown_by_all(policy, verifier).items()}
     # What was promised before the database is looked at.
     kept_receipts = None if receipts is None else promised(receipts, verifier.name)
@@ -111,6 +119,9 @@ async def examine_log(
             sizes = [checkpoint.size for checkpoint in kept.values()]
             rebuilt = await rebuild(session, at=sizes, verifier=verifier, tell=report.tell, progress=progress)
             _saw(report, rebuilt)
+            if roots is not None:
+                stamped = await check_anchors(session, roots, report.tell)
+                report.seen[Check.SIGNATURES] += f", {stamped} anchors"
             _compare_held(report, rebuilt, kept)
             report.seen[Check.HELD] = (
                 f"{len(held)} files, {len(kept) - len(held)} of {len(policy.asked) if policy else 0} witnesses"

@@ -13,11 +13,12 @@ from creditshare.access.openings import ShownGroup
 from creditshare.access.service import public_id
 from creditshare.api.callers import MemberWork
 from creditshare.api.exchange import SignedRoute, takes_part
-from creditshare.api.public import Inclusion, LogKeys, LogState
+from creditshare.api.public import Anchors, Inclusion, LogKeys, LogState
 from creditshare.api.readers import MayRead, require_reader
 from creditshare.api.schemas.log import LogTokenOut, OpenedOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.audit import publication
+from creditshare.audit.anchors import anchors
 from creditshare.audit.checkpoints import RETRY_AFTER_S, cosigned_note, latest_checkpoint, note_of
 from creditshare.audit.proofs import prove_consistency, prove_inclusion
 from creditshare.audit.service import Entry, Recorded
@@ -25,7 +26,9 @@ from creditshare.audit.state import log_state
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.services import Services
+from creditshare.tlog.spelling import encode_std
 from creditshare.tlog.tiles import parse_tile_name
+from creditshare.wire.instants import spell_instant
 
 router = APIRouter(tags=["log"])
 for_readers = APIRouter(tags=["log"], dependencies=[Depends(require_reader)])
@@ -204,3 +207,19 @@ def _hash(text: str) -> bytes:
     if len(value) != HASH_BYTES:
         raise Refused("validation_failed", fields=[FieldError("/leaf_hash", "format", "base64url of 32 bytes")])
     return value
+
+
+@for_readers.get("/audit/v1/anchors", response_model=Anchors)
+async def show_anchors(
+    services: Wired,
+    size: Annotated[int | None, Query(ge=0, le=2**62, description="Of the checkpoint over so many leaves.")] = None,
+) -> dict[str, list[dict[str, int | str]]]:
+    """Return the stamps of a time-stamping authority (RFC 3161) over a checkpoint, or the newest 24 there are."""
+    async with services.database.reading() as session:
+        found = await anchors(session, size=size)
+    return {
+        "anchors": [
+            {"size": one.size, "tsa": one.tsa, "time": spell_instant(one.at), "token": encode_std(one.token)}
+            for one in found
+        ]
+    }
