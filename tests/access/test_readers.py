@@ -59,7 +59,7 @@ def closed(service: RunningService) -> list[str]:
 def test_a_stranger_sees_nothing_of_the_log_and_a_reader_all(service: RunningService, reader: tuple[str, str]) -> None:
     wait_for(lambda: httpx.get(service.url + "/log/v1/checkpoint", auth=reader).status_code == 200)
     asked = closed(service)
-    assert len(asked) == 6
+    assert len(asked) == 7
     for path in asked:
         refused = httpx.get(service.url + path)
         assert (refused.status_code, refused.json()["code"]) == (401, "reader_unknown"), path
