@@ -13,7 +13,7 @@ from typing import Literal
 
 from creditshare.errors import Malformed
 
-Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd"]
+Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd", "prp"]
 RandomBytes = Callable[[int], bytes]
 
 _UUID_TEXT = 36

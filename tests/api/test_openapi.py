@@ -171,6 +171,10 @@ class Stage:
         (operation,) = (operation for operation in OPERATIONS if operation.name == "submit_record_batch")
         return str(self.lender.call("POST", operation.path, data=operation.examples()[0]).data["job_id"])
 
+    def proposal(self) -> str:
+        path = f"/v1/members/{self.member()}/proposals"
+        return str(self.proposer.call("POST", path, data={"action": "recovery"}, if_match="*").data["proposal_id"])
+
     def event(self) -> str:
         entry = self.lender.call("POST", "/v1/tokens/evaluate", data=_evaluation(self)).log_entry
         assert entry is not None
@@ -228,6 +232,7 @@ class Stage:
             "query_id": self.query,
             "job_id": self.job,
             "event_id": self.event,
+            "proposal_id": self.proposal,
         }
         missing = set(operation.parameters) - makers.keys()
         assert not missing, f"teach Stage.place what to put for {missing} in {operation.name}"

@@ -92,6 +92,7 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "propose_change": ("state_conflict",),
     "propose_quotas": ("state_conflict",),
     "suspend_member": ("state_conflict",),
+    "reject_proposal": ("state_conflict",),
     "revoke_key": ("state_conflict",),
     "retire_key": ("state_conflict",),
     "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted", "enumeration_suspected"),
@@ -151,6 +152,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},
     **{(name, "status"): ("applicant", "certified", "active", "suspended") for name in _MEMBERS},
     ("ProposalOut", "action"): get_args(ProposalAction),
+    ("ProposalOut", "decision"): ("approved", "rejected", "withdrawn"),
     ("KeyOut", "status"): ("active", "retiring", "revoked", "expired"),
     ("QueryResult", "code"): CODE_LISTS["error_codes"],
     ("JobOut", "status"): get_args(JobStatus),
@@ -173,7 +175,7 @@ ALSO_TEXT: Final = frozenset({"show_inclusion_proof"})
 """Answered as plain text too, where that is asked for (RFC 9110 section 12.5.1)."""
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
-PAGED: Final = frozenset({"list_keys", "list_members", "list_proposals", "review_key"})
+PAGED: Final = frozenset({"list_all_proposals", "list_keys", "list_members", "list_proposals", "review_key"})
 VERSIONED: Final = frozenset(
     {
         "approve_member",
@@ -192,6 +194,7 @@ IDS: Final[dict[str, str]] = {
     "query_id": "qry_ and a UUID",
     "job_id": "job_ and a UUID",
     "event_id": "evt_ and a UUID",
+    "proposal_id": "prp_ and a UUID",
     "kid": "RFC 7638 thumbprint of the key",
 }
 

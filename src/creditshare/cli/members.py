@@ -16,6 +16,9 @@ Version = Annotated[
 EvaluationsPerDay = Annotated[int | None, typer.Option(help="Blind evaluations a day.")]
 QueriesPerDay = Annotated[int | None, typer.Option(help="Questions a day.")]
 ReportsPerDay = Annotated[int | None, typer.Option(help="Reports a day, rows of files included.")]
+Jurisdictions = Annotated[
+    list[str] | None, typer.Option("--jurisdiction", help="With jurisdictions: a country; name each that shall hold.")
+]
 
 member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve, suspend, list.")
 
@@ -48,20 +51,24 @@ def approve(
     member_id: MemberId,
     key_file: KeyFile = None,
     url: ServiceUrl = None,
-    action: Annotated[str, typer.Option(help="admission, quotas, lift_suspension or recovery.")] = "admission",
+    action: Annotated[
+        str, typer.Option(help="admission, quotas, lift_suspension, recovery or jurisdictions.")
+    ] = "admission",
     evaluations_per_day: EvaluationsPerDay = None,
     queries_per_day: QueriesPerDay = None,
     reports_per_day: ReportsPerDay = None,
     key_thumbprint: Annotated[str | None, typer.Option(help="The kid that you approve: it alone may enrol.")] = None,
+    jurisdiction: Jurisdictions = None,
     version: Version = None,
     as_json: AsJson = False,
 ) -> None:
-    """Approve what another operator proposed, repeating its terms: quotas, or the key that may enrol."""
+    """Approve what another operator proposed, repeating its terms: quotas, jurisdictions, or the key that may enrol."""
     terms = {
         "evaluations_per_day": evaluations_per_day,
         "queries_per_day": queries_per_day,
         "reports_per_day": reports_per_day,
         "key_thumbprint": key_thumbprint,
+        "jurisdictions": jurisdiction,
     }
     body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
@@ -113,21 +120,52 @@ def suspend(
 def propose(
     member_id: MemberId,
     action: Annotated[
-        str, typer.Argument(help="lift_suspension, or recovery (a new enrolment code after a lost key).")
+        str,
+        typer.Argument(help="lift_suspension, recovery (a new enrolment code after a lost key), or jurisdictions."),
     ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     key_thumbprint: Annotated[
         str | None, typer.Option(help="With recovery: the kid that alone may enrol; production needs it.")
     ] = None,
+    jurisdiction: Jurisdictions = None,
     version: Version = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose what takes two people; another operator approves it with `member approve --action ACTION`."""
-    body = {"action": action} | ({"key_thumbprint": key_thumbprint} if key_thumbprint else {})
+    terms = {"key_thumbprint": key_thumbprint, "jurisdictions": jurisdiction}
+    body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
         done = _change(service, member_id, "proposals", body, version)
     show(done, as_json=as_json, line=f"{action} of {member_id} proposed until {done['expires_at']}")
+
+
+@member.command("proposals")
+def proposals(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """List all that waits for a second person; yours are among them, for another operator."""
+    with client(url, key_file) as service:
+        found = service.pages("/v1/proposals")
+    lines = [
+        f"{one['proposal_id']}  {one['action']:15}  {one['member_id']}  until {one['expires_at']}"
+        f"  {json.dumps(one['terms'])}"
+        for one in found
+    ]
+    show({"data": found}, as_json=as_json, line="\n".join(lines) or "nothing waits for a second person")
+
+
+@member.command("reject")
+def reject(
+    proposal_id: Annotated[str, typer.Argument(help="The proposal's id, prp_…, as `member proposals` shows it.")],
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    reason: Annotated[str, typer.Option(help="Why, for the log.")],
+    as_json: AsJson = False,
+) -> None:
+    """Reject what another operator proposed, or withdraw what you proposed."""
+    with client(url, key_file) as service:
+        done = service.call("POST", f"/v1/proposals/{proposal_id}/rejection", data={"reason": reason}).data
+    show(done, as_json=as_json, line=f"{proposal_id} is {done['decision']}")
 
 
 @member.command("show")

@@ -79,8 +79,10 @@ member_proposal = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("decided_by", Uuid, nullable=True),
     Column("decided_at", DateTime(timezone=True), nullable=True),
+    Column("decision", Text, nullable=True),
     Column("seal", LargeBinary, nullable=False),
-    CheckConstraint("action IN ('admission', 'quotas', 'lift_suspension', 'recovery')", name="action"),
+    CheckConstraint("action IN ('admission', 'quotas', 'lift_suspension', 'recovery', 'jurisdictions')", name="action"),
+    CheckConstraint("decision IN ('approved', 'rejected', 'withdrawn')", name="decision"),
     CheckConstraint("decided_by IS DISTINCT FROM proposed_by", name="four_eyes"),
     info=REFERENCE,
 )

@@ -28,6 +28,7 @@ class Proposal:
     proposed_by: UUID
     proposed_at: datetime
     expires_at: datetime
+    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from creditshare.storage.paging import page_of
 from creditshare.wire.strict_json import canonical
 
 MemberRole = Literal["lender", "regulator", "operator"]
-ProposalAction = Literal["admission", "quotas", "lift_suspension", "recovery"]
+ProposalAction = Literal["admission", "quotas", "lift_suspension", "recovery", "jurisdictions"]
 
 CODE_LIFE: Final = timedelta(hours=72)
 CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
@@ -110,7 +110,19 @@ class Members:
 
         What a person proposed who was suspended since is nobody's proposal any more.
         """
-        proposals = [_proposal_of(row) for row in await self._open_rows(session, member_id, action, now=now)]
+        return await self._standing(session, await self._open_rows(session, member_id, action, now=now))
+
+    async def all_open(self, session: ReadSession, *, now: datetime) -> list[Proposal]:
+        """Return every proposal that waits for a second person, newest first."""
+        found = await session.execute(
+            select(member_proposal).where(_open(None, None, now)).order_by(member_proposal.c.proposal_id.desc())
+        )
+        rows = [row for row in found.mappings() if self.rows.holds("member_proposal", row)]
+        return await self._standing(session, rows)
+
+    async def _standing(self, session: ReadSession, rows: Sequence[RowMapping]) -> list[Proposal]:
+        """Return the proposals of those who are active still."""
+        proposals = [_proposal_of(row) for row in rows]
         whose = {proposal.proposed_by for proposal in proposals}
         active = {by for by in whose if (await self.get(session, by)).status == "active"}
         return [proposal for proposal in proposals if proposal.proposed_by in active]
@@ -208,11 +220,33 @@ class Members:
         row = await self.rows.lock(session, "member_proposal", chosen.proposal_id)
         if row is None:
             raise IntegrityError("a proposal was taken away while it was approved")
-        await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now)
+        await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now, decision="approved")
         await self._end_proposals(session, member_id, action, now=now)
         code = await self._carry_out(session, member_id, action, chosen.terms, now=now)
         entry = membership_entry("approve_member", member_id, proposal=action)
         return Recorded(Approval(await self.get(session, member_id), code), entry)
+
+    async def reject(self, session: WriteSession, proposal_id: UUID, *, by: UUID, now: datetime) -> Recorded[Proposal]:
+        """End an open proposal: another person rejects it, who made it withdraws it.
+
+        ``not_found`` for one that there is not, ``state_conflict`` for one that was decided or has ended.
+        """
+        named = await self.rows.find(session, "member_proposal", proposal_id)
+        if named is None:
+            raise Refused("not_found")
+        await self._lock(session, named["member_id"])  # as an approval does: of two at once one finds it open
+        row = await self.rows.lock(session, "member_proposal", proposal_id)
+        if row is None or row["decided_by"] is not None or row["expires_at"] <= now:
+            raise Refused("state_conflict")
+        if row["proposed_by"] == by:
+            decided: dict[str, Any] = {"decision": "withdrawn", "expires_at": now}
+        else:
+            decided = {"decision": "rejected", "decided_by": by, "decided_at": now}
+        changed = await self.rows.change(session, "member_proposal", row, **decided)
+        entry = membership_entry(
+            "reject_proposal", row["member_id"], proposal=row["action"], decision=decided["decision"]
+        )
+        return Recorded(_proposal_of(changed), entry)
 
     async def _carry_out(
         self, session: WriteSession, member_id: UUID, action: str, terms: Mapping[str, Any], *, now: datetime
@@ -223,6 +257,7 @@ class Members:
             "recovery": {"key_thumbprint": terms.get("key_thumbprint")},
             "quotas": {name: terms[name] for name in QUOTAS if name in terms},
             "lift_suspension": {"status": "active"},
+            "jurisdictions": {"jurisdictions": terms.get("jurisdictions")},
         }
         await self.rows.change(session, "member", row, **changes[action])
         return await self._issue_code(session, member_id, now=now) if action in {"admission", "recovery"} else None
@@ -363,7 +398,7 @@ def member_of(row: RowMapping) -> Member:
 
 
 def _proposal_of(row: RowMapping) -> Proposal:
-    names = ("proposal_id", "member_id", "action", "terms", "proposed_by", "proposed_at", "expires_at")
+    names = ("proposal_id", "member_id", "action", "terms", "proposed_by", "proposed_at", "expires_at", "decision")
     return Proposal(*(row[name] for name in names))
 
 
@@ -372,9 +407,9 @@ def _version(row: RowMapping, proposals: Sequence[Proposal]) -> str:
     return b64url_encode(hashlib.sha256("|".join(parts).encode()).digest()[:VERSION_BYTES])
 
 
-def _open(member_id: UUID, action: ProposalAction | None, now: datetime) -> ColumnElement[bool]:
+def _open(member_id: UUID | None, action: ProposalAction | None, now: datetime) -> ColumnElement[bool]:
     return and_(
-        member_proposal.c.member_id == member_id,
+        true() if member_id is None else member_proposal.c.member_id == member_id,
         true() if action is None else member_proposal.c.action == action,
         member_proposal.c.decided_by.is_(None),
         member_proposal.c.expires_at > now,

@@ -41,6 +41,7 @@ EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "propose_change": "POST /v1/members/{member_id}/proposals",
         "propose_member": "POST /v1/members",
         "propose_quotas": "POST /v1/members/{member_id}/quotas",
+        "reject_proposal": "POST /v1/proposals/{proposal_id}/rejection",
         "resume_consent": "POST /v1/consents/{consent_id}/resumption",
         "retire_key": "POST /v1/members/{member_id}/keys/{kid}/retirement",
         "review_key": "GET /v1/members/{member_id}/keys/{kid}/signatures",

@@ -25,6 +25,7 @@ from creditshare.api.schemas.members import (
     ProposalOut,
     ProposalPage,
     QuotasIn,
+    RejectionIn,
     SuspensionIn,
 )
 from creditshare.api.wiring import Wired, opened
@@ -134,8 +135,37 @@ async def approve_member(
 async def propose_change(
     member_id: MemberId, body: ProposalIn, work: OperatorWork, services: Wired, if_match: IfMatch
 ) -> ProposalOut:
-    """Propose lifting a suspension, or a new enrolment code after a lost key."""
+    """Propose lifting a suspension, a new enrolment code after a lost key, or other jurisdictions to report in."""
     return await _propose(work, services, if_match, public_id("mem", member_id), body.action, body.terms())
+
+
+@router.get("/v1/proposals")
+async def list_all_proposals(
+    work: OperatorWork,
+    services: Wired,
+    paging: Paged,
+    limit: Limit = 50,
+) -> ProposalPage:
+    """List all that waits for a second person, about whichever institution, newest first."""
+    session, now = opened(work)
+    found = await services.members.all_open(session, now=now)
+    start = paging.start(work)
+    rest = [proposal for proposal in found if start is None or proposal.proposal_id < UUID(start)]
+    page, following = paging.cut(work, rest, limit=limit, place=lambda proposal: proposal.proposal_id)
+    return ProposalPage.holding(map(ProposalOut.of, page), following)
+
+
+@router.post("/v1/proposals/{proposal_id}/rejection")
+async def reject_proposal(
+    proposal_id: Annotated[str, Path(description="prp_ and a UUID")],
+    body: RejectionIn,  # noqa: ARG001  the reason is in the signed request that the log keeps
+    work: OperatorWork,
+    services: Wired,
+) -> ProposalOut:
+    """Reject what another operator proposed, or withdraw what you proposed; it cannot be approved any more."""
+    session, now = opened(work)
+    done = await services.members.reject(session, public_id("prp", proposal_id), by=work.caller.member_id, now=now)
+    return ProposalOut.of(work.record(done))
 
 
 @router.post("/v1/members/{member_id}/quotas", status_code=202)

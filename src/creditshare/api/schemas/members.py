@@ -10,6 +10,13 @@ from creditshare.members.rules import Proposal
 from creditshare.members.service import Application, Member, MemberRole, ProposalAction
 from creditshare.wire.record_form import REGION_CODES
 
+Jurisdictions = Annotated[list[Country], Field(max_length=64), AfterValidator(distinct)]
+
+
+def in_order(terms: dict[str, Any]) -> dict[str, Any]:
+    """Return terms so that the same set of jurisdictions is the same terms, in whatever order it is named."""
+    return {name: sorted(value) if isinstance(value, list) else value for name, value in terms.items()}
+
 
 class MemberIn(Strict):
     """An institution proposed by an operator."""
@@ -24,7 +31,7 @@ class MemberIn(Strict):
     name: Reference
     role: MemberRole
     region: Annotated[str, Field(pattern=f"^{REGION_CODES['ISO 3166-2']}$")]
-    jurisdictions: Annotated[list[Country], Field(max_length=64), AfterValidator(distinct)] | None = None
+    jurisdictions: Jurisdictions | None = None
     key_thumbprint: Thumbprint | None = None
     licence_no: Reference | None = None
     contacts: Annotated[dict[str, Annotated[str, Field(max_length=200)]], Field(max_length=8)] = Field(
@@ -83,7 +90,8 @@ class MeOut(MemberOut):
 class ApprovalIn(Strict):
     """Which open proposal the second person approves.
 
-    The terms are repeated: the quotas, or the thumbprint of the key that may enrol (of an admission in production).
+    The terms are repeated: the quotas, the jurisdictions, or the thumbprint of the key that may enrol (of an admission
+    in production).
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
@@ -92,10 +100,11 @@ class ApprovalIn(Strict):
     queries_per_day: Quota | None = None
     reports_per_day: Quota | None = None
     key_thumbprint: Thumbprint | None = None
+    jurisdictions: Jurisdictions | None = None
 
     def terms(self) -> dict[str, Any]:
         """Return what is approved, in the form in which it was proposed."""
-        return self.model_dump(exclude={"action"}, exclude_none=True)
+        return in_order(self.model_dump(exclude={"action"}, exclude_none=True))
 
 
 class ApprovalOut(MemberOut):
@@ -105,37 +114,55 @@ class ApprovalOut(MemberOut):
 
 
 class ProposalIn(Strict):
-    """A proposal that needs a second person: lifting a suspension, or a new enrolment code after a lost key."""
+    """A proposal that needs a second person.
+
+    Lifting a suspension; a new enrolment code after a lost key; other jurisdictions to report in, all of them named.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "recovery"}]})
-    action: Literal["lift_suspension", "recovery"]
+    action: Literal["lift_suspension", "recovery", "jurisdictions"]
     key_thumbprint: Thumbprint | None = None
+    jurisdictions: Jurisdictions | None = None
 
-    def terms(self) -> dict[str, str]:
-        """Return what is proposed: for a recovery the key that alone may enrol, which production requires."""
-        return {"key_thumbprint": self.key_thumbprint} if self.key_thumbprint else {}
+    @model_validator(mode="after")
+    def _says_what(self) -> "ProposalIn":
+        """Ask for jurisdictions where they are proposed; the key of a recovery the service asks for, in production."""
+        own = {"recovery": {"key_thumbprint"}, "jurisdictions": {"jurisdictions"}}.get(self.action, set())
+        if self.action == "jurisdictions" and self.jurisdictions is None:
+            raise ValueError("jurisdictions: all that the member shall have")
+        if self.terms().keys() - own:
+            raise ValueError(f"{self.action} has no such terms")
+        return self
+
+    def terms(self) -> dict[str, Any]:
+        """Return what is proposed."""
+        return in_order(self.model_dump(exclude={"action"}, exclude_none=True))
 
 
 class ProposalOut(BaseModel):
-    """What waits for a second person, who approves it by repeating its terms."""
+    """What waits for a second person, who approves it by repeating its terms, or rejects it by its id."""
 
+    proposal_id: str
     member_id: str
     action: str
-    terms: dict[str, int | str]
+    terms: dict[str, int | str | list[str]]
     proposed_by: str
     proposed_at: Instant
     expires_at: Instant
+    decision: str | None = Field(None, description="Null while it waits.")
 
     @classmethod
     def of(cls, proposal: Proposal) -> "ProposalOut":
         """Present a proposal."""
         return cls(
+            proposal_id=spell("prp", proposal.proposal_id),
             member_id=spell("mem", proposal.member_id),
             action=proposal.action,
             terms=dict(proposal.terms),
             proposed_by=spell("mem", proposal.proposed_by),
             proposed_at=proposal.proposed_at,
             expires_at=proposal.expires_at,
+            decision=proposal.decision,
         )
 
 
@@ -180,6 +207,13 @@ class QuotaOut(BaseModel):
     queries_used_today: int
     reports_per_day: int
     reports_used_today: int
+
+
+class RejectionIn(Strict):
+    """Why a proposal is rejected or withdrawn."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "not_agreed"}]})
+    reason: Reference
 
 
 class SuspensionIn(Strict):
