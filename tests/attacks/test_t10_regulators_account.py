@@ -4,16 +4,11 @@ It must not get: any borrower's data, any evaluation, any act; by whatever route
 by the regulator's role.
 """
 
-import re
-from typing import Any
-
 import psycopg
 import pytest
-from tests.fixtures.attack import attempt
+from tests.fixtures.attack import NOWHERE, attempt
+from tests.fixtures.operations import operations
 from tests.fixtures.service import RunningService
-
-from creditshare.client.core import File
-from creditshare.client.resources import NDJSON_TYPE
 
 OWN = {"show_me", "show_quota", "add_key", "list_keys", "revoke_key", "retire_key", "review_key"} | {
     "show_log_token",
@@ -22,40 +17,16 @@ OWN = {"show_me", "show_quota", "add_key", "list_keys", "revoke_key", "retire_ke
 """What every member may do with itself."""
 
 
-def operations(service: RunningService) -> list[tuple[str, str, str, Any]]:
-    """Return every signed operation of the document, with an example body."""
-    found = []
-    document = service.contract.document
-    for path, item in document["paths"].items():
-        for method, operation in item.items():
-            answers = [service.contract.resolve(answer) for answer in operation["responses"].values()]
-            if not any("CS-Signature" in answer.get("headers", {}) for answer in answers[:1]):
-                continue
-            content = service.contract.resolve(operation.get("requestBody", {})).get("content", {})
-            if (lines := content.get(NDJSON_TYPE)) is not None:
-                found.append(
-                    (operation["operationId"], method.upper(), path, File(NDJSON_TYPE, lines["example"].encode()))
-                )
-                continue
-            schema = content.get("application/json", {}).get("schema", {})
-            schema = service.contract.resolve(schema.get("anyOf", [schema])[0]) if schema else {}
-            examples = schema.get("examples") or content.get("application/json", {}).get("examples") or [None]
-            body = examples[0] if isinstance(examples, list) else next(iter(examples.values()))["value"]
-            found.append((operation["operationId"], method.upper(), path, body))
-    return found
-
-
 def test_every_other_operation_is_forbidden(shared_service: RunningService) -> None:
     regulator = shared_service.admit("Regulator", role="regulator", region="US")
     lender = shared_service.admit("Lender", region="US").session.signer
     operator = shared_service.operators[0]
     tried = 0
-    for name, method, path, body in operations(shared_service):
-        if name in OWN:
+    for operation in operations(shared_service.contract):
+        if operation.name in OWN or not operation.signed:
             continue
-        target = path.replace("{member_id}", operator.member_id)
-        target = re.sub(r"\{(\w+)_id\}", lambda m: f"{m[1][:3]}_01900000-0000-7000-8000-000000000000", target)
-        assert attempt(regulator, method, target, body) == "role_forbidden", name
+        target = operation.target.replace(f"mem_{NOWHERE}", operator.member_id)
+        assert attempt(regulator, operation.method, target, operation.body) == "role_forbidden", operation.name
         tried += 1
     assert tried >= 18
     for path in (f"/v1/members/{lender.member_id}/keys", f"/v1/members/{operator.member_id}/keys"):
