@@ -3,8 +3,9 @@
 
 PYTHON ?=
 ARGS ?=
-# Test processes; each has its own PostgreSQL, and most of them wait for theirs. JOBS=0 for one that can be stopped in.
-JOBS ?= 3
+# Test processes, one more than there are cores up to eight: each has its own PostgreSQL, and most of them wait for
+# theirs. JOBS=0 for one that can be stopped in.
+JOBS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$cores -lt 7 ] && expr $$cores + 1 || echo 8)
 UPGRADE ?=
 NAME ?=
 SEEDS ?= 20
