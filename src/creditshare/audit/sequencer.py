@@ -22,10 +22,10 @@ from creditshare.tlog.tiles import edge_from, extend, partial_tiles, root_from_e
 
 BATCH: Final = 1024
 STANDING: Final = """
-SELECT size, (SELECT reason FROM audit_hold) AS held,
-       (SELECT note FROM audit_checkpoint WHERE size = tree.size) AS note
-FROM (SELECT coalesce(max(idx) + 1, 0) AS size FROM audit_leaf) AS tree"""
-"""How many leaves there are, why the log is held if it is, and what was signed over just these leaves."""
+SELECT tree.size, (SELECT reason FROM audit_hold) AS held, newest.size AS signed, newest.note
+FROM (SELECT coalesce(max(idx) + 1, 0) AS size FROM audit_leaf) AS tree
+LEFT JOIN LATERAL (SELECT size, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1) AS newest ON true"""
+"""How many leaves there are, why the log is held if it is, and what was signed last."""
 MOVE: Final = """
 WITH taken AS (
     DELETE FROM audit_pending
@@ -74,6 +74,7 @@ class Sequencer:
         size = int(standing.size)
         if standing.held is not None:
             return Integrated(0, size)
+        self._require_whole(size, standing.signed)
         moved = await session.run(MOVE, {"size": size, "most": BATCH})
         by_index = {row["idx"]: row["leaf_hash"] for row in moved.mappings()}
         hashes = [by_index[size + place] for place in range(len(by_index))]
@@ -82,7 +83,7 @@ class Sequencer:
 
         reads = [tile.read for tile in partial_tiles(size)]
         edge = edge_from(size, await fetch_reads(session, reads))
-        if size > 0:
+        if standing.note is not None:
             self._require_signed(standing.note, Checkpoint(self._origin, size, root_from_edge(size, edge)))
         extension = extend(size, edge, hashes)
         if extension.tiles:
@@ -93,10 +94,16 @@ class Sequencer:
         await session.commit()
         return Integrated(len(hashes), extension.size)
 
-    def _require_signed(self, note: str | None, tree: Checkpoint) -> None:
+    @staticmethod
+    def _require_whole(size: int, signed: int | None) -> None:
+        """Refuse to go on from leaves that are fewer or more than were signed last; only an empty log may begin."""
+        if (0 if signed is None else signed) != size:
+            raise IntegrityError(f"{signed or 'no'} leaves were signed last, and {size} are there")
+
+    def _require_signed(self, note: str, tree: Checkpoint) -> None:
         """Refuse to extend a tree unless the note is of it and signed by this log's key."""
         try:
-            signed = None if note is None else open_checkpoint(note, [self._signer.verifier])
+            signed = open_checkpoint(note, [self._signer.verifier])
         except (Malformed, VerificationFailed) as error:
             raise IntegrityError(f"the checkpoint of {tree.size} leaves does not hold: {error}") from error
         if signed != tree:
