@@ -15,7 +15,7 @@ from tests.fixtures.loopback import listening
 from creditshare.client.mirror import check, entries, mirror, trusted_key, trusted_policy
 from creditshare.errors import ConfigurationError, Unavailable, VerificationFailed
 from creditshare.tlog.bundles import encode_bundle
-from creditshare.tlog.checkpoint import Checkpoint, sign_checkpoint
+from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from creditshare.tlog.cosignature import Cosigner
 from creditshare.tlog.merkle import leaf_hash
 from creditshare.tlog.note import Signer
@@ -253,7 +253,7 @@ def test_with_a_policy_only_what_a_quorum_cosigned_is_copied(log: tuple[Path, st
     source, url, _ = log
     publish(source, 700, cosigned=600)
     assert mirror(url, copy, SIGNER.verifier, policy=trusted_policy(copy, POLICY)).checkpoint.size == 600
-    assert check(copy, SIGNER.verifier).at == 1_000  # the earliest, so that no single witness makes a promise broken
+    assert check(copy, SIGNER.verifier).at == 1_000  # since then two of them had seen it
     # The folder keeps the policy: who comes again need not name it, and it is asked for offline too.
     publish(source, 800, cosigned=750, by=[2])
     with pytest.raises(VerificationFailed, match=r"cosigned by witness.example/5, too few"):
@@ -287,3 +287,45 @@ def test_what_is_no_policy_is_not_kept(copy: Path) -> None:
     with pytest.raises(ConfigurationError, match="line 1"):
         trusted_policy(copy, b"witness me\n")
     assert trusted_policy(copy) is None
+
+
+def test_one_witness_that_lies_about_its_time_changes_nothing(log: tuple[Path, str, list[str]], copy: Path) -> None:
+    source, url, _ = log
+    policy = trusted_policy(copy, POLICY)
+    publish(source, 600, cosigned=600)
+    note = (source / "log/v1/cosigned-checkpoint").read_text()
+    cosigned = open_checkpoint(note, [SIGNER.verifier])
+    for lie in (0, 2**62):
+        (source / "log/v1/cosigned-checkpoint").write_text(note + WITNESSES[2].cosign(cosigned, at=lie))
+        mirror(url, copy, SIGNER.verifier, policy=policy)
+        assert check(copy, SIGNER.verifier).at == (1_000 if lie == 0 else 2_000)
+
+
+@pytest.mark.parametrize("policy", [None, POLICY], ids=["alone", "with witnesses"])
+def test_a_fork_that_grew_is_kept_as_evidence_and_the_honest_log_still_copied(
+    log: tuple[Path, str, list[str]], copy: Path, policy: bytes | None
+) -> None:
+    source, url, _ = log
+    trusted = None if policy is None else trusted_policy(copy, policy)
+    publish(source, 2, cosigned=2)
+    mirror(url, copy, SIGNER.verifier, policy=trusted)
+    publish(source, 300, hashes=[leaf_hash(b"other"), *HASHES[1:]], given=[b"other", *ENTRIES[1:]], cosigned=300)
+    with pytest.raises(VerificationFailed, match="checkpoints/2: the first 2 entries are not"):
+        mirror(url, copy, SIGNER.verifier, policy=trusted)
+    (kept,) = (copy / "contradictions").iterdir()
+    assert open_checkpoint(kept.read_bytes(), [SIGNER.verifier]).size == 300
+    assert check(copy, SIGNER.verifier).checkpoint.size == 2
+    publish(source, 400, cosigned=400)
+    assert mirror(url, copy, SIGNER.verifier, policy=trusted).checkpoint.size == 400
+
+
+def test_what_witnesses_cosigned_of_another_past_is_a_contradiction_and_not_waited_for(
+    log: tuple[Path, str, list[str]], copy: Path
+) -> None:
+    source, url, _ = log
+    publish(source, 700)
+    mirror(url, copy, SIGNER.verifier)
+    publish(source, 700, hashes=[leaf_hash(b"other"), *HASHES[1:]], cosigned=600)
+    with pytest.raises(VerificationFailed, match="shrank"):
+        mirror(url, copy, SIGNER.verifier, policy=trusted_policy(copy, POLICY))
+    assert len(list((copy / "contradictions").iterdir())) == 1

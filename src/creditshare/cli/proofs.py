@@ -207,8 +207,8 @@ def mirror_log(
 
     Run it again and again, from cron for instance: it goes on where it was, and a log that shrank, changed what it
     showed before or shows you another past than it signed ends it with status 3 and the two signed notes side by side.
-    The folder has the layout of C2SP tlog-tiles; other tools read it as it is. A file that does not hold stays as it
-    came; remove it to fetch it anew.
+    The folder has the layout of C2SP tlog-tiles; other tools read it as it is. What does not hold is not kept, but for
+    the signed note; a file that was spoilt later is named: remove it to fetch it anew.
     """
     verifier = trusted_key(folder, vkey)
     trusted = trusted_policy(folder, None if policy is None else read_bytes(policy))

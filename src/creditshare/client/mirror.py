@@ -61,8 +61,8 @@ class Mirrored:
 class Checked:
     """A mirror that is whole: its newest checkpoint, and how many earlier ones its tree agrees with.
 
-    ``at`` is when no more than that was to be seen, in seconds since 1970: the earliest time that a witness of the
-    folder's policy signed, or without a policy the time of the file.
+    ``at`` is when no more than that was to be seen, in seconds since 1970: the latest time since which a quorum of the
+    folder's policy cosigned, or without a policy the time of the file.
     """
 
     checkpoint: Checkpoint
@@ -123,8 +123,9 @@ def mirror(
     With a policy it is the newest checkpoint with its quorum that is fetched. ``reader`` is a reader's token,
     ``user:password``, for a log that asks for one: ``NotAReader`` without it.
     Raises ``Unavailable`` where the log does not answer; what was fetched stays and is not fetched again.
-    ``VerificationFailed`` where anything does not hold: a log that shrank or shows another past than before keeps its
-    new checkpoint in ``contradictions/``, which with the old one is the proof of it, signed twice by its own key.
+    ``VerificationFailed`` where anything does not hold: what was fetched beyond the held checkpoint is gone again, and
+    the new one, where the tree is not the one that it was signed over or shows another past, lies in
+    ``contradictions/``: with the old one it is the proof, signed twice by the log's own key.
     """
     base = url.rstrip("/").removesuffix(PREFIX) + PREFIX
     headers = {"User-Agent": "creditshare-mirror", **reader_headers(reader)}
@@ -145,7 +146,15 @@ def mirror(
             fetched += 1
             most = MAX_BUNDLE if name.startswith("tile/entries/") else TILE_BYTES
             _write(folder / name, _fetch(http, f"{base}/{name}", most=most))
-    _require(_problems(folder, shown, verifier))
+    examined = _examine(folder, shown, verifier)
+    if examined.problems:
+        covered = set() if held is None else set(_names(held.size))
+        for name in _names(shown.size):
+            if name not in covered:  # another visit may bring what holds
+                (folder / name).unlink(missing_ok=True)
+        if examined.contradicted:
+            _keep_contradiction(folder, shown, note)
+        raise VerificationFailed("\n".join(examined.problems))
     _write(folder / SEEN / str(shown.size), note)
     _write(folder / NEWEST, note)
     _drop_outgrown(folder, shown.size)
@@ -160,11 +169,11 @@ def check(folder: Path, verifier: Verifier) -> Checked:
     held = _held(folder, verifier)
     if held is None:
         raise ConfigurationError(f"{folder} holds no mirror: it has no file {NEWEST}")
-    _require(_problems(folder, held, verifier))
+    if problems := _examine(folder, held, verifier).problems:
+        raise VerificationFailed("\n".join(problems))
     policy, newest = trusted_policy(folder), folder / NEWEST
-    cosigned = () if policy is None else policy.require(newest.read_bytes())
-    at = min((one.at for one in cosigned), default=newest.stat().st_mtime)
-    return Checked(held, len(_seen(folder)), at)
+    at = None if policy is None else policy.since(newest.read_bytes())
+    return Checked(held, len(_seen(folder)), newest.stat().st_mtime if at is None else at)
 
 
 def entries(folder: Path, size: int) -> Iterator[tuple[int, list[bytes]]]:
@@ -180,10 +189,38 @@ def entries(folder: Path, size: int) -> Iterator[tuple[int, list[bytes]]]:
             raise VerificationFailed(f"{name}: {error}") from error
 
 
-def _problems(folder: Path, checkpoint: Checkpoint, verifier: Verifier) -> Iterator[str]:
-    seen = _seen(folder)
-    growth = Growth(at=[size for size in seen if size <= checkpoint.size])
-    for start, bundle in entries(folder, checkpoint.size):
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What of a folder does not hold, each in a line; and whether the entries make another tree than was signed."""
+
+    problems: list[str]
+    contradicted: bool
+
+
+def _examine(folder: Path, checkpoint: Checkpoint, verifier: Verifier) -> _Examined:
+    growth = Growth(at=[size for size in _seen(folder) if size <= checkpoint.size])
+    spoilt = _some(_spoilt(folder, checkpoint, growth))
+    if growth.size < checkpoint.size:  # some entries cannot be read
+        return _Examined(spoilt, contradicted=False)
+    contradicting = _some(_contradicting(folder, checkpoint, verifier, growth))
+    return _Examined(spoilt + contradicting, bool(contradicting) or growth.root != checkpoint.root)
+
+
+def _some(problems: Iterator[str]) -> list[str]:
+    """Return the first few; whatever they are drawn from is walked to its end."""
+    found = list(problems)
+    return found if len(found) <= MOST_PROBLEMS else [*found[:MOST_PROBLEMS], "and more"]
+
+
+def _spoilt(folder: Path, checkpoint: Checkpoint, growth: Growth) -> Iterator[str]:
+    """Let the tree grow from the entries, and yield what is not as they make it."""
+    bundles = entries(folder, checkpoint.size)
+    while growth.size < checkpoint.size:
+        try:
+            start, bundle = next(bundles)
+        except VerificationFailed as error:
+            yield str(error)
+            return
         hashes = [leaf_hash(entry) for entry in bundle]
         full = growth.add(hashes)
         for tile in full:
@@ -194,7 +231,11 @@ def _problems(folder: Path, checkpoint: Checkpoint, verifier: Verifier) -> Itera
             yield from _compare(folder, f"tile/{level}/{tile_name(n, width)}", body, "what the entries make of it")
     if growth.root != checkpoint.root:
         yield f"{NEWEST}: its root is not that of the {checkpoint.size} entries"
-    for size in seen:
+
+
+def _contradicting(folder: Path, checkpoint: Checkpoint, verifier: Verifier, growth: Growth) -> Iterator[str]:
+    """Yield every checkpoint seen earlier that the tree does not agree with."""
+    for size in _seen(folder):
         earlier = _opened(folder, f"{SEEN}/{size}", verifier)
         if earlier.size != size or size > checkpoint.size:
             yield f"{SEEN}/{size}: it is not of this many entries, or of more than there are"
@@ -214,20 +255,9 @@ def _compare(folder: Path, name: str, expected: bytes, what: str) -> Iterator[st
         yield f"{name}: missing"
 
 
-def _require(problems: Iterator[str]) -> None:
-    found: list[str] = []
-    for problem in problems:
-        found.append(problem)
-        if len(found) == MOST_PROBLEMS:
-            found.append("and maybe more")
-            break
-    if found:
-        raise VerificationFailed("\n".join(found))
-
-
 def _require_reached(folder: Path, held: Checkpoint, shown: Checkpoint, policy: TrustPolicy | None) -> None:
-    """Wait for witnesses who are behind a mirror that did without them so far."""
-    if policy is None or shown.size >= held.size:
+    """Wait for witnesses who are behind a mirror that did without them so far, if it is this log that they saw."""
+    if policy is None or shown.size >= held.size or _root_of(folder, held.size, at=shown.size) != shown.root:
         return
     cosigned = policy.cosigned((folder / NEWEST).read_bytes())
     if not policy.suffices([one.witness for one in cosigned]):
@@ -241,13 +271,26 @@ def _require_growth(folder: Path, held: Checkpoint, shown: Checkpoint, note: byt
     """Refuse a log that shows less than before, or as much but something else. Another past is found by the roots."""
     if shown.size > held.size or (shown.size, shown.root) == (held.size, held.root):
         return
-    place = folder / CONTRADICTIONS / f"{shown.size}-{shown.root.hex()[:16]}"
-    _write(place, note)
+    place = _keep_contradiction(folder, shown, note)
     what = "shrank" if shown.size < held.size else "shows another root"
     raise VerificationFailed(
         f"the log {what}: it signed {held.size} entries, which this mirror holds, and now signs {shown.size} with root"
         f" {shown.root.hex()[:16]}…; both notes are kept, {NEWEST} and {CONTRADICTIONS}/{place.name}"
     )
+
+
+def _keep_contradiction(folder: Path, shown: Checkpoint, note: bytes) -> Path:
+    place = folder / CONTRADICTIONS / f"{shown.size}-{shown.root.hex()[:16]}"
+    _write(place, note)
+    return place
+
+
+def _root_of(folder: Path, size: int, *, at: int) -> bytes:
+    """Return the root of the first entries of a folder."""
+    growth = Growth(at=[at])
+    for _, bundle in entries(folder, size):
+        growth.add([leaf_hash(entry) for entry in bundle])
+    return growth.roots[at]
 
 
 def _names(size: int) -> Iterator[str]:

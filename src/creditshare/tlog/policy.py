@@ -105,6 +105,16 @@ class TrustPolicy:
             raise VerificationFailed(f"the checkpoint is cosigned by {names}, too few for the policy")
         return found
 
+    def since(self, note: bytes | str) -> int | None:
+        """Return the latest time since which a quorum cosigned a checkpoint, in seconds since 1970, if one is needed.
+
+        One witness that lies about its time, early or late, changes nothing where the quorum is of more. Raises
+        ``VerificationFailed`` where there is no quorum.
+        """
+        found = self.require(note)
+        times = sorted({one.at for one in found}, reverse=True)
+        return next((at for at in times if self.suffices([one.witness for one in found if one.at >= at])), None)
+
     def _witnessed(self, name: str, witnesses: Collection[Witness]) -> bool:
         if name in self.witnesses:
             return self.witnesses[name].witness in witnesses
