@@ -127,3 +127,22 @@ def test_nobody_there_and_nothing_sensible_are_told_as_such() -> None:
         exchange("POST", f"http://127.0.0.1:{port}/", b"x", timeout_s=1, most=MOST)
     with speaking(lambda connection: connection.sendall(b"no HTTP\r\n\r\n")) as port, pytest.raises(HTTPException):
         exchange("GET", f"http://127.0.0.1:{port}/", timeout_s=1, most=MOST)
+
+
+def test_the_time_is_for_all_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = [socket.create_server(("127.0.0.1", 0), backlog=0) for _ in range(3)]
+    full = [contextlib.closing(socket.socket()) for _ in range(12)]
+    names = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", one.getsockname()) for one in silent]
+    with contextlib.ExitStack() as opened:
+        for number, waiting in enumerate(full):  # so that none of them takes another
+            sock = opened.enter_context(waiting)
+            sock.settimeout(0)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect(silent[number % 3].getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: names)
+        began = time.monotonic()
+        with pytest.raises(OSError, match="timed out"):
+            exchange("GET", "http://many.example/", timeout_s=1, most=MOST)
+        assert time.monotonic() - began < 2
+        for one in silent:
+            one.close()

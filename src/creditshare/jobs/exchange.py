@@ -36,7 +36,7 @@ def exchange(
     at = urlsplit(url)
     host, port, secure = at.hostname or "", at.port or PORTS[at.scheme], at.scheme == "https"
     deadline = time.monotonic() + timeout_s
-    with contextlib.closing(socket.create_connection((host, port), timeout=timeout_s)) as plain:
+    with contextlib.closing(_connected(host, port, deadline)) as plain:
         plain.settimeout(_left(deadline))  # a handshake keeps to it as a whole
         sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
         with contextlib.closing(sock), _cut_off(sock, _left(deadline)):
@@ -52,6 +52,22 @@ def exchange(
     if len(read) > most:
         raise Malformed(f"an answer of more than {most} bytes")
     return answer.status, read
+
+
+def _connected(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address of a name that answers; all of them together have the time that is left."""
+    last: OSError = TimeoutError("the name has no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        sock.settimeout(_left(deadline))
+        try:
+            sock.connect(address)
+        except OSError as error:
+            sock.close()
+            last = error
+        else:
+            return sock
+    raise last
 
 
 def _left(deadline: float) -> float:
