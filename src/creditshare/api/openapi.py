@@ -23,7 +23,7 @@ from creditshare.api.exchange import Part, SignedRoute, admitted
 from creditshare.api.preconditions import named_versions
 from creditshare.api.problems import MEDIA_TYPE, STATUS
 from creditshare.api.ratelimit import LEFT, POLICY
-from creditshare.api.readers import require_reader
+from creditshare.api.readers import may_read, require_reader
 from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
@@ -74,7 +74,14 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "show_checkpoint_of": ("validation_failed", "not_found", "unavailable"),
     "show_entries": ("not_found", "not_integrated_yet", "unavailable"),
     "show_tile": ("not_found", "not_integrated_yet", "unavailable"),
-    "show_inclusion_proof": ("validation_failed", "not_found", "not_integrated_yet", "unavailable"),
+    "show_inclusion_proof": (
+        "reader_unknown",
+        "validation_failed",
+        "not_found",
+        "not_integrated_yet",
+        "rate_limited",
+        "unavailable",
+    ),
     "show_consistency_proof": ("not_found", "not_integrated_yet", "unavailable"),
     "show_log_health": ("unavailable", "rate_limited"),
     "show_opening": ("role_forbidden", "erased", "validation_failed"),
@@ -339,6 +346,7 @@ class Facts:
     admits: Admits | None
     conditional: bool
     for_readers: bool
+    more_for_readers: bool
 
     @property
     def role(self) -> str | None:
@@ -416,6 +424,7 @@ def _facts(route: APIRoute) -> Facts:
         admits=admitted(route.dependant) if signed else None,
         conditional=any(needed.call is named_versions for needed in route.dependant.dependencies),
         for_readers=any(needed.call is require_reader for needed in route.dependant.dependencies),
+        more_for_readers=any(needed.call is may_read for needed in route.dependant.dependencies),
     )
 
 
@@ -517,7 +526,7 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
 
 
 def _security(facts: Facts) -> list[Json]:
-    if facts.for_readers:
+    if facts.for_readers or facts.more_for_readers:
         return [{READER: []}, {}]
     if not facts.signed:
         return []

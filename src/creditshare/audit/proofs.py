@@ -23,10 +23,16 @@ LOOKED_UP: Final = 1_000
 PLACE: Final = """
 SELECT c.size, c.note, l.idx, l.event_id, l.leaf_hash,
     (SELECT string_agg(s.line, '' ORDER BY s.witness) FROM audit_cosignature s WHERE s.size = c.size) AS lines
-FROM audit_checkpoint c LEFT JOIN LATERAL (SELECT idx, event_id, leaf_hash FROM audit_leaf WHERE {wanted} LIMIT 1) l
+FROM (SELECT 1) AS one LEFT JOIN LATERAL (SELECT idx, event_id, leaf_hash FROM audit_leaf WHERE {wanted} LIMIT 1) l
     ON true
-WHERE c.size = coalesce(%(size)s::bigint, (SELECT max(size) FROM audit_checkpoint))"""
-"""A checkpoint, by default the newest, with the lines of its witnesses, and where a leaf is: one round trip."""
+JOIN audit_checkpoint c ON c.size = coalesce(
+    %(size)s::bigint,
+    CASE WHEN %(first)s THEN (SELECT min(size) FROM audit_checkpoint WHERE size > l.idx) END,
+    (SELECT max(size) FROM audit_checkpoint))"""
+"""A checkpoint with the lines of its witnesses, and where a leaf is: one round trip.
+
+The checkpoint is that of a size, or the first one that covers the leaf, or the newest.
+"""
 PLACE_BY_EVENT: Final = PLACE.format(wanted="event_id = %(wanted)s::uuid")
 PLACE_BY_HASH: Final = PLACE.format(wanted="leaf_hash = %(wanted)s::bytea")
 
@@ -46,14 +52,16 @@ async def prove_inclusion(
     event_id: uuid.UUID | None = None,
     leaf_hash: bytes | None = None,
     size: int | None = None,
+    first: bool = False,
 ) -> InclusionProof:
     """Prove the leaf of an event against the checkpoint of a size, by default the newest, with its witnesses' lines.
 
+    With ``first`` it is the first one that covers the leaf, which stays the same however the log grows.
     ``not_found`` for an event that does not exist and for a size that was not signed or is too small for the leaf,
     ``not_integrated_yet`` for an event that still waits.
     """
     place = PLACE_BY_EVENT if event_id else PLACE_BY_HASH
-    found = (await session.run(place, {"size": size, "wanted": event_id or leaf_hash})).first()
+    found = (await session.run(place, {"size": size, "first": first, "wanted": event_id or leaf_hash})).first()
     if found is None or found.idx is None or found.idx >= found.size:
         known = audit_event.c.event_id == event_id if event_id else audit_event.c.leaf_hash == leaf_hash
         raise await _why_not(session, known, index=None if found is None else found.idx, size=size)

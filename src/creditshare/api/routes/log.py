@@ -36,6 +36,7 @@ for_members = APIRouter(route_class=SignedRoute, tags=["log"])
 HASH_BYTES = 32
 LEVEL: Final = re.compile("[0-7]")
 TEXT: Final = "text/plain; charset=utf-8"
+HELD_FOR_STRANGERS: Final = "Witnesses object; readers of the log are told what they saw."
 FOR_EVER: Final = "max-age=31536000, immutable"
 
 TileName = Annotated[
@@ -98,21 +99,23 @@ async def show_tile(
 async def show_inclusion_proof(
     request: Request,
     services: Wired,
+    reader: MayRead,
     event_id: Annotated[str | None, Query(max_length=64)] = None,
     leaf_hash: Annotated[str | None, Query(max_length=64)] = None,
     size: Annotated[int | None, Query(ge=1, le=2**62, description="Against the checkpoint of this size.")] = None,
 ) -> Response | dict[str, str | int | list[str]]:
     """Prove that an event's leaf is in the log, against the newest checkpoint or that of a size.
 
-    With `Accept: text/plain` the answer is a C2SP tlog-proof.
+    Strangers, where the log is for its readers, get it against the first checkpoint that covers the leaf, whenever they
+    ask. With `Accept: text/plain` the answer is a C2SP tlog-proof.
     """
     if (event_id is None) == (leaf_hash is None):
         raise Refused("validation_failed", fields=[FieldError("/event_id", "required", "either event_id or leaf_hash")])
+    if not reader and size is not None:
+        raise Refused("reader_unknown")
+    wanted = {"event_id": public_id("evt", event_id)} if event_id is not None else {"leaf_hash": _hash(leaf_hash or "")}
     async with services.database.reading() as session:
-        if event_id is not None:
-            proof = await prove_inclusion(session, event_id=public_id("evt", event_id), size=size)
-        else:
-            proof = await prove_inclusion(session, leaf_hash=_hash(leaf_hash or ""), size=size)
+        proof = await prove_inclusion(session, **wanted, size=size, first=not reader)
     if _wants_text(request):
         return Response(proof.to_text(), media_type=TEXT, headers={"Vary": "Accept"})
     return proof.to_dict()
@@ -138,18 +141,30 @@ async def show_log_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
 
 @router.get("/audit/v1/health", response_model=LogState)
 async def show_log_health(services: Wired, reader: MayRead) -> dict[str, int | float | str | None]:
-    """Return the log's size, to its readers, and how long its oldest event has been waiting for an index."""
+    """Return the log's size and how long its oldest event has been waiting for an index.
+
+    Strangers, where the log is for its readers, learn only whether it is late or held.
+    """
     cosigned = None
     async with services.database.reading() as session:
         state = await log_state(session)
         if services.witness_policy is not None and state.note is not None:
             cosigned = await services.newest_cosigned(session) or 0
+    mmd = services.audit.merge_delay_s
+    if not reader:  # when something waits is when something was done, and why the log is held names sizes
+        late = state.oldest_pending_s if state.oldest_pending_s > mmd else 0.0
+        return {
+            "size": None,
+            "oldest_pending_s": round(late, 3),
+            "mmd_s": mmd,
+            "held": state.hold and HELD_FOR_STRANGERS,
+        }
     return {
-        "cosigned_size": cosigned if reader else None,
+        "cosigned_size": cosigned,
         "held": state.hold,
-        "size": state.size if reader else None,
+        "size": state.size,
         "oldest_pending_s": round(state.oldest_pending_s, 3),
-        "mmd_s": services.audit.merge_delay_s,
+        "mmd_s": mmd,
     }
 
 
