@@ -52,7 +52,11 @@ def test_another_person_rejects_and_it_cannot_be_approved_any_more(desk: Desk) -
     answer = desk.second.call("POST", f"/v1/proposals/{proposal}/rejection", data={"reason": "not_agreed"})
     assert answer.data["decision"] == "rejected"
     assert answer.log_entry is not None
-    assert json.loads(answer.log_entry.meta)["details"] == {"proposal": "recovery", "decision": "rejected"}
+    assert json.loads(answer.log_entry.meta)["details"] == {
+        "proposal": "recovery",
+        "decision": "rejected",
+        "reason": "not_agreed",
+    }
     assert desk.waiting() == []
     assert desk.approve(desk.second, action="recovery") == "state_conflict"
     assert desk.reject(desk.second, proposal) == "state_conflict"

@@ -107,7 +107,7 @@ def suspend(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     *,
-    reason: Annotated[str, typer.Option(help="Why, for the log.")],
+    reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
     as_json: AsJson = False,
 ) -> None:
     """Suspend a member at once."""
@@ -159,7 +159,7 @@ def reject(
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     *,
-    reason: Annotated[str, typer.Option(help="Why, for the log.")],
+    reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
     as_json: AsJson = False,
 ) -> None:
     """Reject what another operator proposed, or withdraw what you proposed."""

@@ -226,7 +226,9 @@ class Members:
         entry = membership_entry("approve_member", member_id, proposal=action)
         return Recorded(Approval(await self.get(session, member_id), code), entry)
 
-    async def reject(self, session: WriteSession, proposal_id: UUID, *, by: UUID, now: datetime) -> Recorded[Proposal]:
+    async def reject(
+        self, session: WriteSession, proposal_id: UUID, *, by: UUID, reason: str, now: datetime
+    ) -> Recorded[Proposal]:
         """End an open proposal: another person rejects it, who made it withdraws it.
 
         ``not_found`` for one that there is not, ``state_conflict`` for one that was decided or has ended.
@@ -244,7 +246,7 @@ class Members:
             decided = {"decision": "rejected", "decided_by": by, "decided_at": now}
         changed = await self.rows.change(session, "member_proposal", row, **decided)
         entry = membership_entry(
-            "reject_proposal", row["member_id"], proposal=row["action"], decision=decided["decision"]
+            "reject_proposal", row["member_id"], proposal=row["action"], decision=decided["decision"], reason=reason
         )
         return Recorded(_proposal_of(changed), entry)
 
@@ -318,7 +320,9 @@ class Members:
         )
         return bool((await session.execute(alive)).scalar_one())
 
-    async def suspend(self, session: WriteSession, member_id: UUID, *, by: UUID, now: datetime) -> Recorded[Member]:
+    async def suspend(
+        self, session: WriteSession, member_id: UUID, *, by: UUID, reason: str, now: datetime
+    ) -> Recorded[Member]:
         """Suspend a member at once: it may still correct and answer disputes, not ask."""
         if member_id == by:
             raise Refused("state_conflict")
@@ -327,7 +331,7 @@ class Members:
             raise Refused("state_conflict")
         changed = await self.rows.change(session, "member", row, status="suspended")
         await self._end_proposals(session, member_id, "lift_suspension", now=now)
-        return Recorded(member_of(changed), membership_entry("suspend_member", member_id))
+        return Recorded(member_of(changed), membership_entry("suspend_member", member_id, reason=reason))
 
     async def _issue_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> str:
         code = b64url_encode(secrets.token_bytes(CODE_BYTES))

@@ -158,13 +158,15 @@ async def list_all_proposals(
 @router.post("/v1/proposals/{proposal_id}/rejection")
 async def reject_proposal(
     proposal_id: Annotated[str, Path(description="prp_ and a UUID")],
-    body: RejectionIn,  # noqa: ARG001  the reason is in the signed request that the log keeps
+    body: RejectionIn,
     work: OperatorWork,
     services: Wired,
 ) -> ProposalOut:
     """Reject what another operator proposed, or withdraw what you proposed; it cannot be approved any more."""
     session, now = opened(work)
-    done = await services.members.reject(session, public_id("prp", proposal_id), by=work.caller.member_id, now=now)
+    done = await services.members.reject(
+        session, public_id("prp", proposal_id), by=work.caller.member_id, reason=body.reason, now=now
+    )
     return ProposalOut.of(work.record(done))
 
 
@@ -194,13 +196,15 @@ async def _propose(
 @router.post("/v1/members/{member_id}/suspension")
 async def suspend_member(
     member_id: MemberId,
-    body: SuspensionIn,  # noqa: ARG001  the reason is in the signed request that the log keeps
+    body: SuspensionIn,
     work: OperatorWork,
     services: Wired,
 ) -> MemberOut:
     """Suspend a member at once, whatever others do with it meanwhile. Lifting it takes two operators."""
     session, now = opened(work)
-    suspended = await services.members.suspend(session, public_id("mem", member_id), by=work.caller.member_id, now=now)
+    suspended = await services.members.suspend(
+        session, public_id("mem", member_id), by=work.caller.member_id, reason=body.reason, now=now
+    )
     work.headers["ETag"] = etag(await services.members.version(session, suspended.value.member_id, now=now))
     return MemberOut.of(work.record(suspended))
 

@@ -210,14 +210,14 @@ class QuotaOut(BaseModel):
 
 
 class RejectionIn(Strict):
-    """Why a proposal is rejected or withdrawn."""
+    """Why a proposal is rejected or withdrawn: kept in the log for ever, so it names no borrower."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "not_agreed"}]})
     reason: Reference
 
 
 class SuspensionIn(Strict):
-    """Why a member is suspended."""
+    """Why a member is suspended: kept in the log for ever, so it names no borrower."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "key_theft"}]})
     reason: Reference
