@@ -113,10 +113,8 @@ class Members:
         return await self._standing(session, await self._open_rows(session, member_id, action, now=now))
 
     async def all_open(self, session: ReadSession, *, now: datetime) -> list[Proposal]:
-        """Return every proposal that waits for a second person, newest first."""
-        found = await session.execute(
-            select(member_proposal).where(_open(None, None, now)).order_by(member_proposal.c.proposal_id.desc())
-        )
+        """Return every proposal that waits for a second person."""
+        found = await session.execute(select(member_proposal).where(_open(None, None, now)))
         rows = [row for row in found.mappings() if self.rows.holds("member_proposal", row)]
         return await self._standing(session, rows)
 

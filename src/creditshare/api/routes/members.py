@@ -1,6 +1,6 @@
 """Institutions and their keys. What cannot be undone takes two operators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from creditshare.access.service import public_id
 from creditshare.api.callers import MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
 from creditshare.api.exchange import SignedRoute, takes_part
-from creditshare.api.pages import Limit, Paged
+from creditshare.api.pages import Limit, Paged, Paging
 from creditshare.api.preconditions import IfMatch, Precondition, etag
 from creditshare.api.schemas.forms import EmptyIn, instant_in_query
 from creditshare.api.schemas.keys import KeyIn, KeyOut, KeyPage, RevocationIn, SignedActsOut
@@ -34,6 +34,7 @@ from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.members.keys import checked_jwk
+from creditshare.members.rules import Proposal
 from creditshare.members.service import ProposalAction
 from creditshare.services import Services
 
@@ -101,12 +102,7 @@ async def list_proposals(
     session, now = opened(work)
     named = public_id("mem", member_id)
     work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
-    found = await services.members.open_proposals(session, named, now=now)
-    found.sort(key=lambda proposal: proposal.proposal_id, reverse=True)
-    start = paging.start(work)
-    rest = [proposal for proposal in found if start is None or proposal.proposal_id < UUID(start)]
-    page, following = paging.cut(work, rest, limit=limit, place=lambda proposal: proposal.proposal_id)
-    return ProposalPage.holding(map(ProposalOut.of, page), following)
+    return _newest_first(await services.members.open_proposals(session, named, now=now), work, paging, limit)
 
 
 @router.post("/v1/members/{member_id}/approvals")
@@ -148,11 +144,7 @@ async def list_all_proposals(
 ) -> ProposalPage:
     """List all that waits for a second person, about whichever institution, newest first."""
     session, now = opened(work)
-    found = await services.members.all_open(session, now=now)
-    start = paging.start(work)
-    rest = [proposal for proposal in found if start is None or proposal.proposal_id < UUID(start)]
-    page, following = paging.cut(work, rest, limit=limit, place=lambda proposal: proposal.proposal_id)
-    return ProposalPage.holding(map(ProposalOut.of, page), following)
+    return _newest_first(await services.members.all_open(session, now=now), work, paging, limit)
 
 
 @router.post("/v1/proposals/{proposal_id}/rejection")
@@ -176,6 +168,17 @@ async def propose_quotas(
 ) -> ProposalOut:
     """Propose quotas of the day; they hold once another operator approves."""
     return await _propose(work, services, if_match, public_id("mem", member_id), "quotas", body.terms())
+
+
+def _newest_first(proposals: Sequence[Proposal], work: Work, paging: Paging, limit: int) -> ProposalPage:
+    start = paging.start(work)
+    rest = sorted(
+        (proposal for proposal in proposals if start is None or proposal.proposal_id < UUID(start)),
+        key=lambda proposal: proposal.proposal_id,
+        reverse=True,
+    )
+    page, following = paging.cut(work, rest, limit=limit, place=lambda proposal: proposal.proposal_id)
+    return ProposalPage.holding(map(ProposalOut.of, page), following)
 
 
 async def _propose(
