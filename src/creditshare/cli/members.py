@@ -98,7 +98,7 @@ def quotas(
     body = {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
         done = _change(service, member_id, "quotas", body, version)
-    show(done, as_json=as_json, line="proposed; another operator must approve it")
+    show(done, as_json=as_json, line=f"{done['proposal_id']} proposed; another operator must approve it")
 
 
 @member.command("suspend")
@@ -137,7 +137,8 @@ def propose(
     body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
         done = _change(service, member_id, "proposals", body, version)
-    show(done, as_json=as_json, line=f"{action} of {member_id} proposed until {done['expires_at']}")
+    line = f"{done['proposal_id']}: {action} of {member_id} proposed until {done['expires_at']}"
+    show(done, as_json=as_json, line=line)
 
 
 @member.command("proposals")
@@ -146,8 +147,8 @@ def proposals(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson 
     with client(url, key_file) as service:
         found = service.pages("/v1/proposals")
     lines = [
-        f"{one['proposal_id']}  {one['action']:15}  {one['member_id']}  until {one['expires_at']}"
-        f"  {json.dumps(one['terms'])}"
+        f"{one['proposal_id']}  {one['action']:15}  of {one['member_id']}  by {one['proposed_by']}"
+        f"  until {one['expires_at']}  {json.dumps(one['terms'])}"
         for one in found
     ]
     show({"data": found}, as_json=as_json, line="\n".join(lines) or "nothing waits for a second person")

@@ -232,9 +232,10 @@ def mirror_log(
 
 @log.command("token")
 def token(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
-    """Print the token by which your tools read a log that is not open to anyone; it ends with the key that asks.
+    """Print the token, KID:SECRET, by which your tools read a log that is not open to anyone.
 
-    Keep it in a file for --reader. For curl, `user = "TOKEN"` in ~/.curlrc; other tools take it as HTTP Basic.
+    It ends with the key that asks. Keep it in a file for --reader. For curl, a file with `user = "TOKEN"` after -K;
+    other tools take it as HTTP Basic.
     """
     with client(url, key_file) as service:
         got = service.call("GET", "/v1/me/log-token").data

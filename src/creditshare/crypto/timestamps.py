@@ -115,7 +115,7 @@ class StampRoots:
         try:
             return self._library.decode_timestamp_response(reply)
         except ValueError as error:
-            raise Malformed("no time-stamp answer in DER") from error
+            raise Malformed(f"no time-stamp answer in DER: {error}") from error
 
 
 def _granted(token: bytes) -> bytes:

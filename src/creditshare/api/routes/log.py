@@ -59,7 +59,8 @@ async def show_cosigned_checkpoint(services: Wired) -> Response:
         size = await services.newest_cosigned(session)
         note = None if size is None else await note_of(session, size)
         if size is None or note is None:
-            raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S)
+            hint = "no checkpoint has the cosignatures of a quorum yet"
+            raise Refused("not_integrated_yet", retry_after=RETRY_AFTER_S, extra={"hint": hint})
         return _note(await cosigned_note(session, size, note))
 
 
