@@ -1,6 +1,7 @@
 """What production refuses: each row plants one fault in an otherwise good setup and reads the sentence."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from tests.fixtures.service import KEYRING, RunningService
 
 from creditshare.app import require_database
 from creditshare.cli.service import prepare
-from creditshare.composition import database_url, keyring_file, stamp_roots
+from creditshare.composition import address_known, database_url, keyring_file, public_address, stamp_roots
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import ConfigurationError
 from creditshare.keys.keyring import KeyringFile
@@ -26,6 +27,7 @@ from creditshare.startup import check_settings, require
 from creditshare.storage import schema
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database
+from creditshare.worker import _wait_for_address
 
 PUBLIC = "https://credit.example"
 
@@ -342,3 +344,37 @@ def test_stamps_without_their_library_are_refused_by_name(monkeypatch: pytest.Mo
     require(check_settings(Settings()))
     with pytest.raises(ConfigurationError, match=r"creditshare\[anchors\]"):
         require(check_settings(Settings(timestamp_url=AUTHORITY, timestamp_certificates_file=tmp_path / "roots.pem")))
+
+
+def test_a_policy_of_witnesses_that_cannot_be_read_is_refused_before_anything_is_opened(
+    shared_service: RunningService, tmp_path: Path
+) -> None:
+    folder, file = str(shared_service.folder), tmp_path / "policy"
+    missing = command(shared_service, "worker", "--data", folder, witness_policy_file=str(file))
+    assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
+    file.write_text("quorum nobody\n")
+    wrong = command(shared_service, "worker", "--data", folder, witness_policy_file=str(file))
+    assert (wrong.returncode, "line 1" in wrong.stderr) == (2, True)
+    named = {one.check: one.problem for one in check_settings(Settings(witness_policy_file=file))}
+    assert "line 1" in str(named["witnesses"])
+
+
+def test_a_setting_that_cannot_be_is_named_as_it_is_set(shared_service: RunningService) -> None:
+    for process in ("worker", "serve"):
+        ended = command(shared_service, process, "--data", str(shared_service.folder), log_readers="nobody")
+        assert ended.returncode == 2
+        assert "CREDITSHARE_LOG_READERS: " in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_a_worker_signs_nothing_before_it_is_known_whose_log_it_is(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    assert not address_known(settings)
+    assert address_known(settings.model_copy(update={"public_url": "https://credit.example"}))
+    waiting = asyncio.new_event_loop()
+    with contextlib.closing(waiting):
+        task = waiting.create_task(_wait_for_address(settings))
+        waiting.run_until_complete(asyncio.sleep(0.1))
+        assert not task.done()
+        public_address(settings, write="http://127.0.0.1:8731")
+        waiting.run_until_complete(asyncio.wait_for(task, 5))

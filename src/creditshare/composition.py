@@ -38,14 +38,13 @@ from creditshare.services import LogHealth, Services
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
 from creditshare.sharing.service import Sharing
-from creditshare.startup import passphrase_problem
+from creditshare.startup import passphrase_problem, witness_policy
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database
 from creditshare.subjects.budgets import Budgets
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.tlog.note import Signer
-from creditshare.tlog.policy import TrustPolicy
 
 ADDRESS_FILE: Final = "public_address"
 POSTGRES_FOLDER: Final = "postgres"
@@ -116,6 +115,11 @@ def public_address(settings: Settings, *, write: str | None = None) -> str:
     return wanted
 
 
+def address_known(settings: Settings) -> bool:
+    """Whether the issuer is set or was written down, so that ``public_address`` need not assume one."""
+    return settings.public_url is not None or (settings.data / ADDRESS_FILE).exists()
+
+
 def log_signer(keyring: Keyring, issuer: str) -> Signer:
     """Return the log's Ed25519 signer; the origin is the issuer without its scheme."""
     origin = issuer.partition("://")[2] + "/log"
@@ -126,19 +130,6 @@ def sequencer(settings: Settings) -> Sequencer:
     """Return the sequencer that the worker runs."""
     signer = log_signer(keyring_file(settings).load(), public_address(settings))
     return Sequencer(origin=signer.name, signer=signer)
-
-
-def witness_policy(settings: Settings) -> TrustPolicy | None:
-    """Return whom the log asks for cosignatures and how many suffice, or nothing where nobody is asked."""
-    file = settings.witness_policy_path
-    if file is None:
-        return None
-    try:
-        return TrustPolicy.parse(file.read_bytes())
-    except OSError as error:
-        raise ConfigurationError(f"the witness policy {file} cannot be read ({error.strerror})") from error
-    except Malformed as error:
-        raise ConfigurationError(f"the witness policy {file}: {error}") from error
 
 
 def witnesses(settings: Settings, database: Database) -> Witnesses | None:
@@ -180,6 +171,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     clock = clock or SystemClock()
     keyring = keyring_file(settings).load()
     issuer = public_address(settings)
+    policy_of_witnesses = witness_policy(settings)  # before anything is open that would have to be closed
     address = url or database_url(settings, "app")
     database = Database(address, role="creditshare_app", pool_size=settings.pool_size, pool_wait_s=settings.pool_wait_s)
     watching = Database(address, role="creditshare_app", pool_size=WATCHING_CONNECTIONS)
@@ -237,7 +229,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         service_keys=keyring.signing_keys(),
         log_verifier=log_signer(keyring, issuer).verifier,
         log_health=LogHealth(settings.merge_delay_s, stamped=settings.timestamp_url is not None),
-        witness_policy=witness_policy(settings),
+        witness_policy=policy_of_witnesses,
         database=database,
         watching=watching,
         policy=policy,

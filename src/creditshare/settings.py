@@ -4,10 +4,12 @@ Every field can be set by an environment variable ``CREDITSHARE_<FIELD>`` or by 
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from creditshare.errors import ConfigurationError
 
 Environment = Literal["sandbox", "production"]
 Audience = Literal["anyone", "members"]
@@ -84,6 +86,15 @@ class Settings(BaseSettings):
     reports_per_day: int = Field(
         20_000, ge=1, le=1_000_000_000, description="Defaults it may report a day, rows of files included."
     )
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """Return the settings of the environment, with those given; ``ConfigurationError`` names each that is wrong."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            wrong = [f"CREDITSHARE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+            raise ConfigurationError("; ".join(wrong)) from None
 
     @property
     def witness_policy_path(self) -> Path | None:

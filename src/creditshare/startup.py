@@ -8,6 +8,7 @@ check       refuses                                                             
 ==========  ===========================================================================  ==========
 traces      spans without the library that sends them                                     everywhere
 timestamps  an authority without roots to check it by, or without the library             everywhere
+witnesses   a policy of witnesses that cannot be read                                     everywhere
 database    the embedded database, unless it is chosen by name                           production
 address     http on an address that other machines reach                                 production
 keys        a key file or passphrase file that others may read, a key file not sealed    production
@@ -36,7 +37,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.timestamps import MISSING
-from creditshare.errors import ConfigurationError
+from creditshare.errors import ConfigurationError, Malformed
 from creditshare.keys.keyring import is_sealed
 from creditshare.keys.tombstones import Tombstones
 from creditshare.members.keys import sandbox_operators
@@ -46,6 +47,7 @@ from creditshare.seals import review
 from creditshare.settings import Settings
 from creditshare.storage import schema
 from creditshare.storage.engine import Database
+from creditshare.tlog.policy import TrustPolicy
 
 TRACES_NEED: Final = "opentelemetry.exporter.otlp.proto.http"
 STAMPS_NEED: Final = "rfc3161_client"
@@ -90,7 +92,11 @@ def require(findings: Iterable[Finding]) -> None:
 
 def check_settings(settings: Settings, *, address: str | None = None) -> list[Finding]:
     """Check settings and files. ``address`` is the issuer, where it is known already."""
-    everywhere = [Finding("traces", _traces(settings)), Finding("timestamps", _timestamps(settings))]
+    everywhere = [
+        Finding("traces", _traces(settings)),
+        Finding("timestamps", _timestamps(settings)),
+        Finding("witnesses", _witnesses(settings)),
+    ]
     if settings.mode != "production":
         return everywhere
     return [
@@ -178,6 +184,27 @@ def _timestamps(settings: Settings) -> str | None:
             " authority's tokens must lead to"
         )
     return None if _installed(STAMPS_NEED) else f"CREDITSHARE_TIMESTAMP_URL: {MISSING}"
+
+
+def witness_policy(settings: Settings) -> TrustPolicy | None:
+    """Return whom the log asks for cosignatures and how many suffice, or nothing where nobody is asked."""
+    file = settings.witness_policy_path
+    if file is None:
+        return None
+    try:
+        return TrustPolicy.parse(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"the witness policy {file} cannot be read ({error.strerror})") from error
+    except Malformed as error:
+        raise ConfigurationError(f"the witness policy {file}: {error}") from error
+
+
+def _witnesses(settings: Settings) -> str | None:
+    try:
+        witness_policy(settings)
+    except ConfigurationError as error:
+        return str(error)
+    return None
 
 
 def _plain_address(url: str) -> bool:

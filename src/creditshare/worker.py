@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import select
 
 from creditshare.composition import (
+    address_known,
     anchors,
     build_services,
     database_url,
@@ -44,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--data", type=Path)
     arguments.add_argument("--until-input-ends", action=argparse.BooleanOptionalAction, default=False)
     given = arguments.parse_args()
-    settings = Settings() if given.data is None else Settings(data=given.data)
+    settings = Settings.read() if given.data is None else Settings.read(data=given.data)
     run_worker(settings, until_input_ends=given.until_input_ends)
 
 
@@ -73,6 +74,7 @@ async def _work(settings: Settings) -> None:
         database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=3)
         open_now.push_async_callback(database.close)
         await _wait_for(database)
+        await _wait_for_address(settings)
         # Batches write what single reports write, so they do it under the same role. The borrowers of a file come once.
         kept = min(settings.dek_cache_entries, WORKER_KEYS)
         services = await build_services(settings.model_copy(update={"dek_cache_entries": kept}))
@@ -89,6 +91,13 @@ async def _work(settings: Settings) -> None:
         )
         spare_the_collector()
         await runner.run()
+
+
+async def _wait_for_address(settings: Settings) -> None:
+    """Wait until it is written down whose log this is: what was signed under another name would stop it for good."""
+    while not address_known(settings):
+        log.warning("worker waits for the service's address: `creditshare serve` writes it, or CREDITSHARE_PUBLIC_URL")
+        await asyncio.sleep(DATABASE_AGAIN_S)
 
 
 async def _wait_for(database: Database) -> None:

@@ -26,7 +26,7 @@ def backup(
     beside it everything can. The same folder is accepted only for a key file that is sealed by its passphrase.
     """
     os.environ["CREDITSHARE_DATA"] = str(data)
-    manifest = back_up(Settings(), to, keys_to=keys_to)
+    manifest = back_up(Settings.read(), to, keys_to=keys_to)
     keys = f"keys in {keys_to}" if keys_to else "WITHOUT the key file: back it up elsewhere, or this cannot be read"
     show(
         {

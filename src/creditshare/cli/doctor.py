@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from creditshare.cli.options import AsJson, DataFolder
+from creditshare.errors import ConfigurationError
 from creditshare.operations.doctor import examine
 from creditshare.settings import Settings
 from creditshare.startup import Finding, line
@@ -25,16 +25,13 @@ def doctor(
     """Look at every hop a request takes and name what is wrong. Status 0 only if all is well; changes nothing."""
     os.environ["CREDITSHARE_DATA"] = str(data)
     try:
-        findings = asyncio.run(examine(Settings(), url=url))
-    except ValidationError as error:
-        findings = [_of_settings(error)]
+        settings = Settings.read()
+    except ConfigurationError as error:
+        findings = [Finding("settings", str(error))]
+    else:
+        findings = asyncio.run(examine(settings, url=url))
     well = all(finding.problem is None for finding in findings)
     rows = [{"check": f.check, "ok": f.problem is None, "problem": f.problem, "seen": f.seen} for f in findings]
     typer.echo(json.dumps({"ok": well, "findings": rows}) if as_json else "\n".join(map(line, findings)))
     if not well:
         raise typer.Exit(1)
-
-
-def _of_settings(error: ValidationError) -> Finding:
-    wrong = [f"CREDITSHARE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
-    return Finding("settings", "; ".join(wrong))

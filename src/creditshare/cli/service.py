@@ -45,7 +45,7 @@ log = structlog.get_logger()
 def settings_of(data: Path) -> Settings:
     """Read the settings for a data folder; processes that this one starts read the same."""
     os.environ[DATA_VARIABLE] = str(data)
-    return Settings()
+    return Settings.read()
 
 
 def prepare(settings: Settings) -> bool:

@@ -23,7 +23,7 @@ KEK: Final = "kek"
 
 def status(data: Path | None, *, as_json: bool) -> None:
     """Show the versions of the service's own keys, and how many borrower keys each wrapping key still wraps."""
-    settings = Settings() if data is None else settings_of(data)
+    settings = Settings.read() if data is None else settings_of(data)
     keyring = keyring_file(settings).load()
     versions = {name: {"current": keyring.current(name), "kept": keyring.versions(name)} for name in SETS}
     wrapped = _with_services(settings, _wrapped)

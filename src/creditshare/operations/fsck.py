@@ -28,7 +28,6 @@ from creditshare.composition import (
     log_signer,
     public_address,
     stamp_roots,
-    witness_policy,
 )
 from creditshare.consents.service import ids_of_consents
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
@@ -40,7 +39,7 @@ from creditshare.members.service import ids_of_members
 from creditshare.records.service import ids_of_records
 from creditshare.settings import Settings
 from creditshare.sharing.service import ids_of_questions
-from creditshare.startup import Finding
+from creditshare.startup import Finding, witness_policy
 from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import erased_of, keys_of
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint

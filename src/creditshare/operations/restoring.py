@@ -29,13 +29,13 @@ from creditshare.composition import (
     keyring_file,
     log_signer,
     public_address,
-    witness_policy,
 )
 from creditshare.errors import ConfigurationError, IntegrityError, Malformed, Unavailable, VerificationFailed
 from creditshare.jobs.witnesses import shown_by_all
 from creditshare.operations import programs
 from creditshare.operations.backup import DUMP, KEYRING, OWNER, TOMBSTONES, Manifest, measure, write_whole
 from creditshare.settings import Settings
+from creditshare.startup import witness_policy
 from creditshare.storage import schema
 from creditshare.storage.embedded import GROUPS
 from creditshare.storage.engine import Database
