@@ -207,7 +207,7 @@ def test_the_commands_read_with_a_token_and_say_how_to_get_one(
     assert command(service, *grown, "--reader", str(token)).returncode == 0
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not here")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the page's own commands are made with curl")
 def test_the_regulators_page_reads_with_a_token_in_curls_own_file(
     service: RunningService, reader: tuple[str, str], tmp_path: Path
 ) -> None:
