@@ -12,6 +12,7 @@ nothing but the folder.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -208,8 +209,9 @@ def _examine(folder: Path, checkpoint: Checkpoint, verifier: Verifier) -> _Exami
 
 def _some(problems: Iterator[str]) -> list[str]:
     """Return the first few; whatever they are drawn from is walked to its end."""
-    found = list(problems)
-    return found if len(found) <= MOST_PROBLEMS else [*found[:MOST_PROBLEMS], "and more"]
+    found = list(islice(problems, MOST_PROBLEMS))
+    more = sum(1 for _ in problems)
+    return [*found, f"and {more} more"] if more else found
 
 
 def _spoilt(folder: Path, checkpoint: Checkpoint, growth: Growth) -> Iterator[str]:
