@@ -149,7 +149,7 @@ async def show_log_health(services: Wired, reader: MayRead) -> dict[str, int | f
     cosigned = None
     async with services.database.reading() as session:
         state = await log_state(session)
-        if services.witness_policy is not None and state.note is not None:
+        if reader and services.witness_policy is not None and state.note is not None:
             cosigned = await services.newest_cosigned(session) or 0
     mmd = services.audit.merge_delay_s
     if not reader:  # when something waits is when something was done, and why the log is held names sizes
