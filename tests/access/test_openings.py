@@ -91,6 +91,20 @@ def test_overseers_learn_who_did_what_and_nothing_that_a_borrower_is_in(
         assert attempt(overseer, "GET", reported.path, query="group=subj") == "validation_failed"
 
 
+@pytest.mark.parametrize("role", ["operator", "regulator"])
+def test_an_overseer_that_is_suspended_opens_no_more_than_its_own(
+    shared_service: RunningService, reported: Reported, role: str
+) -> None:
+    overseer = shared_service.admit(f"A {role}", role=role, region="US")
+    own = overseer.call("GET", "/v1/me/log-token").log_entry
+    assert own is not None
+    assert attempt(overseer, "GET", reported.path) == "done"
+    member = overseer.session.signer.member_id
+    shared_service.desk[0].call("POST", f"/v1/members/{member}/suspension", data={"reason": "inquiry"})
+    assert attempt(overseer, "GET", reported.path) == "not_found"
+    assert attempt(overseer, "GET", path_of(own)) == "done"
+
+
 def test_other_lenders_learn_not_even_that_it_is_there(reported: Reported) -> None:
     unknown = f"/audit/v1/events/evt_{NOWHERE[:14]}4{NOWHERE[15:]}/opening"
     for query in ("", "group=meta", "group=body"):

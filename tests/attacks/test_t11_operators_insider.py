@@ -151,6 +151,19 @@ def test_nobody_judges_in_its_own_cause(desk: Desk) -> None:
     )
 
 
+def test_a_suspended_operator_has_no_power_over_others_keys(desk: Desk) -> None:
+    keys = f"/v1/members/{desk.member}/keys"
+    kid = desk.lender.session.signer.key.kid
+    acts = f"{keys}/{kid}/signatures"
+    since = "since=2026-01-01T00:00:00Z"
+    assert [attempt(desk.evil, "GET", keys), attempt(desk.evil, "GET", acts, query=since)] == ["done"] * 2
+    assert desk.suspend(desk.honest, desk.evil.session.signer.member_id) == "done"
+    assert attempt(desk.evil, "GET", keys) == "not_found"
+    assert attempt(desk.evil, "GET", acts, query=since) == "not_found"
+    assert attempt(desk.evil, "POST", f"{keys}/{kid}/revocation", {"reason": "compromise"}) == "not_found"
+    assert attempt(desk.lender, "GET", "/v1/me") == "done"
+
+
 def test_a_bootstrap_key_leaves_no_key_behind(desk: Desk) -> None:
     """Two keys of one machine are one person; a key that they registered would outlive them and admit lenders."""
     mine, outliving = desk.evil.session.signer, SigningKey.generate()

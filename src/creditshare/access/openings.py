@@ -1,13 +1,13 @@
 """What an event of the log says, for whom it may be said: opening one is itself an event.
 
 Who acted may open what it did, its own request included, until the borrower is erased. Regulators and operators may
-open who did what, which names no borrower and is never erased. What an event commits to about a borrower (``subj``)
-holds a number that all members would see alike, so nobody is shown it.
+open who did what, which names no borrower and is never erased; suspended ones open no more than their own. What an
+event commits to about a borrower (``subj``) holds a number that all members would see alike, so nobody is shown it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
 from creditshare.audit.openings import KeptEvent, Opened, kept_event
@@ -21,7 +21,6 @@ from creditshare.subjects.service import Subjects
 from creditshare.wire.strict_json import decode_object
 
 ShownGroup = Literal["meta", "body"]
-OVERSEERS: Final = frozenset({"operator", "regulator"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +83,4 @@ class Openings:
 def _allowed(by: Member, *, actor: str) -> tuple[ShownGroup, ...]:
     if actor == spell("mem", by.member_id):
         return ("meta", "body")
-    return ("meta",) if by.role in OVERSEERS else ()
+    return ("meta",) if by.oversees("operator", "regulator") else ()

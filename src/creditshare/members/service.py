@@ -51,6 +51,10 @@ class Member:
     queries_per_day: int | None = None
     reports_per_day: int | None = None
 
+    def oversees(self, *roles: MemberRole) -> bool:
+        """Whether it may look at or act on what is another member's: it has one of these roles and is not suspended."""
+        return self.role in roles and self.status == "active"
+
 
 @dataclass(frozen=True, slots=True)
 class Application:

@@ -266,7 +266,7 @@ async def list_keys(
     session, _ = opened(work)
     now = services.clock.now()
     owner = public_id("mem", member_id)
-    if work.caller.member.role != "operator" and owner != work.caller.member_id:
+    if not work.caller.member.oversees("operator") and owner != work.caller.member_id:
         raise Refused("not_found")
     keys = await services.member_keys.keys_of(session, owner)
     start = paging.start(work)
@@ -291,7 +291,7 @@ async def revoke_key(
     session, _ = opened(work)
     now = services.clock.now()
     owner = public_id("mem", member_id)
-    if work.caller.member.role != "operator" and owner != work.caller.member_id:
+    if not work.caller.member.oversees("operator") and owner != work.caller.member_id:
         raise Refused("not_found")
     done = await services.member_keys.revoke_key(
         session, owner, kid, reason=body.reason, since=body.since, now=now, by_kid=work.caller.kid
@@ -330,7 +330,7 @@ async def review_key(
     session, _ = opened(work)
     owner = public_id("mem", member_id)
     keys = await services.member_keys.keys_of(session, owner)
-    allowed = work.caller.member.role == "operator" or owner == work.caller.member_id
+    allowed = work.caller.member.oversees("operator") or owner == work.caller.member_id
     if not allowed or kid not in {key.kid for key in keys}:
         raise Refused("not_found")
     start = paging.start(work)
