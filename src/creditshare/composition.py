@@ -188,13 +188,14 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     reference_key = keyring.secret("reference")
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
     tombstones = Tombstones(settings.tombstones_path)
+    member_keys = MemberKeys(audit=audit, tombstones=tombstones, seals=keyring.row_seals())
     members = Members(
         environment=settings.mode,
         service_box=keyring.box("service"),
         default_evaluations_per_day=settings.evaluations_per_day,
         seals=keyring.row_seals(),
+        keys=member_keys,
     )
-    member_keys = MemberKeys(audit=audit, tombstones=tombstones, seals=keyring.row_seals())
     key_table = KeyTable(
         watching,
         rows=members.rows,

@@ -216,6 +216,7 @@ class Stage:
         owner = self.lender.identity.member_id
         special: dict[str, Callable[[], dict[str, str]]] = {
             "approve_member": lambda: {"member_id": self.applicant()},
+            "begin_due_diligence": lambda: {"member_id": self.applicant()},
             "resume_consent": lambda: {"consent_id": self.paused()},
             # A key may not revoke the last other one, so there are two others.
             "revoke_key": lambda: {"member_id": owner, "kid": self.spare_key() and self.spare_key()},

@@ -14,8 +14,8 @@ from creditshare.client.core import File
 from creditshare.storage.embedded import EmbeddedPostgres
 
 ROLES = ("lender", "regulator", "operator")
-CALLERS = ("stranger", *ROLES, *(f"suspended {role}" for role in ROLES))
-FORBIDDEN = {"role_forbidden", "member_suspended"}
+CALLERS = ("stranger", *ROLES, "limited lender", *(f"suspended {role}" for role in ROLES))
+FORBIDDEN = {"role_forbidden", "member_suspended", "member_limited"}
 
 ANYONE = (
     "discover show_service_keys show_code_lists is_alive is_ready show_metrics show_inclusion_proof show_log_keys"
@@ -27,12 +27,11 @@ EVERY_MEMBER = "show_log_token show_opening show_me show_quota add_key list_keys
 """Suspended ones too: what is a member's own, or refused inside where it is not."""
 OPERATORS = (
     "propose_member list_members show_member list_proposals propose_change approve_member list_all_proposals"
-    " reject_proposal propose_quotas suspend_member advance_clock"
+    " reject_proposal propose_quotas begin_due_diligence limit_member suspend_member advance_clock"
 )
-LENDERS = (
-    "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch run_query run_query_batch"
-    " show_query"
-)
+ASKING_LENDERS = "run_query run_query_batch show_query"
+REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch"
+"""A lender that is limited may report and correct; of consents those to provide (``members/test_states.py``)."""
 CORRECTING_LENDERS = (
     "show_consent revoke_consent pause_consent show_record advance_record correct_record withdraw_record show_job"
     " show_job_errors show_job_records"
@@ -50,9 +49,16 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(ANYONE.split(), dict.fromkeys(CALLERS, "admitted")),
     **dict.fromkeys(EVERY_MEMBER.split(), dict.fromkeys(CALLERS, "admitted") | {"stranger": "token_missing"}),
     **dict.fromkeys(OPERATORS.split(), outcomes("operator", else_forbidden="suspended operator")),
-    **dict.fromkeys(LENDERS.split(), outcomes("lender", else_forbidden="suspended lender")),
     **dict.fromkeys(
-        CORRECTING_LENDERS.split(), outcomes("lender", "suspended lender", else_forbidden="suspended lender")
+        ASKING_LENDERS.split(),
+        outcomes("lender", else_forbidden="suspended lender") | {"limited lender": "member_limited"},
+    ),
+    **dict.fromkeys(REPORTING_LENDERS.split(), outcomes("lender", "limited lender", else_forbidden="suspended lender")),
+    # The example is a consent for questions, which a limited lender may not have.
+    "grant_consent": outcomes("lender", else_forbidden="suspended lender") | {"limited lender": "member_limited"},
+    **dict.fromkeys(
+        CORRECTING_LENDERS.split(),
+        outcomes("lender", "limited lender", "suspended lender", else_forbidden="suspended lender"),
     ),
     # A first key comes without a signature: the code is its way in.
     "add_key": dict.fromkeys(CALLERS, "admitted"),
@@ -67,7 +73,10 @@ def service(postgres: EmbeddedPostgres, template: str) -> Iterator[RunningServic
 
 @pytest.fixture(scope="module")
 def callers(service: RunningService) -> dict[str, Client]:
-    found = {}
+    limited = service.admit("A limited lender", region="US")
+    path = f"/v1/members/{limited.session.signer.member_id}/limitation"
+    service.desk[0].call("POST", path, data={"reason": "review"})
+    found = {"limited lender": limited}
     for role in ROLES:
         found[role] = service.admit(f"A {role}", role=role, region="US")
         suspended = found[f"suspended {role}"] = service.admit(f"A suspended {role}", role=role, region="US")

@@ -204,6 +204,22 @@ def test_a_suspension_is_lifted_by_two(shell: Shell, running: RunningService) ->
     assert shell.json("member", "approve", member, "--action", "lift_suspension", *second)["status"] == "active"
 
 
+def test_a_members_life_by_commands(shell: Shell, running: RunningService) -> None:
+    first, second = (("--as", f"operator-{n}.jwk.json", "--url", shell.url) for n in (1, 2))
+    new = shell.json("member", "add", *first, "--name", "New", "--role", "lender", "--region", "US")["member_id"]
+    examined = shell.json("member", "examine", new, *first, "--note", "licence, file 7")
+    assert examined["status"] == "due_diligence"
+    assert shell.refused("member", "approve", new, *first)["error"] == "role_forbidden"
+    assert shell.json("member", "approve", new, *second)["status"] == "certified"
+    member = lender(shell, running, "bank-l")
+    assert shell.json("member", "limit", member, *first, "--reason", "test")["status"] == "limited"
+    for action, status in (("lift_limitation", "active"), ("termination", "terminated")):
+        assert shell.json("member", "propose", member, action, *first)["action"] == action
+        assert shell.refused("member", "approve", member, "--action", action, *first)["error"] == "role_forbidden"
+        assert shell.json("member", "approve", member, "--action", action, *second)["status"] == status
+    assert shell.refused("keys", "status", "--as", "bank-l.jwk.json", "--url", shell.url)["error"] == "key_revoked"
+
+
 def test_the_log_only_grew(shell: Shell, running: RunningService) -> None:
     lender(shell, running, "bank-g")
     fetch = httpx.get(shell.url + "/log/v1/checkpoint").text

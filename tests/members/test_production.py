@@ -30,6 +30,7 @@ def run(shared_service: RunningService) -> Callable[[Act], Any]:
         service_box=KEYRING.box("service"),
         seals=KEYRING.row_seals(),
         default_evaluations_per_day=10,
+        keys=shared_service.services.member_keys,
     )
 
     async def acting(act: Act) -> Any:
@@ -111,6 +112,7 @@ def test_only_the_approved_key_can_enrol(
         done = await members.apply(session, first, application("lender", named), bootstrap_key=False, now=now)
         member_id = done.value.member_id
         terms = {"key_thumbprint": named}
+        await members.begin_due_diligence(session, member_id, note="file 1")
         decided = await members.approve(session, member_id, action="admission", terms=terms, by=second, now=now)
         if action == "recovery":
             terms = {"key_thumbprint": expected.kid}
@@ -148,3 +150,15 @@ def test_a_recovery_names_the_key_that_may_enrol(shared_service: RunningService,
         return await members.propose(session, second, "recovery", {}, by=first, now=datetime.now(UTC))
 
     assert code_of(run, act) == ("validation_failed", ["/key_thumbprint"])
+
+
+def test_nobody_is_admitted_who_was_not_examined(shared_service: RunningService, run: Callable[[Act], Any]) -> None:
+    first, second = operators(shared_service)
+    named, now = SigningKey.generate().kid, datetime.now(UTC)
+
+    async def act(members: Members, session: WriteSession) -> object:
+        done = await members.apply(session, first, application("lender", named), bootstrap_key=False, now=now)
+        terms = {"key_thumbprint": named}
+        return await members.approve(session, done.value.member_id, action="admission", terms=terms, by=second, now=now)
+
+    assert code_of(run, act) == ("state_conflict", [])

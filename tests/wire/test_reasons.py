@@ -35,6 +35,7 @@ PUBLISHED = [
     "replay_detected",
     "reader_unknown",
     "member_suspended",
+    "member_limited",
     "role_forbidden",
     "jurisdiction_not_admitted",
     "purpose_not_allowed",

@@ -241,7 +241,8 @@ class KeyTable:
         parsed = self._parsed.get(row.kid)
         if parsed is None:
             parsed = self._parsed[row.kid] = VerifyingKey.from_jwk(row.jwk)
-        gone = row.key_state == "revoked" or row.kid in self._buried
+        ended = row.key_state == "revoked" or owner.member.status == "terminated"
+        gone = ended or row.kid in self._buried
         registered = RegisteredKey(
             kid=row.kid,
             member_id=spell("mem", row.member_id),

@@ -39,6 +39,7 @@ CLAIMED_BY: Final[Columns] = {
     **SEEN_BY,
     "key_seal": "bytea",
     "member_seal": "bytea",
+    "member_status": "text",
     "replay_until": "timestamptz",
     "fingerprint": "bytea",
     "status": "smallint",
@@ -51,7 +52,7 @@ CLAIM: Final = """
 same_caller AS (
     SELECT FROM q JOIN member_key k ON k.kid = q.kid JOIN member m ON m.member_id = k.member_id
     WHERE k.member_id = q.member_id AND k.state <> 'revoked' AND k.expires_at > clock_timestamp()
-        AND m.status = 'active' AND k.seal = q.key_seal AND m.seal = q.member_seal),
+        AND m.status = q.member_status AND k.seal = q.key_seal AND m.seal = q.member_seal),
 first_time AS (
     INSERT INTO replay_guard (iss, jti_hash, expires_at) SELECT member_id, jti_hash, replay_until FROM q
     ON CONFLICT DO NOTHING RETURNING 1),
@@ -60,7 +61,9 @@ first_try AS (
         (member_id, route, key_hash, fingerprint, status, subject_id, query_id, answer, expires_at)
     SELECT member_id, route, key_hash, fingerprint, status, subject_id, query_id, answer, now() + %(idempotent_for)s
     FROM q ON CONFLICT DO NOTHING RETURNING 1)"""
-"""Each request's single use and its idempotency key. ``CLAIMS`` says whether all of it was so."""
+"""Each request's single use and its idempotency key. ``CLAIMS`` says whether all of it was so.
+
+The member's state is the one that was decided on, whichever that is (``members/standing.py``)."""
 
 CLAIMS: Final = ("same_caller", "first_time", "first_try")
 """Parts of ``CLAIM`` with one row for each request, or nothing of the statement may stay."""
@@ -86,6 +89,7 @@ def claim_parameters(caller: Caller, claim: Claim, *, status: int, skew_s: int) 
         **read_parameters(caller, claim),
         "key_seal": caller.seals[0],
         "member_seal": caller.seals[1],
+        "member_status": caller.member.status,
         "replay_until": replay_expiry(caller, skew_s),
         "fingerprint": claim.fingerprint,
         "status": status,

@@ -1,4 +1,7 @@
-"""Who may call a route, visible in its signature: ``LenderWork``, ``OperatorWork``, ``MemberWork`` …"""
+"""Who may call a route, visible in its signature: ``AskingLenderWork``, ``OperatorWork``, ``MemberWork`` …
+
+Each names a role and a kind of act; which states of a member allow which kind stands in ``members/standing.py``.
+"""
 
 from typing import Annotated, Final
 
@@ -6,13 +9,15 @@ from fastapi import Depends
 
 from creditshare.api.work import Admits, Work
 
-ANY_MEMBER: Final = Admits("any member with a live key, suspended or not", suspended=True)
-ACTIVE_LENDER: Final = Admits("active lenders", "lender")
-CORRECTING_LENDER: Final = Admits("lenders, suspended ones too", "lender", suspended=True)
+ANY_MEMBER: Final = Admits("any member with a live key, limited and suspended ones too", act="keep")
+CORRECTING_LENDER: Final = Admits("lenders, limited and suspended ones too", "lender", act="correct")
 """Suspended lenders must be able to correct, withdraw and revoke."""
-ACTIVE_OPERATOR: Final = Admits("the operator's people", "operator")
+REPORTING_LENDER: Final = Admits("lenders that are active or limited", "lender", act="report")
+ASKING_LENDER: Final = Admits("active lenders", "lender", act="ask")
+ACTIVE_OPERATOR: Final = Admits("the operator's people", "operator", act="oversee")
 
 MemberWork = Annotated[Work, Depends(ANY_MEMBER)]
-LenderWork = Annotated[Work, Depends(ACTIVE_LENDER)]
 CorrectingLenderWork = Annotated[Work, Depends(CORRECTING_LENDER)]
+ReportingLenderWork = Annotated[Work, Depends(REPORTING_LENDER)]
+AskingLenderWork = Annotated[Work, Depends(ASKING_LENDER)]
 OperatorWork = Annotated[Work, Depends(ACTIVE_OPERATOR)]

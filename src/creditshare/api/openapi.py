@@ -28,6 +28,7 @@ from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
 from creditshare.members.service import MemberRole, ProposalAction
+from creditshare.members.standing import Status, may
 
 DESCRIPTION: Final = """\
 Every request of a member is a JWT signed by the member's key over method, address and body, used once; every answer is
@@ -99,15 +100,17 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "propose_change": ("state_conflict",),
     "propose_quotas": ("state_conflict",),
     "suspend_member": ("state_conflict",),
+    "limit_member": ("state_conflict",),
+    "begin_due_diligence": ("state_conflict",),
     "reject_proposal": ("state_conflict",),
     "revoke_key": ("state_conflict",),
     "retire_key": ("state_conflict",),
     "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted", "enumeration_suspected"),
-    "grant_consent": (*_SUBJECT, "quota_exhausted"),
+    "grant_consent": (*_SUBJECT, "quota_exhausted", "member_limited"),
     "show_consent": ("erased",),
     "revoke_consent": _CHANGED,
     "pause_consent": _CHANGED,
-    "resume_consent": _CHANGED,
+    "resume_consent": (*_CHANGED, "member_limited"),
     "submit_record": (
         *_SUBJECT,
         *_CONSENT,
@@ -157,7 +160,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("Summary", "exposure_band"): CODE_LISTS["amount_bands"],
     ("Summary", "worst_bucket"): ("none", *CODE_LISTS["buckets"]),
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},
-    **{(name, "status"): ("applicant", "certified", "active", "suspended") for name in _MEMBERS},
+    **{(name, "status"): get_args(Status) for name in _MEMBERS},
     ("ProposalOut", "action"): get_args(ProposalAction),
     ("ProposalOut", "decision"): ("approved", "rejected", "withdrawn"),
     ("KeyOut", "status"): ("active", "retiring", "revoked", "expired"),
@@ -186,6 +189,8 @@ PAGED: Final = frozenset({"list_all_proposals", "list_keys", "list_members", "li
 VERSIONED: Final = frozenset(
     {
         "approve_member",
+        "begin_due_diligence",
+        "limit_member",
         "list_proposals",
         "propose_change",
         "propose_member",
@@ -467,7 +472,7 @@ def _complete_operation(operation: Json, method: str, facts: Facts) -> None:
     if facts.signed:
         operation["x-caller"] = {
             "role": facts.role or "any",
-            "suspended": facts.admits is None or facts.admits.suspended,
+            **{state: facts.admits is None or may(state, facts.admits.act) for state in ("limited", "suspended")},
         }
     for parameter in operation.get("parameters", []):
         for repeated in ("title", "description"):
@@ -559,6 +564,8 @@ def _codes(operation: Json, method: str, facts: Facts) -> set[str]:
         codes.update(("precondition_required", "precondition_failed"))
     if facts.role is not None:
         codes.update(("role_forbidden", "member_suspended"))
+        if facts.admits is not None and not may("limited", facts.admits.act) and facts.role == "lender":
+            codes.add("member_limited")
     if any(p["in"] == "path" for p in parameters):
         codes.add("not_found")
     if body:

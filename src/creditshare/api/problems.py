@@ -39,6 +39,7 @@ STATUS: Final[dict[str, int]] = {
     **dict.fromkeys(
         (
             "member_suspended",
+            "member_limited",
             "role_forbidden",
             "jurisdiction_not_admitted",
             "purpose_not_allowed",

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from creditshare.access.service import Caller, Claim
 from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
+from creditshare.members import standing
 from creditshare.members.service import Member, MemberRole
 from creditshare.storage.engine import WriteSession
 from creditshare.wire.leaf import LogEntry
@@ -47,21 +48,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Admits:
-    """A route's caller: which role, suspended or not. Its instances are the dependencies in routes' signatures.
+    """A route's caller: which role, and which kind of act its state must allow.
 
-    The edge asks ``check`` itself before it tells a stored answer again, when the route does not run.
+    Its instances are the dependencies in routes' signatures. The edge asks ``check`` itself before it tells a stored
+    answer again, when the route does not run.
     """
 
     who: str
     role: MemberRole | None = None
-    suspended: bool = False
+    act: standing.Act = "oversee"
 
     def check(self, member: Member) -> None:
-        """Refuse a member of another role, or one whose suspension matters here."""
+        """Refuse a member of another role, or one whose state does not allow this."""
         if self.role is not None and member.role != self.role:
             raise Refused("role_forbidden")
-        if member.status != "active" and not (self.suspended and member.status == "suspended"):
-            raise Refused("member_suspended")
+        standing.require(member.status, self.act)
 
     async def __call__(self, request: Request) -> Work:
         """Return the work, admitted. A coroutine, because the framework would send a plain function to a thread."""

@@ -19,6 +19,7 @@ from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.crypto.sealing import KEY_BYTES, KEY_ID_BYTES, Box, Place
 from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
+from creditshare.members import standing
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Member, Members
 from creditshare.records.loading import Loaded, Submission
@@ -297,8 +298,9 @@ class Batches:
 
     async def _require_right(self, session: ReadSession, member: Member, order: _Order) -> None:
         """Refuse to go on for a member that was suspended, or whose key was revoked, since it sent the file."""
-        if member.status != "active" or member.role != "lender":
-            raise Refused("member_suspended" if member.role == "lender" else "role_forbidden")
+        if member.role != "lender":
+            raise Refused("role_forbidden")
+        standing.require(member.status, "report")
         if await self._member_keys.was_revoked(session, order.actor.kid):
             raise Refused("key_revoked")
 

@@ -51,9 +51,7 @@ def approve(
     member_id: MemberId,
     key_file: KeyFile = None,
     url: ServiceUrl = None,
-    action: Annotated[
-        str, typer.Option(help="admission, quotas, lift_suspension, recovery or jurisdictions.")
-    ] = "admission",
+    action: Annotated[str, typer.Option(help="What was proposed, as `member proposals` names it.")] = "admission",
     evaluations_per_day: EvaluationsPerDay = None,
     queries_per_day: QueriesPerDay = None,
     reports_per_day: ReportsPerDay = None,
@@ -116,17 +114,51 @@ def suspend(
     show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
 
 
+@member.command("limit")
+def limit(
+    member_id: MemberId,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
+    as_json: AsJson = False,
+) -> None:
+    """Limit a lender at once: it may report and correct, not ask."""
+    with client(url, key_file) as service:
+        done = service.call("POST", f"/v1/members/{member_id}/limitation", data={"reason": reason}).data
+    show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
+
+
+@member.command("examine")
+def examine(
+    member_id: MemberId,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    note: Annotated[str, typer.Option(help="What is examined, or its file; the log keeps it for ever.")],
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin due diligence of an applicant; in production only who was examined is admitted."""
+    with client(url, key_file) as service:
+        done = _change(service, member_id, "due-diligence", {"note": note}, version)
+    show(done, as_json=as_json, line=f"{member_id} is in {done['status']}; another operator must approve it")
+
+
 @member.command("propose")
 def propose(
     member_id: MemberId,
     action: Annotated[
         str,
-        typer.Argument(help="lift_suspension, recovery (a new enrolment code after a lost key), or jurisdictions."),
+        typer.Argument(
+            help="lift_suspension, lift_limitation, recovery (a new enrolment code after a lost key), jurisdictions, "
+            "termination (for good), or admission (anew, where the first proposal has ended)."
+        ),
     ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
     key_thumbprint: Annotated[
-        str | None, typer.Option(help="With recovery: the kid that alone may enrol; production needs it.")
+        str | None, typer.Option(help="With recovery and admission: the kid that alone may enrol; production needs it.")
     ] = None,
     jurisdiction: Jurisdictions = None,
     version: Version = None,
@@ -184,7 +216,7 @@ def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJs
     """List institutions."""
     with client(url, key_file) as service:
         members = service.pages("/v1/members")
-    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:9}  {m['name']}" for m in members)
+    lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:13}  {m['name']}" for m in members)
     show({"data": members}, as_json=as_json, line=lines)
 
 

@@ -17,6 +17,7 @@ from creditshare.crypto.sealing import length_prefixed
 from creditshare.errors import FieldError, IntegrityError, Refused
 from creditshare.ids import spell, uuid7
 from creditshare.keys.custody import SubjectKeys, seal_place
+from creditshare.members import standing
 from creditshare.policy.service import Policy
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
@@ -24,6 +25,8 @@ from creditshare.subjects.service import BorrowerToken, Subjects
 from creditshare.wire.strict_json import canonical, decode
 
 Change = Literal["revoke", "pause", "resume"]
+NEEDED_FOR: Final[Mapping[str, standing.Act]] = {"query": "ask", "provide": "report"}
+"""What a member must be allowed to do that makes a consent of a kind good, or good again."""
 _NEXT: Final[Mapping[Change, tuple[frozenset[str], str]]] = {
     "revoke": (frozenset({"active", "paused"}), "revoked"),
     "pause": (frozenset({"active"}), "paused"),
@@ -71,8 +74,11 @@ class Consents:
         self._policy = policy
         self._reference_key = reference_key
 
-    async def grant(self, session: WriteSession, member_id: UUID, terms: Terms, *, now: datetime) -> Recorded[Held]:
+    async def grant(
+        self, session: WriteSession, member_id: UUID, terms: Terms, *, member_status: str, now: datetime
+    ) -> Recorded[Held]:
         """Register a consent. A document's digest serves once per member; its signature must be fresh."""
+        standing.require(member_status, NEEDED_FOR[terms.kind])
         self._check(terms, now)
         state = await self._subjects.resolve(session, terms.subject, member_id, now=now)
         consent_id = uuid7(now)
@@ -140,11 +146,15 @@ class Consents:
         )
         return Recorded(held, self._entry("show_consent", keys, consent_id))
 
-    async def change(self, session: WriteSession, member_id: UUID, consent_id: UUID, change: Change) -> Recorded[Held]:
+    async def change(
+        self, session: WriteSession, member_id: UUID, consent_id: UUID, change: Change, *, member_status: str
+    ) -> Recorded[Held]:
         """Revoke, pause or resume. Takes effect with the very next question, whoever is asking already."""
         subject_id = (await self._own_row(session, member_id, consent_id))["subject_id"]
         state = await self._subjects.lock(session, subject_id)
         keys, row = await self._own(session, member_id, consent_id)  # once more, as it is under the lock
+        if change == "resume":
+            standing.require(member_status, NEEDED_FOR[row["kind"]])
         allowed, target = _NEXT[change]
         if row["state"] not in allowed:
             raise Refused("state_conflict")

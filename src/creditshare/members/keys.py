@@ -20,6 +20,7 @@ from creditshare.keys.tombstones import Tombstones
 from creditshare.members import rules
 from creditshare.members.models import enrolment, member, member_key
 from creditshare.members.repository import SealedRows
+from creditshare.members.standing import ENROLS, MAY, after
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.wire.registration import check_proof
 
@@ -71,7 +72,7 @@ class MemberKeys:
         """Register a member's first key by its one-time code and proof of possession."""
         owner = await self.rows.lock(session, "member", member_id)
         row = await self.rows.lock(session, "enrolment", member_id)
-        if owner is None or row is None or not _usable(row, now):
+        if owner is None or owner["status"] not in ENROLS or row is None or not _usable(row, now):
             raise Refused("enrolment_code_invalid")
         if not hmac.compare_digest(row["code_hash"], hash_code(code)):
             raise WrongCode(member_id)
@@ -80,7 +81,7 @@ class MemberKeys:
             raise Refused("proof_invalid")
         await self.rows.change(session, "enrolment", row, used_at=now)
         if owner["status"] == "certified":
-            await self.rows.change(session, "member", owner, status="active")
+            await self.rows.change(session, "member", owner, status=after("first_key", owner["status"]))
         added = await self._add_key(session, member_id, key, registered_by=None, now=now)
         return Recorded(added, membership_entry("enrol_first_key", member_id, kid=key.kid))
 
@@ -153,6 +154,20 @@ class MemberKeys:
         (row,) = (row for row in rows if row["kid"] == kid)
         changed = await self.rows.change(session, "member_key", row, state="retiring", expires_at=ends)
         return Recorded(_key(changed), membership_entry("retire_key", member_id, kid=kid))
+
+    async def end_all(self, session: WriteSession, member_id: UUID, *, now: datetime) -> int:
+        """End every key of a member that is terminated, and its enrolment code; return how many keys lived till then.
+
+        All of them get tombstones, so that no restore of an older backup gives one its power back.
+        """
+        rows = [row for row in await self._lock_keys(session, member_id) if row["state"] != "revoked"]
+        for row in rows:
+            await self.rows.change(session, "member_key", row, state="revoked", revoked_at=now, reason="terminated")
+        code = await self.rows.lock(session, "enrolment", member_id)
+        if code is not None and code["used_at"] is None:
+            await self.rows.change(session, "enrolment", code, used_at=now)
+        await asyncio.to_thread(self._tombstones.add, "key", sorted(row["kid"] for row in rows), now=now)
+        return sum(row["expires_at"] > now for row in rows)
 
     async def revoke_again(self, session: WriteSession, kid: str, *, sub: str, now: datetime) -> None:
         """Revoke a key that an older backup brought back, as an act of the service itself."""
@@ -293,7 +308,7 @@ async def last_keys(session: ReadSession, *, before: datetime) -> list[LastKey]:
     found = await session.execute(
         select(member.c.member_id, member.c.role, ends.label("ends"))
         .join(member_key, member_key.c.member_id == member.c.member_id)
-        .where(member.c.status == "active", member_key.c.state != "revoked", member_key.c.bootstrap.is_(False))
+        .where(member.c.status.in_(sorted(MAY)), member_key.c.state != "revoked", member_key.c.bootstrap.is_(False))
         .group_by(member.c.member_id, member.c.role)
         .having(ends < before)
         .order_by(ends)

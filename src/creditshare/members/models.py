@@ -43,7 +43,10 @@ member = Table(
     Column("revision", Integer, nullable=False),
     Column("seal", LargeBinary, nullable=False),
     CheckConstraint("role IN ('lender', 'regulator', 'operator')", name="role"),
-    CheckConstraint("status IN ('applicant', 'certified', 'active', 'suspended')", name="status"),
+    CheckConstraint(
+        "status IN ('applicant', 'due_diligence', 'certified', 'active', 'limited', 'suspended', 'terminated')",
+        name="status",
+    ),
     info=REFERENCE,
 )
 
@@ -81,7 +84,11 @@ member_proposal = Table(
     Column("decided_at", DateTime(timezone=True), nullable=True),
     Column("decision", Text, nullable=True),
     Column("seal", LargeBinary, nullable=False),
-    CheckConstraint("action IN ('admission', 'quotas', 'lift_suspension', 'recovery', 'jurisdictions')", name="action"),
+    CheckConstraint(
+        "action IN ('admission', 'quotas', 'lift_suspension', 'recovery', 'jurisdictions', 'lift_limitation',"
+        " 'termination')",
+        name="action",
+    ),
     CheckConstraint("decision IN ('approved', 'rejected', 'withdrawn')", name="decision"),
     CheckConstraint("decided_by IS DISTINCT FROM proposed_by", name="four_eyes"),
     info=REFERENCE,

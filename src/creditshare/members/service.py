@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -17,8 +17,8 @@ from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, IntegrityError, Refused
 from creditshare.ids import uuid7
-from creditshare.members import rules
-from creditshare.members.keys import hash_code, insert_key, membership_entry
+from creditshare.members import rules, standing
+from creditshare.members.keys import MemberKeys, hash_code, insert_key, membership_entry
 from creditshare.members.models import member, member_key, member_proposal
 from creditshare.members.repository import SealedRows
 from creditshare.members.rules import Proposal
@@ -28,13 +28,26 @@ from creditshare.storage.paging import page_of
 from creditshare.wire.strict_json import canonical
 
 MemberRole = Literal["lender", "regulator", "operator"]
-ProposalAction = Literal["admission", "quotas", "lift_suspension", "recovery", "jurisdictions"]
+ProposalAction = Literal[
+    "admission", "quotas", "lift_suspension", "recovery", "jurisdictions", "lift_limitation", "termination"
+]
+Restriction = Literal["limitation", "suspension"]
 
 CODE_LIFE: Final = timedelta(hours=72)
 CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
 PROPOSAL_LIFE: Final = timedelta(days=14)
 VERSION_BYTES: Final = 12
 QUOTAS: Final = ("evaluations_per_day", "queries_per_day", "reports_per_day")
+ENROLLING: Final = frozenset[ProposalAction]({"admission", "recovery"})
+"""What brings a one-time enrolment code."""
+LIFTING: Final[tuple[ProposalAction, ...]] = ("lift_limitation", "lift_suspension")
+CHANGES_STATE: Final[Mapping[ProposalAction, standing.Change]] = {
+    "admission": "admission",
+    "lift_limitation": "lift_limitation",
+    "lift_suspension": "lift_suspension",
+    "termination": "termination",
+}
+FOUR_EYES: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +65,8 @@ class Member:
     reports_per_day: int | None = None
 
     def oversees(self, *roles: MemberRole) -> bool:
-        """Whether it may look at or act on what is another member's: it has one of these roles and is not suspended."""
-        return self.role in roles and self.status == "active"
+        """Whether it may look at or act on what is another member's: it has one of these roles and is active."""
+        return self.role in roles and standing.may(self.status, "oversee")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +90,27 @@ class Approval:
     enrolment_code: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What carrying out an approved proposal brought: a one-time code, and what the log is told beyond its kind."""
+
+    code: str | None = None
+    details: Mapping[str, int] = field(default_factory=dict)
+
+
 class Members:
     """Membership as named actions. Four eyes compares member ids; never the self-declared ``sub``."""
 
     def __init__(
-        self, *, environment: Environment, service_box: Box, default_evaluations_per_day: int, seals: RowSeals
+        self,
+        *,
+        environment: Environment,
+        service_box: Box,
+        default_evaluations_per_day: int,
+        seals: RowSeals,
+        keys: MemberKeys,
     ) -> None:
+        self._keys = keys
         self._production = environment == "production"
         self._box = service_box
         self._evaluations_per_day = default_evaluations_per_day
@@ -126,7 +154,7 @@ class Members:
         """Return the proposals of those who are active still."""
         proposals = [_proposal_of(row) for row in rows]
         whose = {proposal.proposed_by for proposal in proposals}
-        active = {by for by in whose if (await self.get(session, by)).status == "active"}
+        active = {by for by in whose if standing.may((await self.get(session, by)).status, "oversee")}
         return [proposal for proposal in proposals if proposal.proposed_by in active]
 
     async def _lock(self, session: WriteSession, member_id: UUID) -> RowMapping:
@@ -190,10 +218,8 @@ class Members:
     ) -> Recorded[Proposal]:
         """Propose a change that needs a second person."""
         current = member_of(await self._lock(session, member_id))
-        fitting = {"lift_suspension": {"suspended"}, "recovery": {"active", "certified"}}.get(action)
-        if fitting is not None and current.status not in fitting:
-            raise Refused("state_conflict")
-        if action == "recovery":
+        self._require_fitting(action, current)
+        if action in {"admission", "recovery"}:
             self._require_thumbprint(terms.get("key_thumbprint"))
         proposal = await self._propose(session, member_id, action, terms, by=by, now=now)
         # Budgets have a resource of their own; the event is named like the operation that was called.
@@ -224,9 +250,9 @@ class Members:
             raise IntegrityError("a proposal was taken away while it was approved")
         await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now, decision="approved")
         await self._end_proposals(session, member_id, action, now=now)
-        code = await self._carry_out(session, member_id, action, chosen.terms, now=now)
-        entry = membership_entry("approve_member", member_id, proposal=action)
-        return Recorded(Approval(await self.get(session, member_id), code), entry)
+        done = await self._carry_out(session, member_id, action, chosen.terms, by=by, now=now)
+        entry = membership_entry("approve_member", member_id, proposal=action, **done.details)
+        return Recorded(Approval(await self.get(session, member_id), done.code), entry)
 
     async def reject(
         self, session: WriteSession, proposal_id: UUID, *, by: UUID, reason: str, now: datetime
@@ -253,18 +279,57 @@ class Members:
         return Recorded(_proposal_of(changed), entry)
 
     async def _carry_out(
-        self, session: WriteSession, member_id: UUID, action: str, terms: Mapping[str, Any], *, now: datetime
-    ) -> str | None:
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        action: ProposalAction,
+        terms: Mapping[str, Any],
+        *,
+        by: UUID,
+        now: datetime,
+    ) -> _Done:
         row = await self._lock(session, member_id)
-        changes: dict[str, dict[str, Any]] = {
-            "admission": {"status": "certified"},
-            "recovery": {"key_thumbprint": terms.get("key_thumbprint")},
-            "quotas": {name: terms[name] for name in QUOTAS if name in terms},
-            "lift_suspension": {"status": "active"},
-            "jurisdictions": {"jurisdictions": terms.get("jurisdictions")},
-        }
-        await self.rows.change(session, "member", row, **changes[action])
-        return await self._issue_code(session, member_id, now=now) if action in {"admission", "recovery"} else None
+        follows = self._require_fitting(action, member_of(row))
+        changes: dict[str, Any] = {} if follows is None else {"status": follows}
+        if action == "termination":
+            return await self._terminate(session, row, by=by, now=now)
+        if action in {"admission", "recovery"}:
+            changes |= {"key_thumbprint": terms.get("key_thumbprint")}
+        if action == "quotas":
+            changes |= {name: terms[name] for name in QUOTAS if name in terms}
+        if action == "jurisdictions":
+            changes |= {"jurisdictions": terms["jurisdictions"]}
+        await self.rows.change(session, "member", row, **changes)
+        return _Done(await self._issue_code(session, member_id, now=now) if action in ENROLLING else None)
+
+    def _require_fitting(self, action: ProposalAction, current: Member) -> standing.Status | None:
+        """Refuse what does not begin from a member's state, when proposed and when approved; return what follows."""
+        change = CHANGES_STATE.get(action)
+        if change is not None:
+            return standing.after(change, current.status, examined=self._production)
+        if current.status not in (standing.ENROLS if action == "recovery" else standing.LASTS):
+            raise Refused("state_conflict")
+        return None
+
+    async def _terminate(self, session: WriteSession, row: RowMapping, *, by: UUID, now: datetime) -> _Done:
+        """End a membership for good: its keys at once, what waits about it, its rights. Its records stay."""
+        member_id: UUID = row["member_id"]
+        if member_id == by:
+            raise Refused("role_forbidden", extra={"hint": "another operator must approve the end of your membership"})
+        if row["role"] == "operator" and await self._others_who_oversee(session, member_id) < FOUR_EYES:
+            raise Refused("state_conflict", extra={"hint": "two active operators must be left; admit another first"})
+        await self.rows.change(session, "member", row, status="terminated")
+        ended = await self._keys.end_all(session, member_id, now=now)
+        for open_row in await self._open_rows(session, member_id, None, now=now):
+            await self.rows.change(session, "member_proposal", open_row, expires_at=now)
+        return _Done(details={"keys": ended})
+
+    async def _others_who_oversee(self, session: ReadSession, member_id: UUID) -> int:
+        found = await session.execute(
+            select(member).where(member.c.role == "operator", member.c.member_id != member_id)
+        )
+        rows = [row for row in found.mappings() if self.rows.holds("member", row)]
+        return sum(standing.may(row["status"], "oversee") for row in rows)
 
     async def _open_rows(
         self, session: ReadSession, member_id: UUID, action: ProposalAction | None, *, now: datetime
@@ -322,18 +387,35 @@ class Members:
         )
         return bool((await session.execute(alive)).scalar_one())
 
-    async def suspend(
-        self, session: WriteSession, member_id: UUID, *, by: UUID, reason: str, now: datetime
+    async def begin_due_diligence(self, session: WriteSession, member_id: UUID, *, note: str) -> Recorded[Member]:
+        """Begin to examine an applicant; the note says what is looked at, or by which file it can be found."""
+        row = await self._lock(session, member_id)
+        changed = await self.rows.change(session, "member", row, status=standing.after("due_diligence", row["status"]))
+        return Recorded(member_of(changed), membership_entry("begin_due_diligence", member_id, note=note))
+
+    async def restrict(
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        restriction: Restriction,
+        *,
+        by: UUID,
+        reason: str,
+        now: datetime,
     ) -> Recorded[Member]:
-        """Suspend a member at once: it may still correct and answer disputes, not ask."""
+        """Limit or suspend a member at once (``standing`` says what is left to it); nobody does it to itself.
+
+        What was proposed of a restriction before is not approved for this one.
+        """
         if member_id == by:
             raise Refused("state_conflict")
         row = await self._lock(session, member_id)
-        if row["status"] != "active":
-            raise Refused("state_conflict")
-        changed = await self.rows.change(session, "member", row, status="suspended")
-        await self._end_proposals(session, member_id, "lift_suspension", now=now)
-        return Recorded(member_of(changed), membership_entry("suspend_member", member_id, reason=reason))
+        follows = standing.after(restriction, row["status"], role=row["role"])
+        changed = await self.rows.change(session, "member", row, status=follows)
+        for action in LIFTING:
+            await self._end_proposals(session, member_id, action, now=now)
+        operation = "limit_member" if restriction == "limitation" else "suspend_member"
+        return Recorded(member_of(changed), membership_entry(operation, member_id, reason=reason))
 
     async def _issue_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> str:
         code = b64url_encode(secrets.token_bytes(CODE_BYTES))

@@ -28,6 +28,7 @@ from creditshare.crypto.digests import content_digest
 from creditshare.crypto.sealing import length_prefixed
 from creditshare.errors import FieldError, IntegrityError, Refused, Unavailable
 from creditshare.ids import spell, uuid7
+from creditshare.members import standing
 from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import (
@@ -210,8 +211,8 @@ class Records:
         caller = await self._access.confirmed(one.caller, (seen["key_seal"], seen["member_seal"]))
         if answered_before(seen, claim):
             return None
-        if seen["member_status"] != "active":
-            raise Refused("member_suspended")
+        for status in (caller.member.status, seen["member_status"]):  # the latter, unsealed, can only refuse more
+            standing.require(status, "report")
         now = seen["now"].astimezone(UTC)
         visible_from = self._judge(report, caller.member.jurisdictions, now)
         if isinstance(index, Refused):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from creditshare.consents.rules import Consent
 from creditshare.consents.rules import refusal as consent_refusal
+from creditshare.members import standing
 
 UNAVAILABLE_SCOPES: Final = ("legal", "inquiries")
 """Scopes that a consent may already name but that no part of the service answers yet."""
@@ -52,8 +53,9 @@ def decide(
 
     Purpose and scopes must lie inside the consent; a past date also needs the scope ``history``.
     """
-    if member_status != "active":
-        return Refusal("member_suspended")
+    barred = standing.refusal(member_status, "ask")
+    if barred is not None:
+        return Refusal(barred)
     past = question.as_of is not None and question.as_of < now
     needed = (*question.scopes, "history") if past else question.scopes
     reason = consent_refusal(

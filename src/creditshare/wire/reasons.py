@@ -381,6 +381,18 @@ _RIGHTS: Final = (
         ),
     ),
     _reason(
+        "member_limited",
+        (
+            "The member's rights are limited: it may report and correct, not ask.",
+            "成员的权限受限：可以报送和更正，不得查询。",
+        ),
+        title=("Membership is limited", "成员资格受限"),
+        detail=(
+            "Reporting, correcting and answering disputes stays possible. For questions contact the operator.",
+            "报送、更正和答复异议仍可进行。如需恢复查询，请联系运营方。",
+        ),
+    ),
+    _reason(
         "role_forbidden",
         ("The action belongs to another role, or to a second person.", "该操作属于另一角色，或须由第二人执行。"),
         title=("Not allowed for your role", "您的角色无权执行此操作"),

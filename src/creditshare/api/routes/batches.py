@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from creditshare.access.service import public_id
-from creditshare.api.callers import CorrectingLenderWork, LenderWork
+from creditshare.api.callers import CorrectingLenderWork, ReportingLenderWork
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.record_rows import CSV_EXAMPLE, FIELDS, NDJSON_EXAMPLE
 from creditshare.api.schemas.batches import JobOut
@@ -35,7 +35,7 @@ FILE: Final[dict[str, Any]] = {
 @router.post(FILE_PATH, status_code=202, openapi_extra=FILE)
 @takes_part(quota="reports", many=True, file_types=(NDJSON, CSV))
 async def submit_record_batch(
-    work: LenderWork,
+    work: ReportingLenderWork,
     services: Wired,
     request: Request,
     dry_run: Annotated[bool, Query(description="Check every row and say what is wrong; take none in.")] = False,  # noqa: FBT002  a query parameter is given by name

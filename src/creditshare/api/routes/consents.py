@@ -5,7 +5,7 @@ from datetime import datetime
 from fastapi import APIRouter
 
 from creditshare.access.service import public_id
-from creditshare.api.callers import CorrectingLenderWork, LenderWork
+from creditshare.api.callers import CorrectingLenderWork, ReportingLenderWork
 from creditshare.api.exchange import SignedRoute
 from creditshare.api.schemas.consents import ConsentIn, ConsentOut
 from creditshare.api.schemas.forms import EmptyIn
@@ -38,10 +38,12 @@ def _present(services: Services, work: Work, held: Held, now: datetime) -> Conse
 
 
 @router.post("/v1/consents", status_code=201)
-async def grant_consent(body: ConsentIn, work: LenderWork, services: Wired) -> ConsentOut:
+async def grant_consent(body: ConsentIn, work: ReportingLenderWork, services: Wired) -> ConsentOut:
     """Register a consent and get a signed receipt."""
     session, now = opened(work)
-    granted = await services.consents.grant(session, work.caller.member_id, body.terms(), now=now)
+    granted = await services.consents.grant(
+        session, work.caller.member_id, body.terms(), member_status=work.caller.member.status, now=now
+    )
     return _present(services, work, work.record(granted), now)
 
 
@@ -55,7 +57,9 @@ async def show_consent(consent_id: str, work: CorrectingLenderWork, services: Wi
 
 async def _change(consent_id: str, change: Change, work: Work, services: Services) -> ConsentOut:
     session, now = opened(work)
-    done = await services.consents.change(session, work.caller.member_id, public_id("cns", consent_id), change)
+    done = await services.consents.change(
+        session, work.caller.member_id, public_id("cns", consent_id), change, member_status=work.caller.member.status
+    )
     return _present(services, work, work.record(done), now)
 
 
@@ -78,7 +82,9 @@ async def pause_consent(
 
 
 @router.post("/v1/consents/{consent_id}/resumption")
-async def resume_consent(consent_id: str, work: LenderWork, services: Wired, body: EmptyIn | None = None) -> ConsentOut:
+async def resume_consent(
+    consent_id: str, work: ReportingLenderWork, services: Wired, body: EmptyIn | None = None
+) -> ConsentOut:
     """Resume a paused consent."""
     del body
     return await _change(consent_id, "resume", work, services)

@@ -17,6 +17,8 @@ from creditshare.api.schemas.keys import KeyIn, KeyOut, KeyPage, RevocationIn, S
 from creditshare.api.schemas.members import (
     ApprovalIn,
     ApprovalOut,
+    DueDiligenceIn,
+    LimitationIn,
     MemberIn,
     MemberOut,
     MemberPage,
@@ -90,6 +92,19 @@ async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) 
     return MemberOut.of(await services.members.get(session, named))
 
 
+@router.post("/v1/members/{member_id}/due-diligence")
+async def begin_due_diligence(
+    member_id: MemberId, body: DueDiligenceIn, work: OperatorWork, services: Wired, if_match: IfMatch
+) -> MemberOut:
+    """Begin to examine an applicant. In production an admission is approved only of who was examined."""
+    session, now = opened(work)
+    named = public_id("mem", member_id)
+    if_match.require(await services.members.lock_version(session, named, now=now))
+    begun = work.record(await services.members.begin_due_diligence(session, named, note=body.note))
+    work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
+    return MemberOut.of(begun)
+
+
 @router.get("/v1/members/{member_id}/proposals")
 async def list_proposals(
     member_id: MemberId,
@@ -131,7 +146,7 @@ async def approve_member(
 async def propose_change(
     member_id: MemberId, body: ProposalIn, work: OperatorWork, services: Wired, if_match: IfMatch
 ) -> ProposalOut:
-    """Propose lifting a suspension, a new enrolment code after a lost key, or other jurisdictions to report in."""
+    """Propose what takes two people: lifting a restriction, a recovery, jurisdictions, the end of a membership."""
     return await _propose(work, services, if_match, public_id("mem", member_id), body.action, body.terms())
 
 
@@ -203,13 +218,31 @@ async def suspend_member(
     work: OperatorWork,
     services: Wired,
 ) -> MemberOut:
-    """Suspend a member at once, whatever others do with it meanwhile. Lifting it takes two operators."""
+    """Suspend a member at once: it may only correct, withdraw and answer. Lifting it takes two operators."""
     session, now = opened(work)
-    suspended = await services.members.suspend(
-        session, public_id("mem", member_id), by=work.caller.member_id, reason=body.reason, now=now
+    named = public_id("mem", member_id)
+    suspended = await services.members.restrict(
+        session, named, "suspension", by=work.caller.member_id, reason=body.reason, now=now
     )
-    work.headers["ETag"] = etag(await services.members.version(session, suspended.value.member_id, now=now))
+    work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
     return MemberOut.of(work.record(suspended))
+
+
+@router.post("/v1/members/{member_id}/limitation")
+async def limit_member(
+    member_id: MemberId,
+    body: LimitationIn,
+    work: OperatorWork,
+    services: Wired,
+) -> MemberOut:
+    """Limit a lender at once: it may report, correct and answer, not ask. Lifting it takes two operators."""
+    session, now = opened(work)
+    named = public_id("mem", member_id)
+    limited = await services.members.restrict(
+        session, named, "limitation", by=work.caller.member_id, reason=body.reason, now=now
+    )
+    work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
+    return MemberOut.of(work.record(limited))
 
 
 # A first key is hidden from the document: with its signed twin it is one operation, which the twin describes.

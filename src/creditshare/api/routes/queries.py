@@ -8,7 +8,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Response
 
 from creditshare.access.service import public_id
-from creditshare.api.callers import LenderWork
+from creditshare.api.callers import AskingLenderWork
 from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.problems import STATUS
 from creditshare.api.schemas.consents import consent_id
@@ -29,7 +29,7 @@ router = APIRouter(route_class=SignedRoute, tags=["queries"])
 
 @router.post("/v1/queries", response_model=QueryOut)
 @takes_part(own_transaction=True, direct=True, quota="queries")
-async def run_query(body: QueryIn, work: LenderWork, services: Wired) -> Response:
+async def run_query(body: QueryIn, work: AskingLenderWork, services: Wired) -> Response:
     """Ask what other lenders reported about a borrower, under a live consent, for its purpose, with its scopes."""
     work.purpose = body.purpose
     if work.claim is None:
@@ -54,7 +54,7 @@ async def run_query(body: QueryIn, work: LenderWork, services: Wired) -> Respons
 
 @router.post("/v1/query-batches", response_model=QueryBatchOut)
 @takes_part(own_transaction=True, quota="queries", many=True)
-async def run_query_batch(body: QueryBatchIn, work: LenderWork, services: Wired) -> Response:
+async def run_query_batch(body: QueryBatchIn, work: AskingLenderWork, services: Wired) -> Response:
     """Ask up to 1,000 questions at once, each under its own consent; a refused one stops no other.
 
     Results stand in the order asked. Each holds its answer as `/v1/queries` gives it or the refusal's status and code,
@@ -102,7 +102,7 @@ def _question_or_refusal(body: QueryIn) -> Question | Refused:
 
 
 @router.get("/v1/queries/{query_id}", response_model=QueryOut)
-async def show_query(query_id: str, work: LenderWork, services: Wired) -> Response:
+async def show_query(query_id: str, work: AskingLenderWork, services: Wired) -> Response:
     """Return the exact bytes once told; ``CS-Superseded`` says why they no longer hold, if they do not."""
     session, _ = opened(work)
     shown = await services.sharing.told(session, work.caller.member_id, public_id("qry", query_id))

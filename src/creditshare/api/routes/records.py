@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from creditshare.access.service import public_id
-from creditshare.api.callers import CorrectingLenderWork, LenderWork
+from creditshare.api.callers import CorrectingLenderWork, ReportingLenderWork
 from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.schemas.records import CorrectionIn, RecordEventIn, RecordIn, RecordOut, WithdrawalIn
 from creditshare.api.wiring import Wired, opened
@@ -15,7 +15,7 @@ router = APIRouter(route_class=SignedRoute, tags=["records"])
 
 @router.post("/v1/records", status_code=201, response_model=RecordOut)
 @takes_part(own_transaction=True, direct=True, quota="reports")
-async def submit_record(body: RecordIn, work: LenderWork, services: Wired) -> Response:
+async def submit_record(body: RecordIn, work: ReportingLenderWork, services: Wired) -> Response:
     """Report a default. Where the law asks for a notice it stays pending until the window has ended."""
     if work.claim is None:
         raise Refused("idempotency_key_missing")

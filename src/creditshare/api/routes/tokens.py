@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from creditshare.api.callers import LenderWork, MemberWork
+from creditshare.api.callers import MemberWork, ReportingLenderWork
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.schemas.members import QuotaOut
 from creditshare.api.schemas.tokens import EvaluateIn, EvaluateOut
@@ -15,7 +15,7 @@ router = APIRouter(route_class=SignedRoute, tags=["tokens"])
 
 @router.post("/v1/tokens/evaluate")
 @takes_part(idempotent=False)
-async def evaluate_tokens(body: EvaluateIn, work: LenderWork, services: Wired) -> EvaluateOut:
+async def evaluate_tokens(body: EvaluateIn, work: ReportingLenderWork, services: Wired) -> EvaluateOut:
     """Evaluate up to 256 blinded elements; the service learns only how many there were."""
     session, now = opened(work)
     done = work.record(

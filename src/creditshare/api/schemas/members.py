@@ -116,18 +116,23 @@ class ApprovalOut(MemberOut):
 class ProposalIn(Strict):
     """A proposal that needs a second person.
 
-    Lifting a suspension; a new enrolment code after a lost key; other jurisdictions to report in, all of them named.
+    Lifting a limitation or suspension; a new enrolment code after a lost key; other jurisdictions to report in, all of
+    them named; the end of a membership; an admission anew, where what was proposed first has ended.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "recovery"}]})
-    action: Literal["lift_suspension", "recovery", "jurisdictions"]
+    action: Literal["lift_suspension", "recovery", "jurisdictions", "lift_limitation", "termination", "admission"]
     key_thumbprint: Thumbprint | None = None
     jurisdictions: Jurisdictions | None = None
 
     @model_validator(mode="after")
     def _says_what(self) -> "ProposalIn":
         """Ask for jurisdictions where they are proposed; the key of a recovery the service asks for, in production."""
-        own = {"recovery": {"key_thumbprint"}, "jurisdictions": {"jurisdictions"}}.get(self.action, set())
+        own = {
+            "admission": {"key_thumbprint"},
+            "recovery": {"key_thumbprint"},
+            "jurisdictions": {"jurisdictions"},
+        }.get(self.action, set())
         if self.action == "jurisdictions" and self.jurisdictions is None:
             raise ValueError("jurisdictions: all that the member shall have")
         if self.terms().keys() - own:
@@ -213,6 +218,24 @@ class RejectionIn(Strict):
     """Why a proposal is rejected or withdrawn: kept in the log for ever, so it names no borrower."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "not_agreed"}]})
+    reason: Reference
+
+
+class DueDiligenceIn(Strict):
+    """What is examined of an applicant, or where that is kept: in the log for ever."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"note": "licence and owners, file 2026-17"}]}
+    )
+    note: Reference
+
+
+class LimitationIn(Strict):
+    """Why a member may not ask for the time being: kept in the log for ever, so it names no borrower."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "stale_records"}]}
+    )
     reason: Reference
 
 
