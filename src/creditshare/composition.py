@@ -25,6 +25,7 @@ from creditshare.crypto.jws import assert_backend
 from creditshare.crypto.sealing import derive_key
 from creditshare.crypto.timestamps import StampRoots
 from creditshare.errors import ConfigurationError, Malformed
+from creditshare.handback.service import HandBack
 from creditshare.jobs.anchors import Anchors
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.keys.custody import Custody
@@ -222,6 +223,16 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         reference_key=reference_key,
         skew_s=settings.skew_s,
     )
+    sharing = Sharing(
+        questions=Questions(database),
+        access=access,
+        subjects=subjects,
+        records=records,
+        audit=audit,
+        policy=policy,
+        handle_key=keyring.secret("handle"),
+        skew_s=settings.skew_s,
+    )
     return Services(
         settings=settings,
         clock=clock,
@@ -251,16 +262,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         subjects=subjects,
         consents=consents,
         records=records,
-        sharing=Sharing(
-            questions=Questions(database),
-            access=access,
-            subjects=subjects,
-            records=records,
-            audit=audit,
-            policy=policy,
-            handle_key=keyring.secret("handle"),
-            skew_s=settings.skew_s,
-        ),
+        sharing=sharing,
         batches=Batches(
             database=database,
             records=records,
@@ -269,6 +271,15 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             audit=audit,
             service_box=keyring.box("service"),
             read_row=read_row,
+        ),
+        hand_back=HandBack(
+            database=database,
+            members=members,
+            member_keys=member_keys,
+            subjects=subjects,
+            records=records,
+            consents=consents,
+            sharing=sharing,
         ),
     )
 

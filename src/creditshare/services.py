@@ -17,6 +17,7 @@ from creditshare.batches.service import Batches
 from creditshare.clock import Clock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import SigningKey
+from creditshare.handback.service import HandBack
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import Policy
@@ -117,6 +118,7 @@ class Services:
     records: Records
     sharing: Sharing
     batches: Batches
+    hand_back: HandBack
 
     async def newest_cosigned(self, session: ReadSession) -> int | None:
         """Return the size of the newest checkpoint with a quorum of witnesses, beginning at what was seen before."""

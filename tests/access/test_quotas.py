@@ -106,7 +106,7 @@ class Clock:
         return self.now
 
 
-def member(**quotas: int) -> Member:
+def member(**quotas: Any) -> Member:
     return Member(uuid4(), "Lender", "lender", "US", ("US",), "active", 1, **quotas)
 
 

@@ -33,8 +33,8 @@ ASKING_LENDERS = "run_query run_query_batch show_query"
 REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch"
 """A lender that is limited may report and correct; of consents those to provide (``members/test_states.py``)."""
 CORRECTING_LENDERS = (
-    "show_consent revoke_consent pause_consent show_record advance_record correct_record withdraw_record show_job"
-    " show_job_errors show_job_records"
+    "name_hand_back_key show_consent revoke_consent pause_consent show_record advance_record correct_record"
+    " withdraw_record show_job show_job_errors show_job_records"
 )
 """A lender that is suspended may still correct, withdraw and revoke."""
 

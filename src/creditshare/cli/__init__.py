@@ -38,6 +38,7 @@ app = typer.Typer(
             "vectors": "creditshare.cli.vectors:vectors",
             "operator": "creditshare.cli.operators:operator",
             "member": "creditshare.cli.members:member",
+            "hand-back": "creditshare.cli.hand_back:hand_back",
             "keys": "creditshare.cli.keys:keys",
             "erase": "creditshare.cli.erase:erase",
             "restore": "creditshare.cli.restore:restore",

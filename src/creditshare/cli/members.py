@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from creditshare.cli.commands import commands_at
 from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, show
 from creditshare.client.bank import Client
 
@@ -20,7 +21,11 @@ Jurisdictions = Annotated[
     list[str] | None, typer.Option("--jurisdiction", help="With jurisdictions: a country; name each that shall hold.")
 ]
 
-member = typer.Typer(no_args_is_help=True, help="Institutions: propose, approve, suspend, list.")
+member = typer.Typer(
+    cls=commands_at({"hand-back": "creditshare.cli.service_hand_back:make"}),
+    no_args_is_help=True,
+    help="Institutions: propose, approve, suspend, list.",
+)
 
 
 @member.command("add")

@@ -21,7 +21,7 @@ from creditshare.members import standing
 from creditshare.policy.service import Policy
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
-from creditshare.subjects.service import BorrowerToken, Subjects
+from creditshare.subjects.service import BorrowerToken, Subjects, SubjectState
 from creditshare.wire.strict_json import canonical, decode
 
 Change = Literal["revoke", "pause", "resume"]
@@ -168,6 +168,26 @@ class Consents:
         shown = await self.show(session, member_id, consent_id)
         return Recorded(shown.value, self._entry(f"{change}_consent", keys, consent_id))
 
+    async def own_in_full(self, session: ReadSession, state: SubjectState, member_id: UUID) -> list[dict[str, Any]]:
+        """Return a member's own consents of a borrower with their terms, evidence and use."""
+        own = select(consent).where(consent.c.subject_id == state.subject_id, consent.c.member_id == member_id)
+        found = []
+        for row in (await session.execute(own.order_by(consent.c.consent_id))).mappings():
+            opened = open_consent(state.keys, row, version=state.version)
+            found.append(
+                {
+                    "consent_id": spell("cns", opened.consent_id),
+                    "kind": opened.kind,
+                    "state": opened.state,
+                    "valid_from": opened.valid_from.isoformat(),
+                    "valid_until": opened.valid_until.isoformat(),
+                    "max_uses": opened.max_uses,
+                    "uses": opened.uses,
+                    **_content(state.keys, row),
+                }
+            )
+        return found
+
     def _check(self, terms: Terms, now: datetime) -> None:
         wrong = []
         oldest = self._policy.number("*", "consent.evidence_max_age_days", now.date())
@@ -209,6 +229,12 @@ class Consents:
         return Entry(action, subject=keys, references={"consent_id": spell("cns", consent_id)}, details=details)
 
 
+async def borrowers_of_consents(session: ReadSession, member_id: UUID) -> set[UUID]:
+    """Return all borrowers of whom a member registered consents."""
+    found = await session.execute(select(consent.c.subject_id).where(consent.c.member_id == member_id))
+    return set(found.scalars())
+
+
 async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:
     """Return the borrower that a consent belongs to; ``not_found`` for an unknown one."""
     found = await session.execute(select(consent_lookup.c.subject_id).where(consent_lookup.c.consent_id == consent_id))
@@ -224,7 +250,7 @@ async def ids_of_consents(session: ReadSession, *, after: UUID | None, limit: in
     return [tuple(row) for row in await page_of(session, ids.consent_id, ids.subject_id, after=after, limit=limit)]
 
 
-def consent_mac(keys: SubjectKeys, row: Mapping[str, Any], sealed: bytes) -> bytes:
+def consent_mac(keys: SubjectKeys, row: Mapping[Any, Any], sealed: bytes) -> bytes:
     """Return the seal over a consent's clear columns, all but the counters that its use moves."""
     text = "|".join(
         str(row[name])
@@ -234,7 +260,7 @@ def consent_mac(keys: SubjectKeys, row: Mapping[str, Any], sealed: bytes) -> byt
     return keys.mac(b"consent", text.encode(), moments.encode(), sealed)
 
 
-def open_consent(keys: SubjectKeys, row: Mapping[str, Any], *, version: int | None) -> Consent:
+def open_consent(keys: SubjectKeys, row: Mapping[Any, Any], *, version: int | None) -> Consent:
     """Open a consent's row, checking its seal; ``version`` is the borrower's, which no row may run ahead of."""
     if not hmac.compare_digest(consent_mac(keys, row, row["sealed"]), row["mac"]):
         raise IntegrityError("a consent does not match its seal")
@@ -265,7 +291,7 @@ def open_seen_consent(keys: SubjectKeys, seen: Mapping[str, Any], *, version: in
     return open_consent(keys, {**seen, **{name: seen[f"consent_{name}"] for name in names}}, version=version)
 
 
-def _content(keys: SubjectKeys, row: Mapping[str, Any]) -> dict[str, Any]:
+def _content(keys: SubjectKeys, row: Mapping[Any, Any]) -> dict[str, Any]:
     opened = decode(keys.box("consent").open(seal_place("consent", "sealed", row["consent_id"]), row["sealed"]))
     if not isinstance(opened, dict):
         raise IntegrityError("a consent's content is not an object")

@@ -12,10 +12,11 @@ from sqlalchemy import ColumnElement, RowMapping, and_, func, select, true
 
 from creditshare.audit.service import Recorded
 from creditshare.crypto.encoding import b64url_encode
+from creditshare.crypto.jwe import RecipientKey
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import FieldError, IntegrityError, Refused
+from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import uuid7
 from creditshare.members import rules, standing
 from creditshare.members.keys import MemberKeys, hash_code, insert_key, membership_entry
@@ -63,6 +64,8 @@ class Member:
     evaluations_per_day: int
     queries_per_day: int | None = None
     reports_per_day: int | None = None
+    hand_back_kid: str | None = None
+    """Of the key that its data are to be encrypted to when its membership ends."""
 
     def oversees(self, *roles: MemberRole) -> bool:
         """Whether it may look at or act on what is another member's: it has one of these roles and is active."""
@@ -417,6 +420,23 @@ class Members:
         operation = "limit_member" if restriction == "limitation" else "suspend_member"
         return Recorded(member_of(changed), membership_entry(operation, member_id, reason=reason))
 
+    async def name_hand_back_key(
+        self, session: WriteSession, member_id: UUID, jwk: Mapping[str, object]
+    ) -> Recorded[Member]:
+        """Note the public key to which a member's data are encrypted when its membership ends. The last one counts."""
+        try:
+            key = RecipientKey.from_jwk(jwk)
+        except Malformed as error:
+            raise Refused("validation_failed", fields=[FieldError("/jwk", "key_unusable", str(error))]) from None
+        row = await self._lock(session, member_id)
+        changed = await self.rows.change(session, "member", row, hand_back_jwk=dict(key.jwk))
+        return Recorded(member_of(changed), membership_entry("name_hand_back_key", member_id, kid=key.kid))
+
+    async def hand_back_key(self, session: ReadSession, member_id: UUID) -> Mapping[str, object] | None:
+        """Return that key as it was named, or None."""
+        row = await self.rows.find(session, "member", member_id)
+        return None if row is None else row["hand_back_jwk"]
+
     async def _issue_code(self, session: WriteSession, member_id: UUID, *, now: datetime) -> str:
         code = b64url_encode(secrets.token_bytes(CODE_BYTES))
         fresh = {"code_hash": hash_code(code), "expires_at": now + CODE_LIFE, "used_at": None}
@@ -482,6 +502,7 @@ def member_of(row: RowMapping) -> Member:
         row["evaluations_per_day"],
         row["queries_per_day"],
         row["reports_per_day"],
+        None if row["hand_back_jwk"] is None else row["hand_back_jwk"]["kid"],
     )
 
 

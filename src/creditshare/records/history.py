@@ -125,6 +125,15 @@ def histories_of(state: SubjectState, seen: Mapping[str, Any]) -> list[History]:
     )
 
 
+def said_in(history: History) -> list[dict[str, Any]]:
+    """Return what a record's events say, as JSON's values, for the lender that said it."""
+    said: list[dict[str, Any]] = [
+        _HAPPENED.dump_python(event, mode="json", exclude_none=True) for _, event in history.events
+    ]
+    said[0].pop("reason")  # of the first event the clear columns: ours, to notice an edit of them
+    return said
+
+
 def erasure_event(keys: SubjectKeys, record_id: UUID, *, event_no: int, version: int) -> EventRow:
     """Return the event that ends a record: it says nothing, but only the holder of the borrower's key can make it."""
     return EventRow(event_no, record_id, version, ERASED, _event_mac(keys, record_id, event_no, version, ERASED))

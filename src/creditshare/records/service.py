@@ -37,6 +37,7 @@ from creditshare.records.history import (
     History,
     histories_of,
     open_histories,
+    said_in,
     seal_event,
 )
 from creditshare.records.intake import (
@@ -366,6 +367,18 @@ class Records:
         histories, _ = await self._all(session, state)
         return histories
 
+    async def own_in_full(self, session: ReadSession, state: SubjectState, member_id: UUID) -> list[dict[str, Any]]:
+        """Return a member's own records of a borrower with all that it ever said of them."""
+        own = [history for history in await self.histories(session, state) if history.member_id == member_id]
+        return [
+            {
+                "record_id": spell("rec", history.record_id),
+                "visible_from": history.visible_from.isoformat(),
+                "events": said_in(history),
+            }
+            for history in own
+        ]
+
     async def _change(  # type: ignore[no-untyped-def]
         self, session: WriteSession, member_id: UUID, record_id: UUID, make_event, *, action: str, now: datetime
     ) -> Recorded[Held]:
@@ -453,6 +466,12 @@ class Records:
     @staticmethod
     def _entry(action: str, state: SubjectState, record_id: UUID) -> Entry:
         return Entry(action, subject=state.keys, references={"record_id": spell("rec", record_id)})
+
+
+async def borrowers_of_records(session: ReadSession, member_id: UUID) -> set[UUID]:
+    """Return all borrowers that a member has records of."""
+    found = await session.execute(select(record_current.c.subject_id).where(record_current.c.member_id == member_id))
+    return set(found.scalars())
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:

@@ -154,6 +154,24 @@ class Sharing:
         histories = await self._records.histories(session, state)
         return str(stored["body"]).encode(), compose(_asking_again(row, stored), histories, handle_key=self._handle_key)
 
+    async def own_questions(self, session: ReadSession, state: SubjectState, member_id: UUID) -> list[dict[str, Any]]:
+        """Return what a member asked about a borrower, not what it was told, which others reported."""
+        own = select(query_answer).where(
+            query_answer.c.subject_id == state.subject_id, query_answer.c.member_id == member_id
+        )
+        found: list[dict[str, Any]] = []
+        for row in (await session.execute(own.order_by(query_answer.c.query_id))).mappings():
+            asked = {
+                "query_id": spell("qry", row["query_id"]),
+                "consent_id": spell("cns", row["consent_id"]),
+                "told_at": row["told_at"].isoformat(),
+            }
+            if row["sealed"] is not None:
+                stored = _open_stored(state.keys, row)
+                asked |= {name: stored[name] for name in ("purpose", "scopes", "as_of")}
+            found.append(asked)
+        return found
+
     def _open(self, seen: Mapping[str, Any], token: BorrowerToken) -> tuple[SubjectState | None, Consent | None]:
         if seen["subject_id"] is None or seen["dek"] is None:
             return None, None
@@ -174,6 +192,12 @@ class Sharing:
         if row is None:
             raise Refused("not_found")
         return row
+
+
+async def borrowers_of_questions(session: ReadSession, member_id: UUID) -> set[UUID]:
+    """Return all borrowers that a member asked about."""
+    found = await session.execute(select(query_answer.c.subject_id).where(query_answer.c.member_id == member_id))
+    return set(found.scalars())
 
 
 async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:

@@ -17,7 +17,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from creditshare.crypto.encoding import b64url_decode
+from creditshare.crypto.encoding import b64url_decode, b64url_encode
+from creditshare.crypto.oprf import SUITE
 from creditshare.crypto.p256 import checked_point
 from creditshare.crypto.sealing import KEY_ID_BYTES
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
@@ -208,6 +209,19 @@ class Subjects:
             found = found.with_for_update(read=True)
         row = (await session.execute(found)).one_or_none()
         return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
+
+    async def token_of(self, session: ReadSession, state: SubjectState) -> BorrowerToken:
+        """Return the token that a borrower was first named by, for who named it."""
+        found = await session.execute(
+            select(subject.c.element, subject_index.c.key_version)
+            .join(subject_index, subject_index.c.subject_id == subject.c.subject_id)
+            .where(subject.c.subject_id == state.subject_id)
+            .order_by(subject_index.c.key_version)
+            .limit(1)
+        )
+        row = found.one()
+        element = state.keys.box("element").open(seal_place("subject", "element", state.subject_id), row.element)
+        return BorrowerToken(SUITE, row.key_version, b64url_encode(element))
 
     def opened(self, row: Mapping[str, object] | RowMapping | None) -> SubjectState:
         """Open a borrower's row: unwrap its key and check its seal."""

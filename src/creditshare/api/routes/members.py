@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from creditshare.access.service import public_id
-from creditshare.api.callers import MemberWork, OperatorWork
+from creditshare.api.callers import CorrectingLenderWork, MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.pages import Limit, Paged, Paging
@@ -18,6 +18,7 @@ from creditshare.api.schemas.members import (
     ApprovalIn,
     ApprovalOut,
     DueDiligenceIn,
+    HandBackKeyIn,
     LimitationIn,
     MemberIn,
     MemberOut,
@@ -52,6 +53,15 @@ async def show_me(work: MemberWork) -> MeOut:
     """Show whom the service takes the caller for."""
     own = MemberOut.of(work.caller.member)
     return MeOut(**own.model_dump(), kid=work.caller.kid, sub=work.caller.sub)
+
+
+@router.post("/v1/me/hand-back-key")
+async def name_hand_back_key(body: HandBackKeyIn, work: CorrectingLenderWork, services: Wired) -> MemberOut:
+    """Name the key to which your data are encrypted when your membership ends; who hands them over reads nothing."""
+    session, _ = opened(work)
+    return MemberOut.of(
+        work.record(await services.members.name_hand_back_key(session, work.caller.member_id, body.jwk))
+    )
 
 
 @router.post("/v1/members", status_code=201)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from creditshare.api.schemas.forms import Country, Instant, Page, Quota, Reference, Strict, Thumbprint, distinct
+from creditshare.api.schemas.keys import EXAMPLE_JWK
 from creditshare.ids import spell
 from creditshare.members.rules import Proposal
 from creditshare.members.service import Application, Member, MemberRole, ProposalAction
@@ -63,6 +64,9 @@ class MemberOut(BaseModel):
     evaluations_per_day: int
     queries_per_day: int | None = Field(description="Null: the service's default, as its discovery document says.")
     reports_per_day: int | None = Field(description="Likewise.")
+    hand_back_kid: str | None = Field(
+        None, description="Thumbprint of the key that its data are encrypted to when its membership ends."
+    )
 
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
@@ -77,6 +81,7 @@ class MemberOut(BaseModel):
             evaluations_per_day=member.evaluations_per_day,
             queries_per_day=member.queries_per_day,
             reports_per_day=member.reports_per_day,
+            hand_back_kid=member.hand_back_kid,
         )
 
 
@@ -244,6 +249,15 @@ class SuspensionIn(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"reason": "key_theft"}]})
     reason: Reference
+
+
+class HandBackKeyIn(Strict):
+    """A public P-256 key whose ``use`` is ``enc``; keep the private half where it outlives your membership."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"jwk": {**EXAMPLE_JWK, "use": "enc"}}]}
+    )
+    jwk: Annotated[dict[str, str], Field(max_length=16)]
 
 
 class MemberPage(Page[MemberOut]):
