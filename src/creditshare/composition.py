@@ -4,6 +4,7 @@ No web framework is loaded with it: the worker lives as long as the service and 
 """
 
 import gc
+from datetime import timedelta
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,6 +28,7 @@ from creditshare.crypto.timestamps import StampRoots
 from creditshare.errors import ConfigurationError, Malformed
 from creditshare.handback.service import HandBack
 from creditshare.jobs.anchors import Anchors
+from creditshare.jobs.reports import Reports
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
@@ -35,6 +37,10 @@ from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import load_policy
 from creditshare.records.service import Records
+from creditshare.reports.activity import LogCounting
+from creditshare.reports.counting import Counting
+from creditshare.reports.releases import Releases
+from creditshare.reports.repository import CellStore
 from creditshare.services import LogHealth, Services
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
@@ -163,6 +169,32 @@ def anchors(settings: Settings, database: Database) -> Anchors | None:
     verifier = log_signer(keyring_file(settings).load(), public_address(settings)).verifier
     return Anchors(
         database, verifier=verifier, url=settings.timestamp_url, roots=roots, every_s=settings.timestamp_every_s
+    )
+
+
+def cell_store(settings: Settings) -> CellStore:
+    """Return what seals and opens the cells of the reports."""
+    keyring = keyring_file(settings).load()
+    name_key = derive_key(keyring.secret("reference"), salt=b"", info=b"creditshare/report-part")
+    return CellStore(keyring.box("service"), name_key)
+
+
+def reports(settings: Settings, database: Database, services: Services) -> Reports:
+    """Return what the worker counts and tells with: records are opened as the service opens them."""
+    store = cell_store(settings)
+    reading = services.database
+    return Reports(
+        counting=Counting(database=database, reading=reading, subjects=services.subjects, store=store),
+        log_counting=LogCounting(
+            database=database, reading=reading, audit=services.audit, policy=services.policy, store=store
+        ),
+        releases=Releases(
+            database=database,
+            policy=services.policy,
+            store=store,
+            every=timedelta(seconds=settings.reports_told_every_s),
+        ),
+        every_s=settings.reports_every_s,
     )
 
 

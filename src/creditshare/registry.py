@@ -7,6 +7,7 @@ from creditshare.consents import models as consents
 from creditshare.members import models as members
 from creditshare.policy import models as policy
 from creditshare.records import models as records
+from creditshare.reports import models as reports
 from creditshare.sandbox import models as sandbox
 from creditshare.sharing import models as sharing
 from creditshare.storage.metadata import metadata
@@ -21,6 +22,7 @@ __all__ = [
     "metadata",
     "policy",
     "records",
+    "reports",
     "sandbox",
     "sharing",
     "subjects",

@@ -53,6 +53,12 @@ class Settings(BaseSettings):
         None, description="The roots (PEM) that its tokens must lead to; needed with an authority."
     )
     timestamp_every_s: float = Field(3_600, ge=1, le=604_800, description="How often the newest one is stamped.")
+    reports_every_s: float = Field(
+        30.0, ge=0.05, le=86_400, description="How often the worker counts what changed for the reports."
+    )
+    reports_told_every_s: float = Field(
+        86_400, ge=0, le=31_622_400, description="How often what changed since may be told in the reports."
+    )
     sequencer_poll_ms: int = Field(200, ge=10, le=5_000)
     max_body_bytes: int = Field(262_144, ge=1_024, le=16_777_216, description="A larger body is not read.")
     max_batch_bytes: int = Field(268_435_456, ge=1_024, le=4_294_967_296, description="Size of a file of records.")

@@ -20,6 +20,7 @@ from creditshare.composition import (
     build_services,
     database_url,
     embedded_postgres,
+    reports,
     sequencer,
     spare_the_collector,
     witnesses,
@@ -88,6 +89,7 @@ async def _work(settings: Settings) -> None:
             poll_s=settings.sequencer_poll_ms / 1000,
             witnesses=witnesses(settings, database),
             anchors=anchors(settings, database),
+            reports=reports(settings, database, services),
         )
         spare_the_collector()
         await runner.run()

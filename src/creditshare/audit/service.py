@@ -5,9 +5,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Row, delete, func, select
 
 from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_opening
 from creditshare.crypto.encoding import b64url_encode
@@ -120,6 +120,19 @@ class SignedAct:
     purpose: str
     sub: str
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAct:
+    """Who did what, as the log's own key opens it: no borrower is in it. ``actor`` is a member's public id or empty."""
+
+    index: int
+    at: datetime
+    action: str
+    outcome: str
+    purpose: str
+    actor: str
+    details: Mapping[str, object]
 
 
 class Series:
@@ -250,6 +263,28 @@ class Audit:
         if start is None:
             before = select(func.max(audit_checkpoint.c.size)).where(audit_checkpoint.c.created_at < since)
             start = int((await session.execute(before)).scalar() or 0)
+        acts, seen = [], 0
+        for row, meta in await self._metas(session, start, limit):
+            seen += 1
+            if meta["kid"] == kid and row.recorded_at >= since:
+                said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "sub", "request_id")}
+                acts.append(SignedAct(row.event_id, row.recorded_at, **said))
+        return acts, start + limit if seen == limit else None
+
+    async def acts(self, session: ReadSession, *, start: int, limit: int) -> list[LoggedAct]:
+        """Return who did what, of the next leaves from an index on. Events that have no index yet are not seen."""
+        acts = []
+        for row, meta in await self._metas(session, start, limit):
+            details = meta["details"]
+            said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "actor")}
+            acts.append(
+                LoggedAct(row.idx, row.recorded_at, details=details if isinstance(details, dict) else {}, **said)
+            )
+        return acts
+
+    async def _metas(
+        self, session: ReadSession, start: int, limit: int
+    ) -> Sequence[tuple[Row[Any], Mapping[str, object]]]:
         found = await session.execute(
             select(audit_leaf.c.idx, audit_event.c.event_id, audit_event.c.recorded_at, audit_opening.c.sealed)
             .join(audit_event, audit_event.c.event_id == audit_leaf.c.event_id)
@@ -257,14 +292,7 @@ class Audit:
             .where(audit_leaf.c.idx >= start, audit_leaf.c.idx < start + limit, audit_opening.c.grp == "meta")
             .order_by(audit_leaf.c.idx)
         )
-        rows = found.all()
-        acts = []
-        for row in rows:
-            meta = self._meta(row.event_id, row.sealed)
-            if meta["kid"] == kid and row.recorded_at >= since:
-                said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "sub", "request_id")}
-                acts.append(SignedAct(row.event_id, row.recorded_at, **said))
-        return acts, start + limit if len(rows) == limit else None
+        return [(row, self._meta(row.event_id, row.sealed)) for row in found]
 
     def _meta(self, event_id: uuid.UUID, sealed: bytes) -> dict[str, object]:
         content = decode_object(self.opening_box.open(Place("audit_opening", "meta", event_id.bytes), sealed))

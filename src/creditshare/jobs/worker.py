@@ -15,6 +15,7 @@ from creditshare.clock import Clock, SystemClock
 from creditshare.errors import IntegrityError, Unavailable
 from creditshare.ids import spell
 from creditshare.jobs.anchors import Anchors
+from creditshare.jobs.reports import Reports
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
 
@@ -40,8 +41,10 @@ class Worker:
         clock: Clock | None = None,
         witnesses: Witnesses | None = None,
         anchors: Anchors | None = None,
+        reports: Reports | None = None,
     ) -> None:
         self._anchors = anchors
+        self._reports = reports
         self._witnesses = witnesses
         self._database = database
         self._batches = batches
@@ -62,6 +65,8 @@ class Worker:
                 tasks.create_task(self._witnesses.run())
             if self._anchors is not None:
                 tasks.create_task(self._anchors.run())
+            if self._reports is not None:
+                tasks.create_task(self._reports.run())
 
     async def _sequence(self) -> None:
         while True:

@@ -490,6 +490,11 @@ async def ids_of_members(session: ReadSession, *, after: UUID | None, limit: int
     return [row.member_id for row in await page_of(session, member.c.member_id, after=after, limit=limit)]
 
 
+async def regions_of_members(session: ReadSession) -> dict[UUID, str]:
+    """Return where each member is, whatever its state."""
+    return {row.member_id: row.region for row in await session.execute(select(member.c.member_id, member.c.region))}
+
+
 def member_of(row: RowMapping) -> Member:
     """Return a row as operators see it."""
     return Member(

@@ -215,6 +215,12 @@ WHERE c.consent_id IS NOT NULL OR o.record_id IS NOT NULL
 
 OF_BORROWERS: Final[Columns] = {"subject_id": "uuid"}
 
+OPENED: Final = f"""
+SELECT s.subject_id, s.version, s.dek_id, s.dek, s.event_count, s.chain, s.last_event_at, s.mac, {HISTORY}
+FROM {rows_of("b", OF_BORROWERS)} JOIN subject s ON s.subject_id = b.subject_id {history_of("b.subject_id")}
+"""  # noqa: S608  parts of ours, values are parameters
+"""Borrowers' rows with their records, as of one moment: each must fit the other's seal."""
+
 HISTORIES: Final = f"""
 SELECT b.subject_id, {HISTORY} FROM {rows_of("b", OF_BORROWERS)} {history_of("b.subject_id")}
 """  # noqa: S608  parts of ours, values are parameters

@@ -25,6 +25,7 @@ from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import uuid7
 from creditshare.keys.custody import Custody, SubjectKeys, seal_place
 from creditshare.storage.engine import DriverConnection, ReadSession, WriteSession
+from creditshare.storage.paging import page_of
 from creditshare.subjects.models import member_subject, subject, subject_index
 from creditshare.subjects.tokeniser import Tokeniser
 
@@ -316,6 +317,11 @@ class Subjects:
             .values(state="erased", dek=None, element=None, version=subject.c.version + 1)
         )
         self._custody.forget(subject_id)
+
+
+async def ids_of_subjects(session: ReadSession, *, after: UUID | None, limit: int) -> list[UUID]:
+    """Return the next borrowers in the order of their ids."""
+    return [row.subject_id for row in await page_of(session, subject.c.subject_id, after=after, limit=limit)]
 
 
 async def still_live(session: ReadSession, subject_ids: Sequence[UUID]) -> tuple[UUID, ...]:

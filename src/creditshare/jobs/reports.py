@@ -1,0 +1,50 @@
+"""What keeps the reports current: counts who changed, counts the log, and tells what may be told."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from creditshare.errors import Unavailable
+from creditshare.reports.activity import LogCounting
+from creditshare.reports.counting import Counting
+from creditshare.reports.releases import Releases
+
+log = structlog.get_logger()
+
+PAUSE_AFTER_FAILURE_S: Final = 1.0
+
+
+class Reports:
+    """Counts and tells for ever. A failure pauses it; nothing of the service waits for it."""
+
+    def __init__(self, *, counting: Counting, log_counting: LogCounting, releases: Releases, every_s: float) -> None:
+        self._counting = counting
+        self._log_counting = log_counting
+        self._releases = releases
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+        while True:
+            try:
+                busy = await self.step()
+            except Unavailable:
+                log.warning("reports wait for the database")
+                busy, pause = False, PAUSE_AFTER_FAILURE_S
+            except Exception:
+                log.exception("reports failed")
+                busy, pause = False, self._every_s
+            else:
+                pause = self._every_s
+            if not busy:
+                await asyncio.sleep(pause)
+
+    async def step(self) -> bool:
+        """Count the next that wait, and tell once nothing does; return whether more may wait."""
+        borrowers = await self._counting.step()
+        events = await self._log_counting.step()
+        if borrowers or events:
+            return True
+        await self._releases.make_if_due()
+        return False

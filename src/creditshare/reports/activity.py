@@ -1,0 +1,95 @@
+"""Counting the log into cells, in the order of its index: who did what, how it ended, and when in the day.
+
+The log's own key opens who did what; no borrower is in it. An act is counted in the month in which it was recorded.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from creditshare.audit.service import Audit, LoggedAct
+from creditshare.errors import Malformed
+from creditshare.ids import parse
+from creditshare.members.service import regions_of_members
+from creditshare.policy.service import Policy
+from creditshare.reports.cells import Cell, Cells, Holding, Key, Part, added
+from creditshare.reports.counting import hold_counting
+from creditshare.reports.repository import CellStore, PartState, Position
+from creditshare.reports.views import DEFINITION, month_of
+from creditshare.storage.engine import Database
+
+ACTIVITY: Final = "activity"
+SERVICE: Final = UUID(int=0)
+"""Stands for the service itself where an act is nobody's."""
+AT_ONCE: Final = 2_000
+WORKING_DAYS: Final = range(5)  # Monday to Friday
+WORKING_HOURS: Final = range(8, 20)
+COUNTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "evaluate_tokens": ("elements",),
+    "finish_job": ("accepted", "refused"),
+}
+"""Details that say how many there were of something; each is counted under a name of its own."""
+
+
+class LogCounting:
+    """Counts the events behind the position. ``reading`` is the service's own database: who is where stands there."""
+
+    def __init__(
+        self, *, database: Database, reading: Database, audit: Audit, policy: Policy, store: CellStore
+    ) -> None:
+        self._database = database
+        self._reading = reading
+        self._audit = audit
+        self._policy = policy
+        self._store = store
+
+    async def step(self) -> bool:
+        """Count the next events; return whether more may wait. Does nothing where another process counts."""
+        async with self._database.writing() as session:
+            position = await self._store.position(session) if await hold_counting(session) else None
+            if position is None or position.definition != DEFINITION:
+                return False
+            acts = await self._audit.acts(session, start=position.log_index, limit=AT_ONCE)
+            if not acts:
+                return False
+            async with self._reading.reading() as reading:
+                regions = await regions_of_members(reading)
+            changes: dict[Part, list[Cells]] = {}
+            for act in acts:
+                for part, key, who, count in self._names_of(act, regions):
+                    cell = Cell(lenders={who: Holding(count)})
+                    changes.setdefault(part, []).append({key: cell})
+            for part, several in changes.items():
+                await self._store.add(session, part, added(several))
+            parts = {**dict.fromkeys(changes, PartState()), **position.parts}
+            await self._store.move(session, Position(DEFINITION, acts[-1].index + 1, parts))
+            await session.commit()
+            return len(acts) == AT_ONCE
+
+    def _names_of(self, act: LoggedAct, regions: Mapping[UUID, str]) -> Iterator[tuple[Part, Key, UUID, int]]:
+        who = _member_of(act.actor)
+        month = month_of(act.at.date())
+        part = (ACTIVITY, month)
+        local = act.at.astimezone(self._policy.timezone(regions.get(who, ""), act.at.date()))
+        yield part, (act.action, act.outcome, act.purpose, hours_of(local)), who, _said(act, "count", otherwise=1)
+        for name in COUNTED.get(act.action, ()):
+            yield part, (f"{act.action}.{name}", act.outcome, "", ""), who, _said(act, name, otherwise=0)
+
+
+def hours_of(local: datetime) -> str:
+    """Say whether somebody is at work at a member's own time; holidays are not looked up."""
+    at_work = local.weekday() in WORKING_DAYS and local.hour in WORKING_HOURS
+    return "working" if at_work else "after"
+
+
+def _said(act: LoggedAct, name: str, *, otherwise: int) -> int:
+    value = act.details.get(name, otherwise)
+    return value if isinstance(value, int) else otherwise
+
+
+def _member_of(actor: str) -> UUID:
+    try:
+        return parse("mem", actor)
+    except Malformed:
+        return SERVICE

@@ -1,0 +1,135 @@
+"""Cells: what borrowers add up to, by name; added, taken off and spelled as bytes to be sealed.
+
+Counts of borrowers, records and lenders cannot be worked out of each other, so a cell keeps all of them, and what each
+lender has in it: the rules of disclosure ask how much of a sum is the largest lender's.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+Key = tuple[str, ...]
+"""The name of a cell within its part: the table it stands in, then its value in each dimension."""
+Part = tuple[str, str]
+"""What is kept, sealed and told together: a family of tables, and the period or other group that it is of."""
+UNIT: Final = 10_000
+"""Amounts are whole numbers of the smallest fraction that a report may give: four decimals."""
+_ZLIB_LEVEL: Final = 1  # what is written is read again within the minute
+
+
+@dataclass(slots=True)
+class Holding:
+    """What one lender has in a cell: records, and the sum of their exposure in units."""
+
+    records: int = 0
+    amount: int = 0
+
+
+@dataclass(slots=True)
+class Cell:
+    """One cell. ``touched`` names who changed it since it was told, each with the lenders whose records did."""
+
+    borrowers: int = 0
+    lenders: dict[UUID, Holding] = field(default_factory=dict)
+    touched: dict[str, set[UUID]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> int:
+        """How many records are in it."""
+        return sum(holding.records for holding in self.lenders.values())
+
+    @property
+    def amount(self) -> int:
+        """The sum of their exposure, in units."""
+        return sum(holding.amount for holding in self.lenders.values())
+
+    def add(self, other: "Cell") -> None:
+        """Add what another cell of the same name says; differences may be negative."""
+        self.borrowers += other.borrowers
+        for lender, holding in other.lenders.items():
+            mine = self.lenders.setdefault(lender, Holding())
+            mine.records += holding.records
+            mine.amount += holding.amount
+            if not mine.records and not mine.amount:
+                del self.lenders[lender]
+        for who, lenders in other.touched.items():
+            self.touched.setdefault(who, set()).update(lenders)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left of it."""
+        return not (self.borrowers or self.lenders or self.touched)
+
+
+Share = Mapping[tuple[Part, Key], Mapping[UUID, Holding]]
+"""What one borrower adds to cells: in each, what its records at each lender come to."""
+Cells = dict[Key, Cell]
+
+
+def difference(before: Share, now: Share, *, who: str | None) -> dict[Part, Cells]:
+    """Return what one borrower's change does to cells, by part; cells in which nothing changed are left out.
+
+    ``who`` is a name for the borrower that means nothing elsewhere; without one the cells do not keep who it was.
+    """
+    changed: dict[Part, Cells] = {}
+    for name in before.keys() | now.keys():
+        old, new = before.get(name, {}), now.get(name, {})
+        if old == new:
+            continue
+        part, key = name
+        cell = Cell(borrowers=bool(new) - bool(old))
+        moved = {lender for lender in old.keys() | new.keys() if old.get(lender) != new.get(lender)}
+        for lender in moved:
+            was, is_now = old.get(lender, Holding()), new.get(lender, Holding())
+            cell.lenders[lender] = Holding(is_now.records - was.records, is_now.amount - was.amount)
+        if who is not None:
+            cell.touched[who] = moved
+        changed.setdefault(part, {})[key] = cell
+    return changed
+
+
+def added(parts: Iterable[Cells]) -> Cells:
+    """Return the sum of cells, without those of which nothing is left."""
+    total: Cells = {}
+    for cells in parts:
+        for key, cell in cells.items():
+            total.setdefault(key, Cell()).add(cell)
+    return {key: cell for key, cell in total.items() if not cell.empty}
+
+
+def spelled(cells: Cells) -> bytes:
+    """Return cells as bytes: compressed JSON, lenders by their place in one list."""
+    lenders = sorted({one for cell in cells.values() for one in _lenders_of(cell)})
+    place = {lender: number for number, lender in enumerate(lenders)}
+    rows = [
+        [
+            key,
+            cell.borrowers,
+            [[place[lender], one.records, one.amount] for lender, one in cell.lenders.items()],
+            [[who, sorted(place[lender] for lender in by)] for who, by in cell.touched.items()],
+        ]
+        for key, cell in cells.items()
+    ]
+    text = json.dumps([[one.hex for one in lenders], rows], separators=(",", ":"))
+    return zlib.compress(text.encode(), _ZLIB_LEVEL)
+
+
+def read(data: bytes) -> Cells:
+    """Return the cells of ``spelled``."""
+    names, rows = json.loads(zlib.decompress(data))
+    lenders = [UUID(hex=name) for name in names]
+    return {
+        tuple(key): Cell(
+            borrowers,
+            {lenders[number]: Holding(records, amount) for number, records, amount in holdings},
+            {who: {lenders[number] for number in by} for who, by in touched},
+        )
+        for key, borrowers, holdings, touched in rows
+    }
+
+
+def _lenders_of(cell: Cell) -> set[UUID]:
+    return set(cell.lenders).union(*cell.touched.values())

@@ -1,0 +1,195 @@
+"""Releases: what may be told of the cells is told, part by part; each release names a checkpoint and has a digest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from creditshare.audit.checkpoints import latest_checkpoint
+from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.errors import Refused
+from creditshare.policy.service import STRICTEST, Policy
+from creditshare.reports.cells import Cells, Part
+from creditshare.reports.counting import hold_counting
+from creditshare.reports.models import report_release, report_told
+from creditshare.reports.protection import DisclosureRules
+from creditshare.reports.repository import CellStore, PartState, Position, still_waiting
+from creditshare.reports.tables import is_over
+from creditshare.reports.telling import Telling, Told, tell_cohort, tell_conduct, tell_stocks, tell_year
+from creditshare.reports.views import DEFAULTS, DEFINITION, MULTIPLE, ROLLS, VINTAGES
+from creditshare.sandbox.service import business_time
+from creditshare.storage.engine import Database, ReadSession, WriteSession
+from creditshare.wire.strict_json import canonical, decode_object
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ToldPart:
+    """A document as it stands: of which report and part, told by which release, its bytes."""
+
+    report: str
+    part: str
+    release: int
+    document: bytes
+
+
+class Releases:
+    """Makes a release where something new may be told, at most every so often."""
+
+    def __init__(self, *, database: Database, policy: Policy, store: CellStore, every: timedelta) -> None:
+        self._database = database
+        self._policy = policy
+        self._store = store
+        self._every = every
+
+    async def make_if_due(self) -> int | None:
+        """Tell what may be told; return the release's number, or nothing where nothing is new or it is not time yet.
+
+        Nothing is told while borrowers wait to be counted: half of a file is no state of anything.
+        """
+        async with self._database.writing() as session:
+            position = await self._store.position(session) if await hold_counting(session) else None
+            if position is None or position.definition != DEFINITION:
+                return None
+            now = (await business_time(session)).now
+            last = await last_release(session)
+            if last is not None and now < last.made_at + self._every:
+                return None
+            if await still_waiting(session, now=now):
+                return None
+            number = 1 if last is None else last.release + 1
+            new = await self._tell(session, position, number, now=now)
+            if not new:
+                return None
+            size, note = await _checkpoint(session)
+            digest = digest_of(await told_parts(session))
+            await session.execute(
+                report_release.insert().values(
+                    release=number,
+                    made_at=now,
+                    log_size=size,
+                    log_note=note,
+                    policy_version=self._policy.version,
+                    digest=digest,
+                )
+            )
+            await session.commit()
+            log.info("reports told", release=number, documents=new)
+            return number
+
+    async def _tell(self, session: WriteSession, position: Position, number: int, *, now: datetime) -> int:
+        """Tell every part that has changed or was not over; return how many documents are new."""
+        asking = Asking(self._policy, now)
+        told = {(one.report, one.part): one.document for one in await told_parts(session)}
+        parts, new = dict(position.parts), 0
+        for family, part in sorted(position.parts):
+            if family == ROLLS:  # told with the defaults of its year
+                continue
+            members = {one: (one, part) for one in ((DEFAULTS, ROLLS) if family == DEFAULTS else (family,))}
+            states = {one: parts.get(name, PartState()) for one, name in members.items()}
+            if all([await self._as_told(session, members[one], states[one]) for one in members]):
+                continue
+            cells = {one: await self._store.load(session, name) for one, name in members.items()}
+            before = {one: Told.of_json(decode_object(told[name])) for one, name in members.items() if name in told}
+            telling = asking.tell(family, part, cells, before)
+            for one, document in telling.documents.items():
+                data = canonical(document.as_json())
+                if data != told.get((one, part)):
+                    row = {"report": one, "part": part, "release": number, "document": data}
+                    await session.execute(report_told.insert().values(row))
+                    new += 1
+            for one, name in members.items():
+                kept = await self._forget_who(session, name, cells[one], telling)
+                parts[name] = PartState(kept or states[one].told_seq, complete=telling.complete)
+        if parts != position.parts:
+            await self._store.move(session, replace(position, parts=parts))
+        return new
+
+    async def _as_told(self, session: WriteSession, part: Part, state: PartState) -> bool:
+        """Whether nothing happened to a part since all of it was told."""
+        return state.complete and await self._store.is_at(session, part, state.told_seq)
+
+    async def _forget_who(self, session: WriteSession, part: Part, cells: Cells, telling: Telling) -> int | None:
+        """Forget who changed what is told now, and return where the part's cells stand from then on."""
+        settled = [cell for key, cell in cells.items() if (part[0], *key) in telling.settled]
+        if not settled:
+            return None
+        for cell in settled:
+            cell.touched.clear()
+        return await self._store.replace(session, part, {key: cell for key, cell in cells.items() if not cell.empty})
+
+
+class Asking:
+    """How each family is told, at an instant, by the policy in force."""
+
+    def __init__(self, policy: Policy, now: datetime) -> None:
+        self._rules = DisclosureRules.of(policy, now.date())
+        self._today = now.date()
+        self._closes_after_days = policy.number(STRICTEST, "reports.month_closes_after_days", now.date())
+
+    def over(self, month: str) -> bool:
+        """Whether a month is told now."""
+        return is_over(month, on=self._today, closes_after_days=self._closes_after_days)
+
+    def tell(self, family: str, part: str, cells: Mapping[str, Cells], before: Mapping[str, Told]) -> Telling:
+        """Tell a part of a family."""
+        rules = self._rules
+        if family == DEFAULTS:
+            return tell_year(
+                cells[DEFAULTS],
+                cells[ROLLS],
+                before,
+                year=part,
+                over=self.over,
+                protect=rules.protect,
+                may_retell=rules.may_retell,
+            )
+        if family == VINTAGES:
+            if not self.over(f"{part}-12"):
+                return Telling()
+            return tell_cohort(cells[family], before, year=part, protect=rules.protect, may_retell=rules.may_retell)
+        if family == MULTIPLE:
+            return tell_stocks(cells[family], before, over=self.over, thin=rules.thin, may_retell=rules.may_retell)
+        return tell_conduct(family, cells[family])
+
+
+async def last_release(session: ReadSession) -> Row[Any] | None:
+    """Return the newest release, if there is one."""
+    newest = select(report_release).order_by(report_release.c.release.desc()).limit(1)
+    return (await session.execute(newest)).one_or_none()
+
+
+async def told_parts(
+    session: ReadSession, *, report: str | None = None, first: str = "", last: str = "~", until: int | None = None
+) -> list[ToldPart]:
+    """Return the documents that stand told, by report and part; ``until`` a release, those that stood then."""
+    told = report_told.c
+    query = (
+        select(report_told)
+        .ext(distinct_on(told.report, told.part))
+        .where(told.part >= first, told.part <= last)
+        .order_by(told.report, told.part, told.release.desc())
+    )
+    if report is not None:
+        query = query.where(told.report == report)
+    if until is not None:
+        query = query.where(told.release <= until)
+    return [ToldPart(row.report, row.part, row.release, bytes(row.document)) for row in await session.execute(query)]
+
+
+def digest_of(parts: Sequence[ToldPart]) -> str:
+    """Return the digest over all documents that stand told: of each one's report, part, release and SHA-256."""
+    listed = [[one.report, one.part, one.release, sha256_b64url(one.document)] for one in parts]
+    return content_digest(canonical(listed))
+
+
+async def _checkpoint(session: ReadSession) -> tuple[int, str]:
+    try:
+        return await latest_checkpoint(session)
+    except Refused:  # nothing is in the log yet
+        return 0, ""
