@@ -89,7 +89,7 @@ lock: $(LOCK_VENV)/bin/pip-compile ## renew the locks after a change in pyprojec
 	@$(LOCK_VENV)/bin/python -c 'import tomllib; \
 	group = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]; \
 	print(*(line for line in group if not line.startswith("creditshare")), sep="\n")' \
-	| $(COMPILE) --extra embedded --extra parquet --extra otel --extra anchors --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml -
+	| $(COMPILE) --extra embedded --extra parquet --extra otel --extra anchors --extra reports --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml -
 	@$(COMPILE) --constraint requirements-dev.txt --output-file benchmarks/peers.txt benchmarks/peers.in
 
 clean: ## remove what can be made again; keeps demo-data

@@ -17,7 +17,17 @@ from creditshare.api.bounds import Bounded
 from creditshare.api.openapi import DocumentedApp
 from creditshare.api.problems import STATUS, UNAVAILABLE_RETRY_S, framework_code, refused
 from creditshare.api.requestlog import RequestLog, action_of
-from creditshare.api.routes import batches, consents, discovery, documentation, members, queries, records, tokens
+from creditshare.api.routes import (
+    batches,
+    consents,
+    discovery,
+    documentation,
+    members,
+    queries,
+    records,
+    reports,
+    tokens,
+)
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
 from creditshare.api.spans import Spans, trace_provider
@@ -162,6 +172,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         log_routes.for_members,
         members.first_key,
         members.router,
+        reports.router,
     ):
         app.include_router(router)
     if chosen.mode == "sandbox":

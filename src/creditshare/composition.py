@@ -28,7 +28,7 @@ from creditshare.crypto.timestamps import StampRoots
 from creditshare.errors import ConfigurationError, Malformed
 from creditshare.handback.service import HandBack
 from creditshare.jobs.anchors import Anchors
-from creditshare.jobs.reports import Reports
+from creditshare.jobs.reports import ReportRuns
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider, Keyring, KeyringFile
@@ -41,6 +41,7 @@ from creditshare.reports.activity import LogCounting
 from creditshare.reports.counting import Counting
 from creditshare.reports.releases import Releases
 from creditshare.reports.repository import CellStore
+from creditshare.reports.service import Reports
 from creditshare.services import LogHealth, Services
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
@@ -179,11 +180,11 @@ def cell_store(settings: Settings) -> CellStore:
     return CellStore(keyring.box("service"), name_key)
 
 
-def reports(settings: Settings, database: Database, services: Services) -> Reports:
+def reports(settings: Settings, database: Database, services: Services) -> ReportRuns:
     """Return what the worker counts and tells with: records are opened as the service opens them."""
     store = cell_store(settings)
     reading = services.database
-    return Reports(
+    return ReportRuns(
         counting=Counting(database=database, reading=reading, subjects=services.subjects, store=store),
         log_counting=LogCounting(
             database=database, reading=reading, audit=services.audit, policy=services.policy, store=store
@@ -313,6 +314,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             consents=consents,
             sharing=sharing,
         ),
+        reports=Reports(policy=policy, signing_key=keyring.signing_key(), issuer=issuer),
     )
 
 

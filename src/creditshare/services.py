@@ -22,6 +22,7 @@ from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import Policy
 from creditshare.records.service import Records
+from creditshare.reports.service import Reports
 from creditshare.settings import Settings
 from creditshare.sharing.service import Sharing
 from creditshare.storage.engine import Database, ReadSession
@@ -119,6 +120,7 @@ class Services:
     sharing: Sharing
     batches: Batches
     hand_back: HandBack
+    reports: Reports
 
     async def newest_cosigned(self, session: ReadSession) -> int | None:
         """Return the size of the newest checkpoint with a quorum of witnesses, beginning at what was seen before."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from creditshare.api.exchange import acceptable
+from creditshare.api.formats import acceptable
 
 
 @pytest.mark.parametrize(

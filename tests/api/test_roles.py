@@ -60,6 +60,15 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         CORRECTING_LENDERS.split(),
         outcomes("lender", "limited lender", "suspended lender", else_forbidden="suspended lender"),
     ),
+    # Lenders read their own rows, in any state; these are nobody's own.
+    "list_reports": dict.fromkeys(CALLERS, "admitted")
+    | {
+        "stranger": "token_missing",
+        "suspended regulator": "member_suspended",
+        "suspended operator": "member_suspended",
+    },
+    "show_report": outcomes("regulator", "operator", else_forbidden="suspended operator")
+    | {"suspended regulator": "member_suspended"},
     # A first key comes without a signature: the code is its way in.
     "add_key": dict.fromkeys(CALLERS, "admitted"),
 }

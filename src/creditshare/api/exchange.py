@@ -36,6 +36,7 @@ from creditshare.access.limits import Standing
 from creditshare.access.quotas import Counted
 from creditshare.access.service import TALLIED, Access, Caller, Claim, Told
 from creditshare.api.bodies import MAX_DEPTH, field_errors
+from creditshare.api.formats import chosen
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, framework_code, refusal_of
 from creditshare.api.ratelimit import rate_headers
 from creditshare.api.spool import Spool
@@ -63,7 +64,6 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 JSON_TYPE: Final = "application/json"
-NO_WEIGHT: Final = frozenset({"q=0", "q=0.0", "q=0.00", "q=0.000"})
 UNREAD: Final = frozenset({"content_too_large", "request_timeout"})
 """Refusals that leave a body unread."""
 
@@ -104,6 +104,13 @@ class Part:
     """Media types of a file that is the body: it is read after the gate and spooled, never held whole."""
     answers: str = JSON_TYPE
     """Media type of a successful answer."""
+    also: tuple[str, ...] = ()
+    """Media types that the route can answer in as well; it says in which by a header ``Content-Type``."""
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """All media types of a successful answer, the usual one first."""
+        return (self.answers, *self.also)
 
 
 def takes_part(**choices: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -285,7 +292,7 @@ class Exchange:
             raise Unavailable("the log is behind its promise")
         content = self._content()
         accept = self._headers.get(b"accept", b"*/*")
-        if accept != b"*/*" and not acceptable(accept.decode("latin-1"), self._part.answers):
+        if accept != b"*/*" and chosen(accept.decode("latin-1"), self._part.offered) is None:
             raise Refused("not_acceptable")
         work = Work(caller, self._request_digest(), self._claim(caller), content)
         self._request.state.work = work
@@ -463,22 +470,6 @@ def check_length(request: Request, *, limit: int) -> None:
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared) > limit:
         raise Refused("content_too_large")
-
-
-def acceptable(accept: str, media_type: str) -> bool:
-    """Say whether an ``Accept`` header takes this media type (RFC 9110 §12.5.1); an absent or empty one takes all.
-
-    The most specific range that matches decides, so that ``*/*, application/json;q=0`` does not take JSON.
-    """
-    wanted = {"*/*": 0, media_type.partition("/")[0] + "/*": 1, media_type: 2}
-    best, takes = -1, not accept.strip()
-    for part in accept.lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        rank = wanted.get(name, -1)
-        if rank > best:
-            none = any(parameter.replace(" ", "") in NO_WEIGHT for parameter in parameters)
-            best, takes = rank, not none
-    return takes
 
 
 def media_type(request: Request) -> str:

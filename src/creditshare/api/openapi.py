@@ -123,6 +123,8 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "advance_record": _CHANGED,
     "correct_record": (*_CHANGED, "notice_required"),
     "withdraw_record": _CHANGED,
+    "show_report": ("role_forbidden", "member_suspended", "member_limited", "validation_failed", "not_found"),
+    "list_reports": ("member_suspended", "member_limited"),
     "run_query": (*_SUBJECT, *_CONSENT, "purpose_not_allowed"),
     "show_query": ("erased",),
 }
@@ -368,6 +370,7 @@ READING_ORDER: Final = (
     "records",
     "batches",
     "queries",
+    "reports",
     "sandbox",
 )
 """The order of the document; that of the routes follows how often they are called."""

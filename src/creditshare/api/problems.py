@@ -87,6 +87,11 @@ NOT_KEPT: Final = {"Cache-Control": "no-store, no-transform"}
 UNAVAILABLE_RETRY_S: Final = 2
 
 
+def in_chinese(accept_language: str) -> bool:
+    """Whether a reader of an Accept-Language value is told things in Chinese."""
+    return accept_language.lower().lstrip().startswith("zh")
+
+
 def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, bytes, dict[str, str]]:
     """Return status, body and headers of a refusal.
 
@@ -94,7 +99,7 @@ def problem(refusal: Refused, *, request_id: str, language: str) -> tuple[int, b
     """
     reason = REASONS[refusal.code]
     status = STATUS[refusal.code]
-    chinese = language.lower().lstrip().startswith("zh")
+    chinese = in_chinese(language)
     title, detail = (reason.title.zh, reason.detail.zh) if chinese else (reason.title.en, reason.detail.en)
     document: dict[str, Any] = {
         "type": f"/docs/problems#{refusal.code}",

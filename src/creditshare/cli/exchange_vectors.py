@@ -611,7 +611,7 @@ def consent(story: Story, subject: Document) -> Granted:
         "grant_consent",
         subject=story.borrower,
         references={"consent_id": spell("cns", consent_id)},
-        details={"kind": agreed.kind},
+        details={"kind": agreed.kind, "purposes": " ".join(agreed.purposes)},
     )
     exchanged = answer(story, request, Outcome(201, _json(out), entry), title="Registration of a consent to query.")
     exchanged.document["evidence"] = {"salt_and_document": document.hex(), "digest": terms.evidence.digest}

@@ -133,7 +133,10 @@ class Consents:
             ),
             terms.evidence,
         )
-        return Recorded(held, self._entry("grant_consent", state.keys, consent_id, kind=terms.kind))
+        return Recorded(
+            held,
+            self._entry("grant_consent", state.keys, consent_id, kind=terms.kind, purposes=" ".join(terms.purposes)),
+        )
 
     async def show(self, session: ReadSession, member_id: UUID, consent_id: UUID) -> Recorded[Held]:
         """Return a member's own consent."""

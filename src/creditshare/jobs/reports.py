@@ -15,7 +15,7 @@ log = structlog.get_logger()
 PAUSE_AFTER_FAILURE_S: Final = 1.0
 
 
-class Reports:
+class ReportRuns:
     """Counts and tells for ever. A failure pauses it; nothing of the service waits for it."""
 
     def __init__(self, *, counting: Counting, log_counting: LogCounting, releases: Releases, every_s: float) -> None:

@@ -15,7 +15,7 @@ from creditshare.clock import Clock, SystemClock
 from creditshare.errors import IntegrityError, Unavailable
 from creditshare.ids import spell
 from creditshare.jobs.anchors import Anchors
-from creditshare.jobs.reports import Reports
+from creditshare.jobs.reports import ReportRuns
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
 
@@ -41,7 +41,7 @@ class Worker:
         clock: Clock | None = None,
         witnesses: Witnesses | None = None,
         anchors: Anchors | None = None,
-        reports: Reports | None = None,
+        reports: ReportRuns | None = None,
     ) -> None:
         self._anchors = anchors
         self._reports = reports

@@ -17,7 +17,7 @@ from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
-from creditshare.ids import uuid7
+from creditshare.ids import spell, uuid7
 from creditshare.members import rules, standing
 from creditshare.members.keys import MemberKeys, hash_code, insert_key, membership_entry
 from creditshare.members.models import member, member_key, member_proposal
@@ -493,6 +493,12 @@ async def ids_of_members(session: ReadSession, *, after: UUID | None, limit: int
 async def regions_of_members(session: ReadSession) -> dict[UUID, str]:
     """Return where each member is, whatever its state."""
     return {row.member_id: row.region for row in await session.execute(select(member.c.member_id, member.c.region))}
+
+
+async def names_of_members(session: ReadSession) -> dict[str, str]:
+    """Return each member's name by its public id, whatever its state."""
+    found = await session.execute(select(member.c.member_id, member.c.name))
+    return {spell("mem", row.member_id): row.name for row in found}
 
 
 def member_of(row: RowMapping) -> Member:

@@ -72,7 +72,10 @@ class LogCounting:
         month = month_of(act.at.date())
         part = (ACTIVITY, month)
         local = act.at.astimezone(self._policy.timezone(regions.get(who, ""), act.at.date()))
-        yield part, (act.action, act.outcome, act.purpose, hours_of(local)), who, _said(act, "count", otherwise=1)
+        times, hours = _said(act, "count", otherwise=1), hours_of(local)
+        yield part, (act.action, act.outcome, act.purpose, hours), who, times
+        for purpose in str(act.details.get("purposes", "")).split():  # a consent is for several
+            yield part, (act.action, act.outcome, purpose, hours), who, times
         for name in COUNTED.get(act.action, ()):
             yield part, (f"{act.action}.{name}", act.outcome, "", ""), who, _said(act, name, otherwise=0)
 

@@ -23,6 +23,8 @@ from creditshare.reports.tables import (
 )
 from creditshare.reports.views import DEFAULTS, MULTIPLE, ROLLS, VINTAGES
 
+CONDUCT = "conduct"
+"""The one table of a family that tells what members did."""
 Status = Literal["s", "u", "x"]
 """``s`` told, ``u`` withheld for what it is, ``x`` withheld so that others stay withheld. What is absent is nought."""
 
@@ -209,7 +211,7 @@ def tell_stocks(
 def tell_conduct(family: str, cells: Cells) -> Telling:
     """Tell what members did, each by itself: these counts name lenders, and nothing of any borrower is in them."""
     rows = [
-        Row(family, (*key, str(lender)), "s", "s", None, holding.records, None, None)
+        Row(CONDUCT, (*key, str(lender)), "s", "s", None, holding.records, None, None)
         for key, cell in sorted(cells.items())
         for lender, holding in sorted(cell.lenders.items())
     ]

@@ -144,7 +144,7 @@ def _quality_of(one: Counted) -> Iterator[tuple[Part, Key]]:
     reported = one.reported_at.astimezone(UTC).date()
     part, month = (QUALITY, str(reported.year)), month_of(reported)
     for measure in _measures(one, reported):
-        yield part, ("month,lender", month, str(one.member_id), measure)
+        yield part, (month, measure)
 
 
 def _measures(one: Counted, reported: date) -> Iterator[str]:

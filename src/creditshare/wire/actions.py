@@ -57,6 +57,7 @@ EXCHANGES: Final[Mapping[str, str]] = MappingProxyType(
         "show_log_token": "GET /v1/me/log-token",
         "show_opening": "GET /audit/v1/events/{event_id}/opening",
         "show_query": "GET /v1/queries/{query_id}",
+        "show_report": "GET /v1/reports/{report}",
         "show_record": "GET /v1/records/{record_id}",
         "submit_record": "POST /v1/records",
         "submit_record_batch": "POST /v1/record-batches",

@@ -1,0 +1,59 @@
+"""A report as a file: CSV, a workbook, or a PDF. All are made of the document alone, so that each says the same."""
+
+import asyncio
+import csv
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from creditshare.reports.pdf import make_pdf
+from creditshare.reports.workbook import make_workbook
+
+CSV: Final = "text/csv"
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+PDF: Final = "application/pdf"
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take text for a formula."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file: its suffix, and what makes it of a report in a language."""
+
+    suffix: str
+    make: Callable[[Mapping[str, Any], str], bytes]
+
+    async def made(self, report: Mapping[str, Any], language: str) -> bytes:
+        """Make the file beside the loop: it takes up to a second.
+
+        ``ConfigurationError`` where the extra ``reports`` is not installed.
+        """
+        return await asyncio.to_thread(self.make, report, language)
+
+
+def make_csv(report: Mapping[str, Any], language: str) -> bytes:
+    """Return the rows (RFC 4180) under the names of the API; a withheld number is empty, its status says why."""
+    del language
+    names = [column["name"] for column in report["columns"]]
+    names += [name for name in ("status", "exposure_status") if any(name in row for row in report["rows"])]
+    lenders = report.get("lenders", {})
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*names, *(["lender_name"] if lenders else [])])
+    for row in report["rows"]:
+        values = [row.get(name) for name in names]
+        writer.writerow([*values, *([_plain(lenders.get(row["lender"], ""))] if lenders else [])])
+    return text.getvalue().encode()
+
+
+def _plain(text: str) -> str:
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+FILES: Final[Mapping[str, FileKind]] = {
+    CSV: FileKind("csv", make_csv),
+    XLSX: FileKind("xlsx", make_workbook),
+    PDF: FileKind("pdf", make_pdf),
+}
+"""Kinds of files by media type."""

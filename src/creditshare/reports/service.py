@@ -1,0 +1,282 @@
+"""Reading reports: which there are, and one of them cut from what was told. Asking opens no record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from creditshare.audit.service import Entry, Recorded
+from creditshare.crypto.digests import content_digest
+from creditshare.crypto.jws import SigningKey
+from creditshare.errors import FieldError, Refused
+from creditshare.ids import spell
+from creditshare.members import standing
+from creditshare.members.service import Member, names_of_members
+from creditshare.policy.service import STRICTEST, Policy
+from creditshare.reports import conduct
+from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind
+from creditshare.reports.cells import UNIT
+from creditshare.reports.releases import ToldPart, last_release, told_parts
+from creditshare.reports.repository import still_waiting
+from creditshare.reports.telling import Row, Told
+from creditshare.reports.views import MULTIPLE
+from creditshare.storage.engine import ReadSession
+from creditshare.wire.instants import spell_instant
+from creditshare.wire.strict_json import canonical, decode_object
+
+TYP: Final = "cs-report+jwt"
+MOST_ROWS: Final = 20_000
+"""A report of more is refused: ask for a shorter period."""
+FIRST_MONTH: Final = "0001-01"
+LAST_MONTH: Final = "9999-12"
+UNSELECTABLE: Final = frozenset({"month", "year"})
+"""Dimensions that the period selects by."""
+RULES: Final = (
+    "reports.min_borrowers",
+    "reports.min_lenders",
+    "reports.dominance_percent.1",
+    "reports.dominance_percent.2",
+    "reports.p_percent",
+    "reports.month_closes_after_days",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A report that is asked for: months from and to, both included; the view; dimensions that rows must have."""
+
+    name: str
+    first: str | None = None
+    last: str | None = None
+    by: str | None = None
+    filters: Mapping[str, str] | None = None
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A report that there is, and the months of which something was told."""
+
+    kind: Kind
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the reports stand: the newest release, if there is one, and how many events wait to be counted."""
+
+    release: Mapping[str, Any] | None
+    waiting: int
+
+
+class Reports:
+    """Shows what was told. Regulators and operators read all; a lender its own rows of what names lenders."""
+
+    def __init__(self, *, policy: Policy, signing_key: SigningKey, issuer: str) -> None:
+        self._policy = policy
+        self._signing_key = signing_key
+        self._issuer = issuer
+
+    async def standing(self, session: ReadSession, *, now: datetime) -> Standing:
+        """Return the newest release and what waits."""
+        release = await last_release(session)
+        told = None
+        if release is not None:
+            told = {
+                "number": release.release,
+                "made_at": spell_instant(release.made_at),
+                "digest": release.digest,
+                "policy_version": release.policy_version,
+                "log": {"size": release.log_size, "checkpoint": release.log_note},
+            }
+        return Standing(told, await still_waiting(session, now=now))
+
+    async def listed(self, session: ReadSession, reader: Member) -> list[Listed]:
+        """Return the reports that a member may read, with the periods of which something was told."""
+        _require_standing(reader)
+        parts: dict[str, list[str]] = {}
+        for one in await told_parts(session):
+            parts.setdefault(one.report, []).append(one.part)
+        listed = []
+        for kind in KINDS.values():
+            if reader.role == "lender" and not kind.own:
+                continue
+            told = sorted(part for family in kind.families for part in parts.get(family, []))
+            listed.append(Listed(kind, told[0] if told else None, told[-1] if told else None))
+        return listed
+
+    async def show(
+        self, session: ReadSession, asked: Asked, reader: Member, *, now: datetime
+    ) -> Recorded[dict[str, Any]]:
+        """Return a report as a document with its digest and a signature over it; reading one is an event.
+
+        ``not_found`` for a name that there is not, ``role_forbidden`` for one that is not for the reader's role,
+        ``validation_failed`` naming a period, view or filter that it does not have, or more than it can hold.
+        """
+        kind = _kind(asked, reader)
+        by, first, last = _checked(kind, asked)
+        filters = dict(asked.filters or {})
+        if reader.role == "lender":
+            filters["lender"] = spell("mem", reader.member_id)
+            if "lender" not in kind.views[by]:
+                raise Refused("role_forbidden")
+        told = await _told(session, kind, first, last)
+        rows, held = _rows(kind, by, told, first=first, last=last, filters=filters)
+        if len(rows) > MOST_ROWS:
+            detail = f"a shorter period: it has {len(rows)} rows, and {MOST_ROWS} is the most"
+            raise Refused("validation_failed", fields=[FieldError("/query/from", "too_long", detail)])
+        told_now = await self.standing(session, now=now)
+        content: dict[str, Any] = {
+            "report": kind.name,
+            "period": {"from": asked.first, "to": asked.last},
+            "by": by,
+            "filters": filters,
+            "rows": rows,
+            "held": held,
+            "release": told_now.release,
+            "rules": [self._rule(name, now) for name in RULES],
+        }
+        digest = content_digest(canonical(content))
+        if "lender" in kind.views[by]:
+            names = await names_of_members(session)
+            content["lenders"] = {one: names[one] for one in sorted({row["lender"] for row in rows}) if one in names}
+        entry = Entry(
+            "show_report", details={"report": kind.name, "by": by, "from": asked.first or "", "to": asked.last or ""}
+        )
+        return Recorded(content | self._explained(kind, by, asked.language, told_now.waiting, digest, now), entry)
+
+    def _explained(
+        self, kind: Kind, by: str, language: str, waiting: int, digest: str, now: datetime
+    ) -> dict[str, Any]:
+        columns = [*kind.views[by], *kind.measures]
+        payload = {"digest": digest, "iat": int(now.timestamp()), "iss": self._issuer, "report": kind.name}
+        header = {"kid": self._signing_key.kid, "typ": TYP}
+        return {
+            "title": kind.title.of(language),
+            "method": kind.method.of(language),
+            "sources": list(kind.sources),
+            "columns": [
+                {
+                    "name": name,
+                    "title": LABELS[name].of(language),
+                    "kind": "dimension" if name in kind.views[by] else "measure",
+                }
+                for name in columns
+            ],
+            "statuses": {status: text.of(language) for status, text in STATUSES.items()},
+            "waiting": waiting,
+            "digest": digest,
+            "signature": self._signing_key.sign(header, canonical(payload)),
+        }
+
+    def _rule(self, name: str, now: datetime) -> dict[str, str]:
+        rule = self._policy.rule(STRICTEST, name, now.date())
+        return {"rule": rule.name, "value": rule.value, "basis": rule.article}
+
+
+def _kind(asked: Asked, reader: Member) -> Kind:
+    _require_standing(reader)
+    kind = KINDS.get(asked.name)
+    if kind is None:
+        raise Refused("not_found")
+    if reader.role == "lender" and not kind.own:
+        raise Refused("role_forbidden")
+    return kind
+
+
+def _require_standing(reader: Member) -> None:
+    """Lenders keep what is their own in any state; who reads what is others' must be active."""
+    standing.require(reader.status, "keep" if reader.role == "lender" else "oversee")
+
+
+def _checked(kind: Kind, asked: Asked) -> tuple[str, str, str]:
+    by = asked.by or kind.default_view
+    if by not in kind.views:
+        detail = "one of " + " | ".join(kind.views)
+        raise Refused("validation_failed", fields=[FieldError("/query/by", "unknown_code", detail)])
+    first, last = asked.first or FIRST_MONTH, asked.last or LAST_MONTH
+    if first > last:
+        raise Refused("validation_failed", fields=[FieldError("/query/to", "before_from", "a month not before from")])
+    wrong = [name for name in asked.filters or {} if name not in kind.views[by] or name in UNSELECTABLE]
+    if wrong:
+        detail = f"only what the view {by} has"
+        raise Refused(
+            "validation_failed", fields=[FieldError(f"/query/{name}", "not_in_view", detail) for name in wrong]
+        )
+    return by, first, last
+
+
+async def _told(session: ReadSession, kind: Kind, first: str, last: str) -> dict[tuple[str, str], Told]:
+    """Return what was told of a report's families in a period. Parts are months, years, or one for all time."""
+    told: dict[tuple[str, str], Told] = {}
+    for family in kind.families:
+        parts: Sequence[ToldPart]
+        if family == MULTIPLE:
+            parts = await told_parts(session, report=family)
+        else:
+            parts = await told_parts(session, report=family, first=first[:4], last=last)
+        told |= {(one.report, one.part): Told.of_json(decode_object(one.document)) for one in parts}
+    return told
+
+
+def _rows(
+    kind: Kind,
+    by: str,
+    told: Mapping[tuple[str, str], Told],
+    *,
+    first: str,
+    last: str,
+    filters: Mapping[str, str],
+) -> tuple[list[dict[str, Any]], list[str]]:
+    dimensions = kind.views[by]
+    if kind.of_conduct:
+        cut = conduct.cut(kind.name, dimensions, {name: document.rows for name, document in told.items()})
+        found = [
+            {**_named(dimensions, values), **{name: counts.get(name, 0) for name in kind.measures}}
+            for values, counts in sorted(cut.items())
+        ]
+    else:
+        found = [
+            _shown(kind, dimensions, row)
+            for document in told.values()
+            for row in document.rows
+            if MULTIPLE in kind.families or row.table == by
+        ]
+    rows = [
+        row for row in found if _within(row, first, last) and all(row[name] == value for name, value in filters.items())
+    ]
+    rows.sort(key=lambda row: [row[name] for name in dimensions])
+    held = sorted({period for document in told.values() for period in document.held if period})
+    return rows, held
+
+
+def _shown(kind: Kind, dimensions: Sequence[str], row: Row) -> dict[str, Any]:
+    shown: dict[str, Any] = dict(zip(dimensions, row.values, strict=True))
+    shown |= {name: getattr(row, name) for name in kind.measures if name != "exposure"}
+    shown["status"] = row.status
+    if "exposure" in kind.measures:
+        shown["exposure"] = None if row.amount is None else amount_text(row.amount)
+        shown["exposure_status"] = row.sum_status
+    return shown
+
+
+def amount_text(units: int) -> str:
+    """Return an amount as decimal text with at least two places."""
+    amount = Decimal(units) / UNIT
+    places = max(2, -int(amount.normalize().as_tuple().exponent))
+    return f"{amount:.{places}f}"
+
+
+def _named(dimensions: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    named = dict(zip(dimensions, values, strict=True))
+    if "lender" in named:
+        named["lender"] = spell("mem", UUID(named["lender"]))
+    return named
+
+
+def _within(row: Mapping[str, Any], first: str, last: str) -> bool:
+    period = row.get("month") or row.get("year") or row.get("opened") or ""
+    return first[: len(period)] <= period <= last[: len(period)]
