@@ -8,6 +8,7 @@
     ├── Refused              the answer is no, for a reason of the published table (``wire/reasons.py``)
     ├── Unavailable          the service cannot answer now; nothing happened; trying again is right
     ├── IntegrityError       stored data was changed behind the service's back; a human must look
+    ├── Unprotectable        numbers cannot be published so that what is withheld of them stays unknown
     └── ConfigurationError   the operator's settings or files do not allow starting; says what to do
 
 Messages of the first two may travel to the sender's log, so they never hold a submitted value.
@@ -35,6 +36,10 @@ class Unavailable(CreditshareError):
 
 class IntegrityError(CreditshareError):
     """Stored data fails its own seal: it was moved, edited, cut or rolled back."""
+
+
+class Unprotectable(CreditshareError):
+    """What is known already gives away what would be withheld. Nothing new is told."""
 
 
 class ConfigurationError(CreditshareError):
