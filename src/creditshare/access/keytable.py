@@ -13,8 +13,9 @@ to go by: it does not serve from a table that is not whole.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -36,7 +37,7 @@ from creditshare.members.repository import SealedRows
 from creditshare.members.service import Member
 from creditshare.storage.engine import Database
 from creditshare.telemetry import BROKEN_SEALS
-from creditshare.wire.requests import RegisteredKey
+from creditshare.wire.requests import KeyState, RegisteredKey
 
 log = structlog.get_logger()
 
@@ -45,6 +46,10 @@ CONFIRMATION_WAIT_S = 1.0
 NOTHING_KNOWN = -1
 GATHER_S = 0.05
 """A change after a quiet time is read at once; of many in a row, such as admissions, several are read together."""
+
+
+KEY_STATES: Final[Mapping[str, KeyState]] = {"active": "active", "retiring": "retiring"}
+"""States in which a key signs; another one that is not ``revoked`` opens nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +252,7 @@ class KeyTable:
             kid=row.kid,
             member_id=spell("mem", row.member_id),
             key=parsed,
-            state="revoked" if gone else "active" if row.key_state == "active" else "retiring",
+            state="revoked" if gone else KEY_STATES.get(row.key_state, "pending"),
             expires_at=int(row.expires_at.timestamp()),
         )
         return KnownKey(registered, owner.member, row.bootstrap, (row.state.seal, owner.state.seal))

@@ -51,7 +51,7 @@ CLAIMED_BY: Final[Columns] = {
 CLAIM: Final = """
 same_caller AS (
     SELECT FROM q JOIN member_key k ON k.kid = q.kid JOIN member m ON m.member_id = k.member_id
-    WHERE k.member_id = q.member_id AND k.state <> 'revoked' AND k.expires_at > clock_timestamp()
+    WHERE k.member_id = q.member_id AND k.state IN ('active', 'retiring') AND k.expires_at > clock_timestamp()
         AND m.status = q.member_status AND k.seal = q.key_seal AND m.seal = q.member_seal),
 first_time AS (
     INSERT INTO replay_guard (iss, jti_hash, expires_at) SELECT member_id, jti_hash, replay_until FROM q

@@ -165,7 +165,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     **{(name, "status"): get_args(Status) for name in _MEMBERS},
     ("ProposalOut", "action"): get_args(ProposalAction),
     ("ProposalOut", "decision"): ("approved", "rejected", "withdrawn"),
-    ("KeyOut", "status"): ("active", "retiring", "revoked", "expired"),
+    ("KeyOut", "status"): ("pending", "active", "retiring", "revoked", "expired"),
     ("QueryResult", "code"): CODE_LISTS["error_codes"],
     ("JobOut", "status"): get_args(JobStatus),
     ("JobOut", "code"): CODE_LISTS["error_codes"],

@@ -7,7 +7,7 @@ data folder is: nobody has both.
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -131,7 +131,8 @@ def rotate(
     """Replace a key while the old one still works.
 
     A member: `keys rotate --key LIVE --out NEW --url URL` makes a key and registers it, signed for by the live one.
-    Both work from then on, the live one for seven more days, so that all your systems can change over.
+    Both work from then on, the live one for seven more days, so that all your systems can change over. A new key of an
+    operator or regulator waits for another operator first: the same command again then retires the live one.
 
     The operator: `keys rotate --data DIR` makes a new key-encryption key and wraps every borrower's key by it. After an
     interruption the same command finishes first, without another version; the service may run on. Older versions stay
@@ -148,18 +149,37 @@ def rotate(
 
 
 def _rotate_member(file: Path, out: Path, url: str, *, as_json: bool) -> None:
-    identity, new = Identity.from_file(file), SigningKey.generate()
+    identity = Identity.from_file(file)
+    with Client(url, identity) as client:
+        registered = _waited(client, identity, out) if out.exists() else _registered(client, identity, out)
+        waits = registered["status"] == "pending"
+        ends = None if waits else client.keys.retire(identity.key.kid).data["expires_at"]
+    kid, old = registered["kid"], identity.key.kid
+    approve = f"another operator must approve it; then run this again, and {old} ends"
+    then = approve if waits else f"{old} ends at {ends}"
+    show(
+        {**registered, "file": str(out), "signed_by": old, "old_key_ends": ends},
+        as_json=as_json,
+        line=f"key {kid} in {out} is {registered['status']}; {then}",
+    )
+
+
+def _registered(client: Client, identity: Identity, out: Path) -> dict[str, Any]:
+    new = SigningKey.generate()
     # Written first: a key that is registered and lost could not even be revoked by itself.
     write_private(out, replace(identity, key=new).stored())
     try:
-        with Client(url, identity) as client:
-            registered = client.keys.register(new).data
-            retired = client.keys.retire(identity.key.kid).data
+        registered: dict[str, Any] = client.keys.register(new).data
     except Problem:
         out.unlink()  # refused, so nobody knows this key
         raise
-    show(
-        {**registered, "file": str(out), "signed_by": identity.key.kid, "old_key_ends": retired["expires_at"]},
-        as_json=as_json,
-        line=f"key {new.kid} in {out} is {registered['status']}; {identity.key.kid} ends at {retired['expires_at']}",
-    )
+    return registered
+
+
+def _waited(client: Client, identity: Identity, out: Path) -> dict[str, Any]:
+    """Return the key of an earlier run that waited for a second person, where the old one has not been retired yet."""
+    known = {key["kid"]: key for key in client.keys.list()}
+    new = known.get(Identity.from_file(out).key.kid, {"status": "unknown"})
+    if new["status"] not in {"active", "pending"} or known[identity.key.kid]["status"] != "active":
+        raise ConfigurationError(f"{out} exists already and is not overwritten; name another file")
+    return new

@@ -112,8 +112,11 @@ class MemberKeys:
         bootstrap_key: bool,
         issuer: str,
         now: datetime,
+        pending_until: datetime | None = None,
     ) -> Recorded[Key]:
         """Register a further key: proof of possession of the new one, the request signed by a live one.
+
+        ``pending_until``: it may not sign before a second person approves it, and ends then if nobody does.
 
         Not by a bootstrap key: what it registered would outlive it, and serve for more than admitting operators.
         """
@@ -122,8 +125,27 @@ class MemberKeys:
                 "role_forbidden", extra={"hint": "bootstrap keys only admit operators; admit one for yourself"}
             )
         key = check_proof(proof, jwk=jwk, member_id=spell("mem", member_id), issuer=issuer, now=int(now.timestamp()))
-        added = await self._add_key(session, member_id, key, registered_by=by_kid, now=now)
-        return Recorded(added, membership_entry("add_key", member_id, kid=key.kid))
+        added = await self._add_key(session, member_id, key, registered_by=by_kid, now=now, pending_until=pending_until)
+        waits = {} if pending_until is None else {"proposal": "key"}
+        return Recorded(added, membership_entry("add_key", member_id, kid=key.kid, **waits))
+
+    async def approve_pending(self, session: WriteSession, member_id: UUID, kid: str) -> None:
+        """Let a pending key sign from now on, for a key's life since it was registered."""
+        row = await self._lock_pending(session, member_id, kid)
+        if row is None:
+            raise Refused("state_conflict", extra={"hint": "the key does not wait any more"})
+        await self.rows.change(session, "member_key", row, state="active", expires_at=row["registered_at"] + KEY_LIFE)
+
+    async def drop_pending(self, session: WriteSession, member_id: UUID, kid: str, *, now: datetime) -> None:
+        """End a key that nobody approves any more; it never signed, so it needs no tombstone."""
+        row = await self._lock_pending(session, member_id, kid)
+        if row is not None:
+            await self.rows.change(session, "member_key", row, state="revoked", revoked_at=now, reason="rejected")
+
+    async def _lock_pending(self, session: WriteSession, member_id: UUID, kid: str) -> RowMapping | None:
+        row = await self.rows.lock(session, "member_key", kid)
+        waits = row is not None and (row["member_id"], row["state"]) == (member_id, "pending")
+        return row if waits else None
 
     async def revoke_key(
         self,
@@ -194,7 +216,14 @@ class MemberKeys:
         return _key(row)
 
     async def _add_key(
-        self, session: WriteSession, member_id: UUID, key: VerifyingKey, *, registered_by: str | None, now: datetime
+        self,
+        session: WriteSession,
+        member_id: UUID,
+        key: VerifyingKey,
+        *,
+        registered_by: str | None,
+        now: datetime,
+        pending_until: datetime | None = None,
     ) -> Key:
         # Keys that are registered at the same time wait for each other, or all of them would find room.
         await session.execute(select(member.c.member_id).where(member.c.member_id == member_id).with_for_update())
@@ -204,7 +233,14 @@ class MemberKeys:
         if (await session.execute(live)).scalar_one() >= KEY_LIMIT:
             raise Refused("key_limit")
         return await insert_key(
-            session, self.rows, member_id, key, registered_by=registered_by, bootstrap=False, now=now
+            session,
+            self.rows,
+            member_id,
+            key,
+            registered_by=registered_by,
+            bootstrap=False,
+            now=now,
+            pending_until=pending_until,
         )
 
 
@@ -225,17 +261,18 @@ async def insert_key(
     registered_by: str | None,
     bootstrap: bool,
     now: datetime,
+    pending_until: datetime | None = None,
 ) -> Key:
     """Insert a public key; ``key_exists`` if any member ever registered it."""
     values = {
         "kid": key.kid,
         "member_id": member_id,
         "jwk": dict(key.jwk),
-        "state": "active",
+        "state": "active" if pending_until is None else "pending",
         "registered_by": registered_by,
         "bootstrap": bootstrap,
         "registered_at": now,
-        "expires_at": now + (BOOTSTRAP_LIFE if bootstrap else KEY_LIFE),
+        "expires_at": pending_until or now + (BOOTSTRAP_LIFE if bootstrap else KEY_LIFE),
         "revoked_at": None,
         "reason": None,
     }
@@ -251,7 +288,7 @@ def key_lives(kid: str) -> ColumnElement[bool]:
         select(member_key.c.kid)
         .where(
             member_key.c.kid == kid,
-            member_key.c.state != "revoked",
+            member_key.c.state.in_(rules.SIGNING),
             member_key.c.expires_at > func.clock_timestamp(),
         )
         .exists()
@@ -308,7 +345,9 @@ async def last_keys(session: ReadSession, *, before: datetime) -> list[LastKey]:
     found = await session.execute(
         select(member.c.member_id, member.c.role, ends.label("ends"))
         .join(member_key, member_key.c.member_id == member.c.member_id)
-        .where(member.c.status.in_(sorted(MAY)), member_key.c.state != "revoked", member_key.c.bootstrap.is_(False))
+        .where(
+            member.c.status.in_(sorted(MAY)), member_key.c.state.in_(rules.SIGNING), member_key.c.bootstrap.is_(False)
+        )
         .group_by(member.c.member_id, member.c.role)
         .having(ends < before)
         .order_by(ends)

@@ -67,7 +67,7 @@ member_key = Table(
     Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
     Column("revision", Integer, nullable=False),
     Column("seal", LargeBinary, nullable=False),
-    CheckConstraint("state IN ('active', 'retiring', 'revoked')", name="state"),
+    CheckConstraint("state IN ('pending', 'active', 'retiring', 'revoked')", name="state"),
     info=REFERENCE,
 )
 
@@ -87,7 +87,7 @@ member_proposal = Table(
     Column("seal", LargeBinary, nullable=False),
     CheckConstraint(
         "action IN ('admission', 'quotas', 'lift_suspension', 'recovery', 'jurisdictions', 'lift_limitation',"
-        " 'termination')",
+        " 'termination', 'key')",
         name="action",
     ),
     CheckConstraint("decision IN ('approved', 'rejected', 'withdrawn')", name="decision"),

@@ -14,6 +14,9 @@ from creditshare.errors import FieldError, Refused
 OVERLAP: Final = timedelta(days=7)
 """How long a key and its successor are both good, so that every system of a member can change over."""
 
+SIGNING: Final = ("active", "retiring")
+"""States of a key that may sign. One that is ``pending`` waits for a second person, and ends with the proposal."""
+
 RevocationReason = Literal["rotation", "compromise", "retired", "other"]
 
 
@@ -43,7 +46,7 @@ class KeyFacts:
 
     def lives(self, now: datetime) -> bool:
         """Whether it may sign."""
-        return self.state != "revoked" and self.expires_at > now
+        return self.state in SIGNING and self.expires_at > now
 
 
 def revoked(
@@ -60,11 +63,12 @@ def revoked(
     ``compromise`` with ``since`` also reaches what the key registered since then, directly or through a chain. A key
     may end itself, but it may not leave itself as the only one: a thief could otherwise lock the owner out.
     """
-    if _named(keys, kid).state == "revoked":
+    named = _named(keys, kid)
+    if named.state == "revoked":
         raise Refused("state_conflict")
     reached = _registered_through(keys, kid, since) if reason == "compromise" and since is not None else {kid}
     left = {key.kid for key in keys if key.lives(now)} - reached
-    if kid != by_kid and by_kid in {key.kid for key in keys} and not left - {by_kid}:
+    if named.state in SIGNING and kid != by_kid and by_kid in {key.kid for key in keys} and not left - {by_kid}:
         raise Refused("state_conflict", extra={"hint": "a key may not revoke the last other live key"})
     return frozenset(reached)
 

@@ -19,7 +19,7 @@ from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import spell, uuid7
 from creditshare.members import rules, standing
-from creditshare.members.keys import MemberKeys, hash_code, insert_key, membership_entry
+from creditshare.members.keys import Key, MemberKeys, hash_code, insert_key, membership_entry
 from creditshare.members.models import member, member_key, member_proposal
 from creditshare.members.repository import SealedRows
 from creditshare.members.rules import Proposal
@@ -30,7 +30,7 @@ from creditshare.wire.strict_json import canonical
 
 MemberRole = Literal["lender", "regulator", "operator"]
 ProposalAction = Literal[
-    "admission", "quotas", "lift_suspension", "recovery", "jurisdictions", "lift_limitation", "termination"
+    "admission", "quotas", "lift_suspension", "recovery", "jurisdictions", "lift_limitation", "termination", "key"
 ]
 Restriction = Literal["limitation", "suspension"]
 
@@ -41,6 +41,8 @@ VERSION_BYTES: Final = 12
 QUOTAS: Final = ("evaluations_per_day", "queries_per_day", "reports_per_day")
 ENROLLING: Final = frozenset[ProposalAction]({"admission", "recovery"})
 """What brings a one-time enrolment code."""
+EACH_BY_ITSELF: Final = frozenset[ProposalAction]({"key"})
+"""What does not end the others of its kind when it is approved: one key says nothing of another."""
 LIFTING: Final[tuple[ProposalAction, ...]] = ("lift_limitation", "lift_suspension")
 CHANGES_STATE: Final[Mapping[ProposalAction, standing.Change]] = {
     "admission": "admission",
@@ -229,6 +231,40 @@ class Members:
         operation = "propose_quotas" if action == "quotas" else "propose_change"
         return Recorded(proposal, membership_entry(operation, member_id, proposal=action))
 
+    async def add_key(
+        self,
+        session: WriteSession,
+        owner: Member,
+        *,
+        jwk: Mapping[str, Any],
+        proof: str,
+        by_kid: str,
+        bootstrap_key: bool,
+        issuer: str,
+        now: datetime,
+        business_now: datetime,
+    ) -> Recorded[Key]:
+        """Register a further key of a member; of who oversees others it is pending until another person approves it.
+
+        ``now`` is the machine's clock, by which keys live; ``business_now`` that of proposals.
+        """
+        pending = owner.role in standing.OVERSEEING
+        added = await self._keys.add_key(
+            session,
+            owner.member_id,
+            jwk=jwk,
+            proof=proof,
+            by_kid=by_kid,
+            bootstrap_key=bootstrap_key,
+            issuer=issuer,
+            now=now,
+            pending_until=now + PROPOSAL_LIFE if pending else None,
+        )
+        if pending:
+            terms = {"key_thumbprint": added.value.kid}
+            await self._propose(session, owner.member_id, "key", terms, by=owner.member_id, now=business_now)
+        return added
+
     async def approve(
         self,
         session: WriteSession,
@@ -252,7 +288,8 @@ class Members:
         if row is None:
             raise IntegrityError("a proposal was taken away while it was approved")
         await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now, decision="approved")
-        await self._end_proposals(session, member_id, action, now=now)
+        if action not in EACH_BY_ITSELF:
+            await self._end_proposals(session, member_id, action, now=now)
         done = await self._carry_out(session, member_id, action, chosen.terms, by=by, now=now)
         entry = membership_entry("approve_member", member_id, proposal=action, **done.details)
         return Recorded(Approval(await self.get(session, member_id), done.code), entry)
@@ -276,6 +313,8 @@ class Members:
         else:
             decided = {"decision": "rejected", "decided_by": by, "decided_at": now}
         changed = await self.rows.change(session, "member_proposal", row, **decided)
+        if row["action"] == "key":
+            await self._keys.drop_pending(session, row["member_id"], row["terms"]["key_thumbprint"], now=now)
         entry = membership_entry(
             "reject_proposal", row["member_id"], proposal=row["action"], decision=decided["decision"], reason=reason
         )
@@ -302,6 +341,9 @@ class Members:
             changes |= {name: terms[name] for name in QUOTAS if name in terms}
         if action == "jurisdictions":
             changes |= {"jurisdictions": terms["jurisdictions"]}
+        if action == "key":
+            await self._keys.approve_pending(session, member_id, terms["key_thumbprint"])
+            return _Done()
         await self.rows.change(session, "member", row, **changes)
         return _Done(await self._issue_code(session, member_id, now=now) if action in ENROLLING else None)
 
@@ -386,7 +428,7 @@ class Members:
 
     async def _bootstrap_lives(self, session: ReadSession, now: datetime) -> bool:
         alive = select(func.count()).where(
-            member_key.c.bootstrap, member_key.c.state != "revoked", member_key.c.expires_at > now
+            member_key.c.bootstrap, member_key.c.state.in_(rules.SIGNING), member_key.c.expires_at > now
         )
         return bool((await session.execute(alive)).scalar_one())
 

@@ -54,6 +54,9 @@ FOLLOWS: Final[Mapping[Change, tuple[frozenset[Status], Status]]] = MappingProxy
 )
 """Which states a change begins from, and the one that it ends in. Nothing follows on ``terminated``."""
 
+OVERSEEING: Final = frozenset({"operator", "regulator"})
+"""Roles whose further keys two people agree on: each opens what is others'."""
+
 ENROLS: Final = frozenset({"certified", "active", "limited", "suspended"})
 """States in which an enrolment code makes a key: who is suspended may lose its key too, and must be able to correct."""
 

@@ -267,25 +267,28 @@ async def add_first_key(member_id: MemberId, request: Request, services: Wired) 
 async def add_key(member_id: MemberId, body: KeyIn, work: MemberWork, services: Wired) -> KeyOut:
     """Register a key with proof of possession: the first one by its enrolment code, later ones by a live key.
 
+    A later key of an operator or regulator is ``pending`` until another operator approves the proposal ``key``.
+
     A first key comes without Authorization and with ``enrolment_code``; the answer is signed over the hash of
     ``proof``, and the Idempotency-Key counts per code. A later key comes signed by a live key, without a code.
     """
-    session, _ = opened(work)
+    session, business_now = opened(work)
     now = services.clock.now()  # keys and their proofs live by the machine's clock, as at the gate
     owner = public_id("mem", member_id)
     if owner != work.caller.member_id:
         raise Refused("not_found")
     checked_jwk(body.jwk)
     caller = work.caller
-    done = await services.member_keys.add_key(
+    done = await services.members.add_key(
         session,
-        owner,
+        caller.member,
         jwk=body.jwk,
         proof=body.proof,
         by_kid=caller.kid,
         bootstrap_key=caller.bootstrap,
         issuer=services.issuer,
         now=now,
+        business_now=business_now,
     )
     return KeyOut.of(work.record(done), now=now)
 

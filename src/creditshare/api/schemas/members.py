@@ -96,7 +96,7 @@ class ApprovalIn(Strict):
     """Which open proposal the second person approves.
 
     The terms are repeated: the quotas, the jurisdictions, or the thumbprint of the key that may enrol (of an admission
-    in production).
+    in production) or sign (``key``).
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"action": "admission"}]})
