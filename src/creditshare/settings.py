@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     traces: bool = Field(default=False, description="Send a span of each request to OTEL_EXPORTER_OTLP_ENDPOINT.")
     pool_size: int = Field(8, ge=1, le=100, description="Database connections per pool and worker process.")
     pool_wait_s: float = Field(2.0, gt=0, le=30, description="Nobody waits longer for one of them; then it is 503.")
+    key_warning_days: tuple[int, ...] = Field(
+        (60, 30, 7),
+        min_length=1,
+        description="So many days before a key ends it is warned of; a JSON list.",
+    )
     evaluations_per_day: int = Field(2_000, ge=1, description="Default tokeniser budget of a member.")
     queries_per_day: int = Field(
         20_000, ge=1, le=1_000_000_000, description="Questions a member may ask a day, unless agreed otherwise."

@@ -26,6 +26,7 @@ from creditshare.composition import (
     witnesses,
 )
 from creditshare.errors import Unavailable
+from creditshare.jobs.keywatch import KeyWatch
 from creditshare.jobs.worker import Worker
 from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
@@ -90,6 +91,7 @@ async def _work(settings: Settings) -> None:
             witnesses=witnesses(settings, database),
             anchors=anchors(settings, database),
             reports=reports(settings, database, services),
+            key_watch=KeyWatch(services.database, days=settings.key_warning_days, clock=services.clock),
         )
         spare_the_collector()
         await runner.run()

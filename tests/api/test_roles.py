@@ -27,7 +27,8 @@ EVERY_MEMBER = "show_log_token show_opening show_me show_quota add_key list_keys
 """Suspended ones too: what is a member's own, or refused inside where it is not."""
 OPERATORS = (
     "propose_member list_members show_member list_proposals propose_change approve_member list_all_proposals"
-    " reject_proposal propose_quotas begin_due_diligence limit_member suspend_member advance_clock"
+    " reject_proposal propose_quotas begin_due_diligence limit_member"
+    " show_impact list_expiring_keys list_quota_usage suspend_member advance_clock"
 )
 ASKING_LENDERS = "run_query run_query_batch show_query"
 REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch"

@@ -197,7 +197,7 @@ def test_a_members_key_is_rotated_and_the_old_one_revoked(shell: Shell, running:
 def test_a_suspension_is_lifted_by_two(shell: Shell, running: RunningService) -> None:
     member = lender(shell, running, "bank-f")
     first, second = (("--as", f"operator-{n}.jwk.json", "--url", shell.url) for n in (1, 2))
-    shell.json("member", "suspend", member, *first, "--reason", "test")
+    shell.json("member", "suspend", member, *first, "--reason", "test", "--yes")
     assert shell.json("member", "show", member, *first)["status"] == "suspended"
     assert shell.json("member", "propose", member, "lift_suspension", *first)["action"] == "lift_suspension"
     assert shell.refused("member", "approve", member, "--action", "lift_suspension", *first)
@@ -212,9 +212,9 @@ def test_a_members_life_by_commands(shell: Shell, running: RunningService) -> No
     assert shell.refused("member", "approve", new, *first)["error"] == "role_forbidden"
     assert shell.json("member", "approve", new, *second)["status"] == "certified"
     member = lender(shell, running, "bank-l")
-    assert shell.json("member", "limit", member, *first, "--reason", "test")["status"] == "limited"
+    assert shell.json("member", "limit", member, *first, "--reason", "test", "--yes")["status"] == "limited"
     for action, status in (("lift_limitation", "active"), ("termination", "terminated")):
-        assert shell.json("member", "propose", member, action, *first)["action"] == action
+        assert shell.json("member", "propose", member, action, *first, "--yes")["action"] == action
         assert shell.refused("member", "approve", member, "--action", action, *first)["error"] == "role_forbidden"
         assert shell.json("member", "approve", member, "--action", action, *second)["status"] == status
     assert shell.refused("keys", "status", "--as", "bank-l.jwk.json", "--url", shell.url)["error"] == "key_revoked"

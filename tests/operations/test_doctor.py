@@ -143,13 +143,13 @@ def test_keys_that_end() -> None:
     def ending(**after: float) -> LastKey:
         return LastKey(uuid4(), "lender", NOW + timedelta(**after))
 
-    assert keys_last([], now=NOW).problem is None
-    soon = keys_last([ending(days=8), ending(days=29), ending(days=59)], now=NOW)
+    assert keys_last([], now=NOW, days=(7, 30, 60)).problem is None
+    soon = keys_last([ending(days=8), ending(days=29), ending(days=59)], now=NOW, days=(7, 30, 60))
     assert (soon.problem, soon.seen) == (
         None,
         "members whose last key ends: 0 within 7 days, 2 within 30 days, 3 within 60 days",
     )
-    late = keys_last([ending(days=-1), ending(days=7), ending(days=8)], now=NOW)
+    late = keys_last([ending(days=-1), ending(days=7), ending(days=8)], now=NOW, days=(7, 30, 60))
     assert late.problem is not None
     assert late.problem.count("mem_") == 2
 

@@ -12,7 +12,7 @@ right. Evaluations have a budget of their own (``subjects/budgets.py``).
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final, Literal
@@ -171,15 +171,19 @@ class Quotas:
         lease = self._leases.get((member.member_id, counted))
         return None if lease is None else lease.standing(self.per_day(member, counted), now=self._monotonic())
 
-    async def used_today(self, session: ReadSession, member_id: UUID, *, now: datetime) -> Mapping[Counted, int]:
-        """Return what of a member's day is used, or leased by a process other than this."""
+    async def used_by(
+        self, session: ReadSession, members: Collection[UUID], *, now: datetime
+    ) -> dict[tuple[UUID, Counted], int]:
+        """Return what of members' days is used, or leased by a process other than this."""
         found = await session.execute(
-            select(daily_quota.c.counted, daily_quota.c.leased).where(
-                daily_quota.c.member_id == member_id, daily_quota.c.day == now.date()
+            select(daily_quota.c.member_id, daily_quota.c.counted, daily_quota.c.leased).where(
+                daily_quota.c.member_id.in_(members), daily_quota.c.day == now.date()
             )
         )
-        leased: dict[Counted, int] = {row.counted: row.leased for row in found}
-        return {counted: leased.get(counted, 0) - self._held(member_id, counted, now.date()) for counted in leased}
+        return {
+            (row.member_id, row.counted): row.leased - self._held(row.member_id, row.counted, now.date())
+            for row in found
+        }
 
     def _held(self, member_id: UUID, counted: Counted, day: date) -> int:
         lease = self._leases.get((member_id, counted))

@@ -130,7 +130,7 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Codes of the domain by operation. What the edge itself may answer is derived and does not stand here."""
 
-_MEMBERS: Final = ("MemberOut", "ApprovalOut", "MeOut")
+_MEMBERS: Final = ("MemberOut", "ApprovalOut", "MeOut", "MemberShownOut")
 _RECORD_STATUSES: Final = ("pending_notice", *CODE_LISTS["life_events"], "withdrawn")
 VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("Problem", "code"): CODE_LISTS["error_codes"],
@@ -187,7 +187,17 @@ ALSO_TEXT: Final = frozenset({"show_inclusion_proof"})
 """Answered as plain text too, where that is asked for (RFC 9110 section 12.5.1)."""
 ALWAYS_ANSWERED: Final = frozenset({"is_alive", "show_metrics"})
 SUPERSEDED: Final = frozenset({"run_query", "show_query"})
-PAGED: Final = frozenset({"list_all_proposals", "list_keys", "list_members", "list_proposals", "review_key"})
+PAGED: Final = frozenset(
+    {
+        "list_all_proposals",
+        "list_expiring_keys",
+        "list_keys",
+        "list_members",
+        "list_proposals",
+        "list_quota_usage",
+        "review_key",
+    }
+)
 VERSIONED: Final = frozenset(
     {
         "approve_member",

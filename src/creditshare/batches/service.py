@@ -382,6 +382,12 @@ class Batches:
         return _Order(actor, text["rqh"], text["request_digest"], box)
 
 
+async def files_in_progress(session: ReadSession, member_id: UUID) -> int:
+    """Return how many of a member's files are not dealt with yet."""
+    waiting = select(func.count()).where(job.c.member_id == member_id, job.c.status.in_(("queued", "running")))
+    return int((await session.execute(waiting)).scalar_one())
+
+
 async def forget_jobs(session: WriteSession) -> None:
     """Delete jobs whose time is over, with their error files."""
     over = select(job.c.job_id).where(job.c.expires_at < func.creditshare_now())

@@ -1,14 +1,16 @@
 """Membership, for operators."""
 
 import json
+import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from creditshare.cli.commands import commands_at
 from creditshare.cli.options import AsJson, KeyFile, ServiceUrl, client, show
 from creditshare.client.bank import Client
+from creditshare.errors import ConfigurationError
 
 MemberId = Annotated[str, typer.Argument(help="The institution's id, mem_…, as `member list` shows it.")]
 Version = Annotated[
@@ -20,6 +22,18 @@ ReportsPerDay = Annotated[int | None, typer.Option(help="Reports a day, rows of 
 Jurisdictions = Annotated[
     list[str] | None, typer.Option("--jurisdiction", help="With jurisdictions: a country; name each that shall hold.")
 ]
+
+Sure = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+IMPACT: Final = (
+    "live_keys",
+    "consents_to_ask",
+    "consents_to_provide",
+    "live_records",
+    "files_in_progress",
+    "proposals_about",
+    "proposals_by",
+    "questions",
+)
 
 member = typer.Typer(
     cls=commands_at({"hand-back": "creditshare.cli.service_hand_back:make"}),
@@ -111,10 +125,12 @@ def suspend(
     url: ServiceUrl = None,
     *,
     reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
+    yes: Sure = False,
     as_json: AsJson = False,
 ) -> None:
-    """Suspend a member at once."""
+    """Suspend a member at once: it may only correct. What it would touch is shown first."""
     with client(url, key_file) as service:
+        _confirm(service, member_id, "suspend", yes=yes)
         done = service.call("POST", f"/v1/members/{member_id}/suspension", data={"reason": reason}).data
     show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
 
@@ -126,10 +142,12 @@ def limit(
     url: ServiceUrl = None,
     *,
     reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
+    yes: Sure = False,
     as_json: AsJson = False,
 ) -> None:
-    """Limit a lender at once: it may report and correct, not ask."""
+    """Limit a lender at once: it may report and correct, not ask. What it would touch is shown first."""
     with client(url, key_file) as service:
+        _confirm(service, member_id, "limit", yes=yes)
         done = service.call("POST", f"/v1/members/{member_id}/limitation", data={"reason": reason}).data
     show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
 
@@ -162,6 +180,7 @@ def propose(
     ],
     key_file: KeyFile = None,
     url: ServiceUrl = None,
+    yes: Sure = False,
     key_thumbprint: Annotated[
         str | None, typer.Option(help="With recovery and admission: the kid that alone may enrol; production needs it.")
     ] = None,
@@ -173,6 +192,8 @@ def propose(
     terms = {"key_thumbprint": key_thumbprint, "jurisdictions": jurisdiction}
     body = {"action": action} | {name: value for name, value in terms.items() if value is not None}
     with client(url, key_file) as service:
+        if action == "termination":
+            _confirm(service, member_id, "end the membership of", yes=yes)
         done = _change(service, member_id, "proposals", body, version)
     line = f"{done['proposal_id']}: {action} of {member_id} proposed until {done['expires_at']}"
     show(done, as_json=as_json, line=line)
@@ -216,6 +237,60 @@ def show_member(member_id: MemberId, key_file: KeyFile = None, url: ServiceUrl =
     show(shown, as_json=as_json, line=json.dumps(shown, indent=2, ensure_ascii=False))
 
 
+@member.command("impact")
+def impact(member_id: MemberId, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Show what a limitation, suspension or the end of the membership would touch."""
+    with client(url, key_file) as service:
+        found = service.call("GET", f"/v1/members/{member_id}/impact").data
+    show(found, as_json=as_json, line=_impact(found))
+
+
+@member.command("keys")
+def keys(
+    member_id: Annotated[
+        str | None, typer.Argument(help="The institution, mem_…; without it all, with --expiring.")
+    ] = None,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    expiring: Annotated[bool, typer.Option("--expiring", help="Only keys that end soon.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List an institution's keys, or whose keys end soon (--expiring)."""
+    if member_id is None and not expiring:
+        raise ConfigurationError("name an institution, or ask for all keys that end soon by --expiring")
+    with client(url, key_file) as service:
+        if not expiring:
+            found = service.pages(f"/v1/members/{member_id}/keys")
+        elif member_id is None:
+            found = service.pages("/v1/expiring-keys")
+        else:
+            found = list(service.call("GET", f"/v1/members/{member_id}").data["ending_keys"])
+    lines = [f"{key['member_id']}  {key['kid']}  until {key['expires_at']}  {_stands(key)}" for key in found]
+    show({"data": found}, as_json=as_json, line="\n".join(lines) or "no key ends soon")
+
+
+def _stands(key: Mapping[str, Any]) -> str:
+    if "within_days" not in key:
+        return str(key["status"])
+    return f"within {key['within_days']} days" + (", its last" if key["last"] else "")
+
+
+@member.command("usage")
+def usage(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """List what members use of their quotas today."""
+    with client(url, key_file) as service:
+        found = service.pages("/v1/quota-usage")
+    lines = [
+        f"{one['member_id']}  "
+        + "  ".join(
+            f"{name} {one[name + '_used_today']} of {one[name + '_per_day']}"
+            for name in ("evaluations", "queries", "reports")
+        )
+        for one in found
+    ]
+    show({"data": found}, as_json=as_json, line="\n".join(lines))
+
+
 @member.command("list")
 def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
     """List institutions."""
@@ -223,6 +298,22 @@ def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJs
         members = service.pages("/v1/members")
     lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:13}  {m['name']}" for m in members)
     show({"data": members}, as_json=as_json, line=lines)
+
+
+def _confirm(service: Client, member_id: str, what: str, *, yes: bool) -> None:
+    """Show what an act would touch, and ask, unless it was said already; without a terminal nobody can be asked."""
+    if yes:
+        return
+    typer.echo(_impact(service.call("GET", f"/v1/members/{member_id}/impact").data), err=True)
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"to {what} {member_id}, repeat with --yes")
+    typer.confirm(f"{what} {member_id}?", abort=True, err=True)
+
+
+def _impact(found: Mapping[str, Any]) -> str:
+    lines = [f"{name.replace('_', ' '):20} {found[name]}" for name in IMPACT]
+    key = found["hand_back_kid"] or "none named: it could not get its data back"
+    return "\n".join([*lines, f"{'key for its data':20} {key}"])
 
 
 def _change(

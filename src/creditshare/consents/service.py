@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
@@ -236,6 +236,17 @@ async def borrowers_of_consents(session: ReadSession, member_id: UUID) -> set[UU
     """Return all borrowers of whom a member registered consents."""
     found = await session.execute(select(consent.c.subject_id).where(consent.c.member_id == member_id))
     return set(found.scalars())
+
+
+async def live_consents(session: ReadSession, member_id: UUID, *, now: datetime) -> dict[str, int]:
+    """Return how many of a member's consents hold now, by their kind."""
+    found = await session.execute(
+        select(consent.c.kind, func.count().label("live"))
+        .where(consent.c.member_id == member_id, consent.c.state == "active")
+        .where(consent.c.valid_from <= now, consent.c.valid_until > now)
+        .group_by(consent.c.kind)
+    )
+    return {row.kind: row.live for row in found}
 
 
 async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:

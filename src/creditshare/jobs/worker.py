@@ -16,6 +16,7 @@ from creditshare.errors import IntegrityError, Unavailable
 from creditshare.ids import spell
 from creditshare.jobs.anchors import Anchors
 from creditshare.jobs.reports import ReportRuns
+from creditshare.jobs.keywatch import KeyWatch
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
 
@@ -42,7 +43,9 @@ class Worker:
         witnesses: Witnesses | None = None,
         anchors: Anchors | None = None,
         reports: ReportRuns | None = None,
+        key_watch: KeyWatch | None = None,
     ) -> None:
+        self._key_watch = key_watch
         self._anchors = anchors
         self._reports = reports
         self._witnesses = witnesses
@@ -67,6 +70,8 @@ class Worker:
                 tasks.create_task(self._anchors.run())
             if self._reports is not None:
                 tasks.create_task(self._reports.run())
+            if self._key_watch is not None:
+                tasks.create_task(self._key_watch.run())
 
     async def _sequence(self) -> None:
         while True:

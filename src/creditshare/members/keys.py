@@ -43,6 +43,10 @@ class Key:
     revoked_at: datetime | None
     reason: str | None
 
+    def signs(self, now: datetime) -> bool:
+        """Whether it may sign."""
+        return self.state in rules.SIGNING and self.expires_at > now
+
 
 class MemberKeys:
     """Keys as named actions; each row is checked against its seal before it is changed."""
@@ -337,6 +341,49 @@ class LastKey:
     member_id: UUID
     role: str
     ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndingKey:
+    """A key that ends soon: within which of the numbers of days asked for, and whether its member has a later one."""
+
+    kid: str
+    member_id: UUID
+    expires_at: datetime
+    within_days: int
+    last: bool
+
+
+async def ending_keys(
+    session: ReadSession, *, days: Sequence[int], now: datetime, member_id: UUID | None = None
+) -> list[EndingKey]:
+    """Return the keys that sign and end within the largest of these numbers of days, soonest first.
+
+    Of members that may sign at all. Bootstrap keys are left out: they are to end.
+    """
+    latest = func.max(member_key.c.expires_at).over(partition_by=member_key.c.member_id).label("latest")
+    signing = (
+        select(member_key.c.kid, member_key.c.member_id, member_key.c.expires_at, latest)
+        .join(member, member.c.member_id == member_key.c.member_id)
+        .where(member.c.status.in_(sorted(MAY)), member_key.c.bootstrap.is_(False))
+        .where(member_key.c.state.in_(rules.SIGNING), member_key.c.expires_at > now)
+    )
+    if member_id is not None:
+        signing = signing.where(member_key.c.member_id == member_id)
+    keys = signing.subquery()
+    found = await session.execute(
+        select(keys).where(keys.c.expires_at <= now + timedelta(days=max(days))).order_by(keys.c.expires_at, keys.c.kid)
+    )
+    return [
+        EndingKey(
+            row.kid,
+            row.member_id,
+            row.expires_at,
+            rules.warning(row.expires_at, now=now, days=days) or max(days),
+            row.expires_at == row.latest,
+        )
+        for row in found
+    ]
 
 
 async def last_keys(session: ReadSession, *, before: datetime) -> list[LastKey]:

@@ -49,6 +49,11 @@ class KeyFacts:
         return self.state in SIGNING and self.expires_at > now
 
 
+def warning(ends: datetime, *, now: datetime, days: Sequence[int]) -> int | None:
+    """Return the smallest of these numbers of days within which something ends, or None where it lies farther."""
+    return min((one for one in days if ends <= now + timedelta(days=one)), default=None)
+
+
 def revoked(
     keys: Sequence[KeyFacts],
     kid: str,

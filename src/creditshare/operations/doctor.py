@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +37,6 @@ CLOCK_TOLERANCE_S: Final = 5.0
 DATE_HEADER_S: Final = 1.0  # its resolution
 LEAST_FREE_BYTES: Final = 1 << 30
 CERTIFICATE_DAYS: Final = 14
-KEY_DAYS: Final = (7, 30, 60)
 TIMEOUT_S: Final = 5.0
 HTTP_OK: Final = 200
 LOGINS: Final[dict[str, Role]] = {
@@ -145,8 +145,9 @@ async def _inside(settings: Settings, issuer: str | None, keyring: Keyring | Non
             if keyring is not None and issuer is not None:
                 findings.append(checkpoint_is_ours(await log_state(session), keyring, issuer))
             now = datetime.now(UTC)
-            last = await last_keys(session, before=now + timedelta(days=max(KEY_DAYS)))
-            findings.append(keys_last(last, now=now))
+            days = sorted(settings.key_warning_days)
+            last = await last_keys(session, before=now + timedelta(days=max(days)))
+            findings.append(keys_last(last, now=now, days=days))
     except (Unavailable, DBAPIError, ConfigurationError) as error:
         return [Finding("database", f"a question to the database failed: {_first_line(error)}")]
     finally:
@@ -194,9 +195,9 @@ def checkpoint_is_ours(state: LogState, keyring: Keyring, issuer: str) -> Findin
     return Finding("checkpoint", None, f"of {state.size} leaves, {state.checkpoint_age_s:.0f} s old, verifies")
 
 
-def keys_last(last: list[LastKey], *, now: datetime) -> Finding:
-    """Say whose last key ends soon; within a week it is a problem, before that a note."""
-    soonest, *later = [timedelta(days=days) for days in KEY_DAYS]
+def keys_last(last: list[LastKey], *, now: datetime, days: Sequence[int]) -> Finding:
+    """Say whose last key ends soon; within the fewest days it is a problem, before that a note."""
+    soonest, *later = [timedelta(days=one) for one in days]
     ending = [key for key in last if key.ends <= now + soonest]
     counts = [f"{sum(key.ends <= now + span for key in last)} within {span.days} days" for span in (soonest, *later)]
     seen = "members whose last key ends: " + ", ".join(counts)

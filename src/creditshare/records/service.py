@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, select, update
+from sqlalchemy import and_, func, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import (
@@ -472,6 +472,12 @@ async def borrowers_of_records(session: ReadSession, member_id: UUID) -> set[UUI
     """Return all borrowers that a member has records of."""
     found = await session.execute(select(record_current.c.subject_id).where(record_current.c.member_id == member_id))
     return set(found.scalars())
+
+
+async def live_records(session: ReadSession, member_id: UUID) -> int:
+    """Return how many of a member's records tell of a default that has not ended."""
+    live = select(func.count()).where(record_current.c.member_id == member_id, record_current.c.lifecycle == "live")
+    return int((await session.execute(live)).scalar_one())
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:

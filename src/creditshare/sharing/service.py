@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, func, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
@@ -198,6 +198,12 @@ async def borrowers_of_questions(session: ReadSession, member_id: UUID) -> set[U
     """Return all borrowers that a member asked about."""
     found = await session.execute(select(query_answer.c.subject_id).where(query_answer.c.member_id == member_id))
     return set(found.scalars())
+
+
+async def questions_since(session: ReadSession, member_id: UUID, *, since: datetime) -> int:
+    """Return how many of a member's questions were answered since an instant."""
+    asked = select(func.count()).where(query_answer.c.member_id == member_id, query_answer.c.told_at >= since)
+    return int((await session.execute(asked)).scalar_one())
 
 
 async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:

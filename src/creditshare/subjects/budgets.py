@@ -5,7 +5,7 @@ A row bears a seal (``crypto/rowseals.py``). The counters of all time only grow,
 was taken away, or put back to an older state of its own behind what this process has seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -49,10 +49,13 @@ class Budgets:
         self._seen: dict[UUID, tuple[int, int]] = {}
 
     async def used(self, session: ReadSession, member_id: UUID, *, now: datetime) -> Used:
-        """Return what a member has used as of now; its day is UTC's."""
-        found = await session.execute(select(member_budget).where(member_budget.c.member_id == member_id))
-        row = found.mappings().one_or_none()
-        return NOTHING_USED if row is None else _used(self._checked(row), now)
+        """Return what a member has used as of now."""
+        return (await self.used_by(session, [member_id], now=now)).get(member_id, NOTHING_USED)
+
+    async def used_by(self, session: ReadSession, members: Collection[UUID], *, now: datetime) -> dict[UUID, Used]:
+        """Return what members have used as of now, leaving out who never used any; their day is UTC's."""
+        found = await session.execute(select(member_budget).where(member_budget.c.member_id.in_(members)))
+        return {row["member_id"]: _used(self._checked(row), now) for row in found.mappings()}
 
     async def spend(self, session: WriteSession, member_id: UUID, *, count: int, per_day: int, now: datetime) -> None:
         """Count evaluations, or refuse all of them as ``more`` does."""

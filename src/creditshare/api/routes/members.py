@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from creditshare.access.service import public_id
+from creditshare.access.usage import usage_of
 from creditshare.api.callers import CorrectingLenderWork, MemberWork, OperatorWork
 from creditshare.api.enrolment import enrol_first_key
 from creditshare.api.exchange import SignedRoute, takes_part
@@ -18,11 +19,15 @@ from creditshare.api.schemas.members import (
     ApprovalIn,
     ApprovalOut,
     DueDiligenceIn,
+    EndingKeyOut,
+    EndingKeyPage,
     HandBackKeyIn,
+    ImpactOut,
     LimitationIn,
     MemberIn,
     MemberOut,
     MemberPage,
+    MemberShownOut,
     MeOut,
     ProposalIn,
     ProposalOut,
@@ -30,16 +35,20 @@ from creditshare.api.schemas.members import (
     QuotasIn,
     RejectionIn,
     SuspensionIn,
+    UsageOut,
+    UsagePage,
 )
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
 from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
 from creditshare.ids import spell
-from creditshare.members.keys import checked_jwk
+from creditshare.impact import impact_on
+from creditshare.members.keys import checked_jwk, ending_keys
 from creditshare.members.rules import Proposal
 from creditshare.members.service import ProposalAction
 from creditshare.services import Services
+from creditshare.storage.engine import ReadSession
 
 router = APIRouter(route_class=SignedRoute, tags=["members"])
 first_key = APIRouter(include_in_schema=False)
@@ -49,10 +58,11 @@ MemberId = Annotated[str, Path(description="mem_ and a UUID")]
 
 @router.get("/v1/me")
 @takes_part(data=False)
-async def show_me(work: MemberWork) -> MeOut:
+async def show_me(work: MemberWork, services: Wired) -> MeOut:
     """Show whom the service takes the caller for."""
     own = MemberOut.of(work.caller.member)
-    return MeOut(**own.model_dump(), kid=work.caller.kid, sub=work.caller.sub)
+    ending = await _ending(services, opened(work)[0], work.caller.member_id)
+    return MeOut(**own.model_dump(), kid=work.caller.kid, sub=work.caller.sub, ending_keys=ending)
 
 
 @router.post("/v1/me/hand-back-key")
@@ -93,13 +103,74 @@ async def list_members(
     return MemberPage.holding(map(MemberOut.of, page), following)
 
 
+@router.get("/v1/expiring-keys")
+async def list_expiring_keys(
+    work: OperatorWork,
+    services: Wired,
+    paging: Paged,
+    limit: Limit = 50,
+) -> EndingKeyPage:
+    """List members' keys that end soon, soonest first; how soon is the service's setting."""
+    session, _ = opened(work)
+    days = services.settings.key_warning_days
+    found = await ending_keys(session, days=days, now=services.clock.now())
+    start = paging.start(work)
+    places = [f"{key.expires_at.isoformat()}|{key.kid}" for key in found]
+    first = 0 if start is None else sum(place <= start for place in places)
+    page, following = paging.cut(
+        work, found[first:], limit=limit, place=lambda key: f"{key.expires_at.isoformat()}|{key.kid}"
+    )
+    return EndingKeyPage.holding(map(EndingKeyOut.of, page), following)
+
+
+@router.get("/v1/quota-usage")
+async def list_quota_usage(
+    work: OperatorWork,
+    services: Wired,
+    paging: Paged,
+    limit: Limit = 50,
+) -> UsagePage:
+    """List what members use of their quotas today, in order of their ids; the day is UTC's."""
+    session, now = opened(work)
+    start = paging.start(work)
+    found = await services.members.list_all(session, after=UUID(start) if start else None, limit=limit + 1)
+    page, following = paging.cut(work, found, limit=limit, place=lambda member: member.member_id)
+    usages = await usage_of(session, page, quotas=services.access.quotas, budgets=services.tokeniser.budgets, now=now)
+    return UsagePage.holding(map(UsageOut.of, usages), following)
+
+
+@router.get("/v1/members/{member_id}/impact")
+async def show_impact(member_id: MemberId, work: OperatorWork, services: Wired) -> ImpactOut:
+    """Show what a limitation, suspension or the end of the membership would touch, before it is done."""
+    session, now = opened(work)
+    named = public_id("mem", member_id)
+    return ImpactOut.of(
+        named,
+        await impact_on(
+            session,
+            named,
+            members=services.members,
+            member_keys=services.member_keys,
+            now=now,
+            machine_now=services.clock.now(),
+        ),
+    )
+
+
+async def _ending(services: Services, session: ReadSession, member_id: UUID) -> list[EndingKeyOut]:
+    days = services.settings.key_warning_days
+    found = await ending_keys(session, days=days, now=services.clock.now(), member_id=member_id)
+    return [EndingKeyOut.of(key) for key in found]
+
+
 @router.get("/v1/members/{member_id}")
-async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) -> MemberOut:
+async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) -> MemberShownOut:
     """Show an institution. ``ETag`` is the version of it and its open proposals, which changes are made under."""
     session, now = opened(work)
     named = public_id("mem", member_id)
     work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
-    return MemberOut.of(await services.members.get(session, named))
+    found = MemberOut.of(await services.members.get(session, named))
+    return MemberShownOut(**found.model_dump(), ending_keys=await _ending(services, session, named))
 
 
 @router.post("/v1/members/{member_id}/due-diligence")

@@ -1,12 +1,17 @@
 """Institutions, what operators propose and approve about them, and the quotas of their day."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from creditshare.access.usage import Usage
 from creditshare.api.schemas.forms import Country, Instant, Page, Quota, Reference, Strict, Thumbprint, distinct
 from creditshare.api.schemas.keys import EXAMPLE_JWK
 from creditshare.ids import spell
+from creditshare.impact import Impact
+from creditshare.members.keys import EndingKey
 from creditshare.members.rules import Proposal
 from creditshare.members.service import Application, Member, MemberRole, ProposalAction
 from creditshare.wire.record_form import REGION_CODES
@@ -86,10 +91,11 @@ class MemberOut(BaseModel):
 
 
 class MeOut(MemberOut):
-    """Who the service takes the caller for."""
+    """Who the service takes the caller for, and which of its keys end soon."""
 
     kid: str
     sub: str
+    ending_keys: list["EndingKeyOut"]
 
 
 class ApprovalIn(Strict):
@@ -217,6 +223,73 @@ class QuotaOut(BaseModel):
     queries_used_today: int
     reports_per_day: int
     reports_used_today: int
+
+    @classmethod
+    def of(cls, usage: Usage) -> "QuotaOut":
+        """Present a member's own day."""
+        given = asdict(usage)
+        del given["member_id"]
+        return cls(**given)
+
+
+class UsageOut(QuotaOut):
+    """A member's quotas and what is used of them today, for operators."""
+
+    member_id: str
+
+    @classmethod
+    def of(cls, usage: Usage) -> "UsageOut":
+        """Present a member's day."""
+        return cls(**{**asdict(usage), "member_id": spell("mem", usage.member_id)})
+
+
+class UsagePage(Page[UsageOut]):
+    """A page of members' days."""
+
+
+class ImpactOut(BaseModel):
+    """What a restriction or the end of a membership would touch; questions are those of the last 30 days."""
+
+    member_id: str
+    live_keys: int
+    consents_to_ask: int
+    consents_to_provide: int
+    live_records: int
+    files_in_progress: int
+    proposals_about: int
+    proposals_by: int
+    questions: int
+    hand_back_kid: str | None = Field(description="Null: it named no key that its data could be encrypted to.")
+
+    @classmethod
+    def of(cls, member_id: UUID, impact: Impact) -> "ImpactOut":
+        """Present what would be touched."""
+        return cls(member_id=spell("mem", member_id), **asdict(impact))
+
+
+class EndingKeyOut(BaseModel):
+    """A key that ends within so many days; ``last``: its member has none that ends later."""
+
+    kid: str
+    member_id: str
+    expires_at: Instant
+    within_days: int
+    last: bool
+
+    @classmethod
+    def of(cls, key: EndingKey) -> "EndingKeyOut":
+        """Present a key that ends soon."""
+        return cls(**{**asdict(key), "member_id": spell("mem", key.member_id)})
+
+
+class EndingKeyPage(Page[EndingKeyOut]):
+    """A page of keys that end soon, soonest first."""
+
+
+class MemberShownOut(MemberOut):
+    """An institution, and which of its keys end soon."""
+
+    ending_keys: list[EndingKeyOut]
 
 
 class RejectionIn(Strict):
