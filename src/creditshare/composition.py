@@ -17,6 +17,8 @@ from creditshare.access.quotas import Quotas
 from creditshare.access.readers import Readers
 from creditshare.access.service import Access
 from creditshare.api.record_rows import read_row
+from creditshare.approvals.repository import ProposalRows
+from creditshare.approvals.service import Approvals
 from creditshare.audit.sequencer import Sequencer
 from creditshare.audit.service import Audit
 from creditshare.batches.service import Batches
@@ -223,13 +225,16 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     consents = Consents(subjects=subjects, policy=policy, reference_key=reference_key)
     tombstones = Tombstones(settings.tombstones_path)
     member_keys = MemberKeys(audit=audit, tombstones=tombstones, seals=keyring.row_seals())
+    approvals = Approvals(ProposalRows(keyring.row_seals()))
     members = Members(
         environment=settings.mode,
         service_box=keyring.box("service"),
         default_evaluations_per_day=settings.evaluations_per_day,
         seals=keyring.row_seals(),
         keys=member_keys,
+        approvals=approvals,
     )
+    approvals.take(members.kinds(), role_of=members.role_of)
     key_table = KeyTable(
         watching,
         rows=members.rows,
@@ -289,6 +294,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             everyone=settings.log_audience == "anyone",
         ),
         openings=Openings(audit=audit, subjects=subjects),
+        approvals=approvals,
         members=members,
         member_keys=member_keys,
         tokeniser=tokeniser,

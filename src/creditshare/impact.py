@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from creditshare.approvals.service import Approvals
 from creditshare.batches.service import files_in_progress
 from creditshare.consents.service import live_consents
 from creditshare.members.keys import MemberKeys
@@ -36,6 +37,7 @@ async def impact_on(
     session: ReadSession,
     member_id: UUID,
     *,
+    approvals: Approvals,
     members: Members,
     member_keys: MemberKeys,
     now: datetime,
@@ -45,14 +47,14 @@ async def impact_on(
     member = await members.get(session, member_id)
     keys = await member_keys.keys_of(session, member_id)
     consents = await live_consents(session, member_id, now=now)
-    waiting = await members.all_open(session, now=now)
+    waiting = await approvals.open(session, now=now)
     return Impact(
         live_keys=sum(key.signs(machine_now) for key in keys),
         consents_to_ask=consents.get("query", 0),
         consents_to_provide=consents.get("provide", 0),
         live_records=await live_records(session, member_id),
         files_in_progress=await files_in_progress(session, member_id),
-        proposals_about=sum(one.member_id == member_id for one in waiting),
+        proposals_about=sum(one.about == member_id for one in waiting),
         proposals_by=sum(one.proposed_by == member_id for one in waiting),
         questions=await questions_since(session, member_id, since=now - timedelta(days=DAYS)),
         hand_back_kid=member.hand_back_kid,

@@ -1,6 +1,7 @@
 """Imports every ``models.py``, so that the metadata is whole for migrations and tests."""
 
 from creditshare.access import models as access
+from creditshare.approvals import models as approvals
 from creditshare.audit import models as audit
 from creditshare.batches import models as batches
 from creditshare.consents import models as consents
@@ -15,6 +16,7 @@ from creditshare.subjects import models as subjects
 
 __all__ = [
     "access",
+    "approvals",
     "audit",
     "batches",
     "consents",

@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from creditshare.approvals.repository import TABLE as PROPOSALS
+from creditshare.approvals.repository import ProposalRows
 from creditshare.audit.service import Audit, Entry
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import ConfigurationError, IntegrityError
@@ -44,12 +46,14 @@ async def review(database: Database, seals: RowSeals) -> Reviewed:
         rows, whole = await SealedRows(seals).review(session)
     async with database.reading() as session:
         budgets = await Budgets(seals).broken(session)
+        proposals = await ProposalRows(seals).broken(session)
         try:
             await load_policy(session, seals)
             policy = None
         except IntegrityError as error:
             policy = str(error)
     names = [f"{row.table}:{row.identity}" for row in rows] + [f"{BUDGETS}:{member_id}" for member_id in budgets]
+    names += [f"{PROPOSALS}:{proposal_id}" for proposal_id in proposals]
     return Reviewed(tuple(sorted(names)), whole, policy)
 
 
@@ -67,10 +71,12 @@ async def accept(names: Sequence[str], *, database: Database, seals: RowSeals, a
     rows = [Broken(*name.split(":", 1)) for name in names if name != WHOLE]
     async with database.writing() as session:
         sealed = SealedRows(seals)
-        await sealed.accept(session, [row for row in rows if row.table != BUDGETS])
+        await sealed.accept(session, [row for row in rows if row.table not in {BUDGETS, PROPOSALS}])
         for row in rows:
             if row.table == BUDGETS:
                 await Budgets(seals).accept(session, UUID(row.identity))
+            elif row.table == PROPOSALS:
+                await ProposalRows(seals).accept(session, UUID(row.identity))
         if found.whole or WHOLE in names:
             await sealed.take_for_whole(session)
         entry = Entry("accept_rows", details={"key_table": int(WHOLE in names), "rows": len(rows)})

@@ -10,6 +10,7 @@ from creditshare.access.keytable import KeyTable
 from creditshare.access.openings import Openings
 from creditshare.access.readers import Readers
 from creditshare.access.service import Access
+from creditshare.approvals.service import Approvals
 from creditshare.audit.checkpoints import newest_with_quorum
 from creditshare.audit.service import Audit
 from creditshare.audit.state import LogState
@@ -111,6 +112,7 @@ class Services:
     cursors: Cursors
     readers: Readers
     openings: Openings
+    approvals: Approvals
     members: Members
     member_keys: MemberKeys
     tokeniser: Tokeniser

@@ -354,8 +354,8 @@ def test_a_planted_proposal_is_nobodys_proposal(world: World) -> None:
     first, second = world.service.operators
     with world.service.superuser() as database:
         database.execute(
-            "INSERT INTO member_proposal"
-            " (proposal_id, member_id, action, terms, proposed_by, proposed_at, expires_at, seal)"
+            "INSERT INTO proposal"
+            " (proposal_id, about, kind, terms, proposed_by, proposed_at, expires_at, seal)"
             " VALUES (gen_random_uuid(), %s, 'quotas', %s::json, %s, now(), now() + interval '1 day', '')",
             [member_of(world.asker), '{"evaluations_per_day": 900000}', first.member_id.partition("_")[2]],
         )

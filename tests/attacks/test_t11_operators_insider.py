@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.fixtures.attack import BORROWER, at_once, attempt
-from tests.fixtures.service import RunningService, record_body
+from tests.fixtures.service import RunningService, record_body, wait_for
 
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
@@ -59,6 +59,11 @@ def test_nobody_approves_what_it_proposed_itself_by_whichever_key(desk: Desk) ->
     body = {"jwk": dict(second.public_jwk), "proof": desk.evil.session.proof_for(second)}
     assert attempt(desk.evil, "POST", f"/v1/members/{mine.member_id}/keys", body) == "done"
     other_hand = desk.service.client(Identity(mine.member_id, second, "somebody-else"))
+    assert attempt(other_hand, "GET", "/v1/me") == "signature_invalid"  # it waits for another person itself
+    agreed = {"action": "key", "key_thumbprint": second.kid}
+    path = f"/v1/members/{mine.member_id}/approvals"
+    assert attempt(desk.honest, "POST", path, agreed, if_match="*") == "done"
+    wait_for(lambda: attempt(other_hand, "GET", "/v1/me") == "done", seconds=2)
     assert desk.propose(desk.evil, "quotas", evaluations_per_day=9_000) == "done"
     for hand in (desk.evil, other_hand):
         assert desk.approve(hand, "quotas", evaluations_per_day=9_000) == "role_forbidden"
@@ -83,7 +88,7 @@ def test_an_approval_cannot_be_used_for_other_terms(
     assert desk.approve(desk.honest, action, **shown) == "done"
     with desk.service.superuser() as database:
         decided = database.execute(
-            "SELECT terms FROM member_proposal WHERE action = %s AND decided_by IS NOT NULL", [action]
+            "SELECT terms FROM proposal WHERE kind = %s AND decided_by IS NOT NULL", [action]
         ).fetchall()
     assert decided == [(shown,)]
     assert desk.approve(desk.honest, action, **slipped_in) == "state_conflict"

@@ -66,7 +66,7 @@ def test_a_pending_key_writes_nothing_either(shared_service: RunningService) -> 
 def test_after_its_time_it_is_not_approved(shared_service: RunningService) -> None:
     desk = Desk(shared_service)
     member = desk.member.removeprefix("mem_")
-    desk.service.rewrite("UPDATE member_proposal SET expires_at = now() WHERE member_id = %s", member)
+    desk.service.rewrite("UPDATE proposal SET expires_at = now() WHERE about = %s", member)
     assert desk.approve(desk.second) == "state_conflict"
     assert desk.signs() == "signature_invalid"
 

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import select
 from tests.fixtures.service import KEYRING, RunningService
 
+from creditshare.approvals.repository import ProposalRows
+from creditshare.approvals.service import Approvals
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import Refused
 from creditshare.ids import parse, spell
@@ -25,13 +27,16 @@ Act = Callable[[Members, WriteSession], Awaitable[Any]]
 @pytest.fixture
 def run(shared_service: RunningService) -> Callable[[Act], Any]:
     """Act as a production service would, in a transaction that rolls back."""
+    approvals = Approvals(ProposalRows(KEYRING.row_seals()))
     members = Members(
         environment="production",
         service_box=KEYRING.box("service"),
         seals=KEYRING.row_seals(),
         default_evaluations_per_day=10,
         keys=shared_service.services.member_keys,
+        approvals=approvals,
     )
+    approvals.take(members.kinds(), role_of=members.role_of)
 
     async def acting(act: Act) -> Any:
         async with shared_service.services.database.writing() as session:

@@ -68,7 +68,7 @@ def test_who_made_it_withdraws_it_and_that_is_no_decision_of_a_second_person(des
     assert answer.data["decision"] == "withdrawn"
     with desk.service.superuser() as database:
         decided = database.execute(
-            "SELECT decided_by FROM member_proposal WHERE proposal_id = %s", [proposal.removeprefix("prp_")]
+            "SELECT decided_by FROM proposal WHERE proposal_id = %s", [proposal.removeprefix("prp_")]
         ).fetchone()
     assert decided == (None,)
     assert desk.approve(desk.second, action="recovery") == "state_conflict"
@@ -124,9 +124,7 @@ def test_terms_that_do_not_belong_to_it_are_refused(desk: Desk, body: dict[str, 
 
 def test_after_its_time_it_can_be_neither_approved_nor_rejected(desk: Desk) -> None:
     proposal = desk.propose(action="recovery")
-    desk.service.rewrite(
-        "UPDATE member_proposal SET expires_at = now() WHERE proposal_id = %s", proposal.removeprefix("prp_")
-    )
+    desk.service.rewrite("UPDATE proposal SET expires_at = now() WHERE proposal_id = %s", proposal.removeprefix("prp_"))
     assert desk.waiting() == []
     assert desk.approve(desk.second, action="recovery") == "state_conflict"
     assert desk.reject(desk.second, proposal) == "state_conflict"

@@ -1,18 +1,14 @@
-"""Keys: what a revocation reaches, what it may not do, when a retired key ends. What an approval is for."""
+"""Keys: what a revocation reaches, what it may not do, when a retired key ends."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
 
 import pytest
 
 from creditshare.errors import Refused
-from creditshare.members.rules import OVERLAP, KeyFacts, Proposal, approved, retirement, revoked
+from creditshare.members.rules import OVERLAP, KeyFacts, retirement, revoked, warning
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-
-
-A, B = UUID(int=1), UUID(int=2)
 
 
 def key(kid: str, *, days_old: int = 30, state: str = "active", by: str | None = None, ends_in: int = 300) -> KeyFacts:
@@ -107,24 +103,11 @@ def test_a_key_without_a_successor_is_not_retired(keys: list[KeyFacts]) -> None:
     assert caught.value.code == "state_conflict"
 
 
-def proposal(by: UUID, **terms: object) -> Proposal:
-    return Proposal(uuid4(), A, "quotas", terms, by, NOW, NOW + DAY)
+def test_a_key_of_one_that_may_sign_not_yet_is_ended_even_by_the_only_live_one() -> None:
+    keys = [key("a"), key("b", state="pending")]
+    assert revoked(keys, "b", by_kid="a", reason="other", since=None, now=NOW) == {"b"}
 
 
-def test_an_approval_is_for_the_terms_that_it_repeats() -> None:
-    small, large = proposal(A, evaluations_per_day=10), proposal(A, evaluations_per_day=9_000)
-    assert approved([large, small], {"evaluations_per_day": 10}, by=B, repeated=True) is small
-    assert approved([large, small], {}, by=B, repeated=False) is large
-    for terms in ({}, {"evaluations_per_day": 11}, {"key_thumbprint": "x"}):
-        with pytest.raises(Refused) as caught:
-            approved([large, small], terms, by=B, repeated=True)
-        assert caught.value.code == "validation_failed"
-        assert caught.value.fields[0].pointer == "/evaluations_per_day"
-
-
-def test_nobody_approves_its_own_proposal_but_may_approve_anothers() -> None:
-    own, other = proposal(B), proposal(A)
-    assert approved([own, other], {}, by=B, repeated=True) is other
-    with pytest.raises(Refused) as caught:
-        approved([own], {}, by=B, repeated=True)
-    assert caught.value.code == "role_forbidden"
+@pytest.mark.parametrize(("days", "told"), [(0, 7), (7, 7), (8, 30), (60, 60), (61, None)])
+def test_of_an_end_the_nearest_warning_is_given(days: int, told: int | None) -> None:
+    assert warning(NOW + days * DAY, now=NOW, days=(60, 30, 7)) == told

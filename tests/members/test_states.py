@@ -115,9 +115,7 @@ def test_what_was_proposed_too_long_ago_is_not_approved(life: Life, action: str)
     life.restrict("limitation" if action == "lift_limitation" else "suspension")
     before = life.status()
     assert life.propose(action) == "done"
-    life.service.rewrite(
-        "UPDATE member_proposal SET expires_at = now() WHERE member_id = %s", life.member.removeprefix("mem_")
-    )
+    life.service.rewrite("UPDATE proposal SET expires_at = now() WHERE about = %s", life.member.removeprefix("mem_"))
     assert life.approve(action) == "state_conflict"
     assert life.status() == before
 

@@ -3,8 +3,8 @@
 A member is ``applicant`` (proposed by one operator), in ``due_diligence`` (somebody examines it), ``certified``
 (approved by another, waiting for its first key), ``active``, ``limited`` (reports and corrects, does not ask),
 ``suspended`` (corrects), ``terminated``. What each state allows and what follows on it stands in ``standing``. What
-cannot be undone takes two operators, compared by their member ids: a proposal row is decided by another member than
-the one that made it. Limiting and suspending take one, because they must be quick; lifting takes two.
+cannot be undone takes two operators (``approvals``; its kinds about members stand in ``service``). Limiting and
+suspending take one, because they must be quick; lifting takes two.
 
 Terminated is for good: keys and codes lose their power at once, and get tombstones. What the member reported stays as
 it was reported: that a borrower defaulted does not end with the lender's membership. Nobody can correct it in the

@@ -1,4 +1,4 @@
-"""Tables of institutions, keys, proposals and enrolment codes. Reference tables hold no counters.
+"""Tables of institutions, keys and enrolment codes. Reference tables hold no counters.
 
 Rows that decide who may do what bear a seal (``crypto/rowseals.py``); ``repository`` writes and checks it. ``revision``
 counts the changes of a row, and ``key_table_version.sum`` is the sum over all rows of ``member`` and ``member_key``.
@@ -68,30 +68,6 @@ member_key = Table(
     Column("revision", Integer, nullable=False),
     Column("seal", LargeBinary, nullable=False),
     CheckConstraint("state IN ('pending', 'active', 'retiring', 'revoked')", name="state"),
-    info=REFERENCE,
-)
-
-member_proposal = Table(
-    "member_proposal",
-    metadata,
-    Column("proposal_id", Uuid, primary_key=True),
-    Column("member_id", Uuid, ForeignKey("member.member_id"), nullable=False, index=True),
-    Column("action", Text, nullable=False),
-    Column("terms", JSON, nullable=False),
-    Column("proposed_by", Uuid, nullable=False),
-    Column("proposed_at", DateTime(timezone=True), nullable=False),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("decided_by", Uuid, nullable=True),
-    Column("decided_at", DateTime(timezone=True), nullable=True),
-    Column("decision", Text, nullable=True),
-    Column("seal", LargeBinary, nullable=False),
-    CheckConstraint(
-        "action IN ('admission', 'quotas', 'lift_suspension', 'recovery', 'jurisdictions', 'lift_limitation',"
-        " 'termination', 'key')",
-        name="action",
-    ),
-    CheckConstraint("decision IN ('approved', 'rejected', 'withdrawn')", name="decision"),
-    CheckConstraint("decided_by IS DISTINCT FROM proposed_by", name="four_eyes"),
     info=REFERENCE,
 )
 

@@ -15,25 +15,23 @@ from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.rowseals import NO_ROWS, RowSeals, accounted, added
 from creditshare.errors import IntegrityError
-from creditshare.members.models import enrolment, key_table_version, member, member_key, member_proposal
+from creditshare.members.models import enrolment, key_table_version, member, member_key
 from creditshare.storage.engine import ReadSession, WriteSession
 
 KEY_TABLE: Final = "key_table_version"
 IDENTITY: Final[Mapping[str, str]] = {
     "member": "member_id",
     "member_key": "kid",
-    "member_proposal": "proposal_id",
     "enrolment": "member_id",
 }
 UNSEALED: Final = frozenset({"seal", "changed_at_version", "created_at", "wrong_tries", "tries_since"})
 """Columns that decide nothing: the seal itself, what a trigger or the database fills in, a counter against guessing."""
-LATER: Final = frozenset({"queries_per_day", "reports_per_day", "decision", "hand_back_jwk"})
+LATER: Final = frozenset({"queries_per_day", "reports_per_day", "hand_back_jwk"})
 """Columns that came after the seals: they are sealed where they have a value, so that rows from before keep theirs."""
 SUMMED: Final = ("member", "member_key")
 TABLES: Final[Mapping[str, Table]] = {
     "member": member,
     "member_key": member_key,
-    "member_proposal": member_proposal,
     "enrolment": enrolment,
 }
 
@@ -163,11 +161,8 @@ class SealedRows:
                 else:
                     doubtful.append(self.share(table, row))
                     broken.append(Broken(table, str(row[IDENTITY[table]])))
-        for table in ("member_proposal", "enrolment"):
-            found = await session.execute(select(TABLES[table]))
-            broken += [
-                Broken(table, str(row[IDENTITY[table]])) for row in found.mappings() if not self.holds(table, row)
-            ]
+        codes = (await session.execute(select(enrolment))).mappings()
+        broken += [Broken("enrolment", str(row["member_id"])) for row in codes if not self.holds("enrolment", row)]
         return broken, changes.total is not None and accounted(changes.total, good, doubtful)
 
     async def accept(self, session: WriteSession, rows: Iterable[Broken]) -> int:

@@ -1,15 +1,11 @@
-"""Pure decisions about keys and second persons.
+"""Pure decisions about keys: which may be revoked by which, when one that has a successor ends, of which to warn."""
 
-Which keys may be revoked by which, when one that has a successor ends, and which proposal an approval is for.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
-from uuid import UUID
+from typing import Final, Literal
 
-from creditshare.errors import FieldError, Refused
+from creditshare.errors import Refused
 
 OVERLAP: Final = timedelta(days=7)
 """How long a key and its successor are both good, so that every system of a member can change over."""
@@ -18,20 +14,6 @@ SIGNING: Final = ("active", "retiring")
 """States of a key that may sign. One that is ``pending`` waits for a second person, and ends with the proposal."""
 
 RevocationReason = Literal["rotation", "compromise", "retired", "other"]
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """Something about a member that waits for, or has had, a second person."""
-
-    proposal_id: UUID
-    member_id: UUID
-    action: str
-    terms: Mapping[str, Any]
-    proposed_by: UUID
-    proposed_at: datetime
-    expires_at: datetime
-    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +67,6 @@ def retirement(keys: Sequence[KeyFacts], kid: str, *, now: datetime) -> datetime
     if not key.lives(now) or not successors:
         raise Refused("state_conflict", extra={"hint": "register the key that follows first"})
     return min(max(min(successors) + OVERLAP, now), key.expires_at)
-
-
-def approved(proposals: Sequence[Proposal], terms: Mapping[str, Any], *, by: UUID, repeated: bool) -> Proposal:
-    """Return which of the open proposals of one kind, newest first, a second person approves by stating its terms.
-
-    Unless the terms must be ``repeated``, an approval that states none is for the newest proposal.
-    """
-    others = [proposal for proposal in proposals if proposal.proposed_by != by]
-    if not others:
-        raise Refused("role_forbidden", extra={"hint": "another operator must approve"})
-    for proposal in others:
-        if terms == proposal.terms or not (terms or repeated):
-            return proposal
-    names = sorted({name for proposal in others for name in proposal.terms} | set(terms))
-    detail = "what was proposed, repeated by who approves it"
-    raise Refused("validation_failed", fields=[FieldError(f"/{name}", "not_as_proposed", detail) for name in names])
 
 
 def _named(keys: Sequence[KeyFacts], kid: str) -> KeyFacts:

@@ -3,13 +3,15 @@
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast, get_args
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, select, true
+from sqlalchemy import RowMapping, func, select
 
+from creditshare.approvals.rules import Proposal
+from creditshare.approvals.service import LIFE, Approvals, Kind, Outcome
 from creditshare.audit.service import Recorded
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jwe import RecipientKey
@@ -18,11 +20,12 @@ from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
 from creditshare.ids import spell, uuid7
+from creditshare.errors import FieldError, Malformed, Refused
+from creditshare.ids import uuid7
 from creditshare.members import rules, standing
 from creditshare.members.keys import Key, MemberKeys, hash_code, insert_key, membership_entry
-from creditshare.members.models import member, member_key, member_proposal
+from creditshare.members.models import member, member_key
 from creditshare.members.repository import SealedRows
-from creditshare.members.rules import Proposal
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
@@ -36,13 +39,10 @@ Restriction = Literal["limitation", "suspension"]
 
 CODE_LIFE: Final = timedelta(hours=72)
 CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
-PROPOSAL_LIFE: Final = timedelta(days=14)
 VERSION_BYTES: Final = 12
 QUOTAS: Final = ("evaluations_per_day", "queries_per_day", "reports_per_day")
 ENROLLING: Final = frozenset[ProposalAction]({"admission", "recovery"})
 """What brings a one-time enrolment code."""
-EACH_BY_ITSELF: Final = frozenset[ProposalAction]({"key"})
-"""What does not end the others of its kind when it is approved: one key says nothing of another."""
 LIFTING: Final[tuple[ProposalAction, ...]] = ("lift_limitation", "lift_suspension")
 CHANGES_STATE: Final[Mapping[ProposalAction, standing.Change]] = {
     "admission": "admission",
@@ -51,6 +51,7 @@ CHANGES_STATE: Final[Mapping[ProposalAction, standing.Change]] = {
     "termination": "termination",
 }
 FOUR_EYES: Final = 2
+OPERATORS: Final = frozenset({"operator"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,6 @@ class Approval:
     enrolment_code: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What carrying out an approved proposal brought: a one-time code, and what the log is told beyond its kind."""
-
-    code: str | None = None
-    details: Mapping[str, int] = field(default_factory=dict)
-
-
 class Members:
     """Membership as named actions. Four eyes compares member ids; never the self-declared ``sub``."""
 
@@ -114,8 +107,10 @@ class Members:
         default_evaluations_per_day: int,
         seals: RowSeals,
         keys: MemberKeys,
+        approvals: Approvals,
     ) -> None:
         self._keys = keys
+        self._approvals = approvals
         self._production = environment == "production"
         self._box = service_box
         self._evaluations_per_day = default_evaluations_per_day
@@ -140,27 +135,9 @@ class Members:
         row = await self._lock(session, member_id)
         return _version(row, await self.open_proposals(session, member_id, now=now))
 
-    async def open_proposals(
-        self, session: ReadSession, member_id: UUID, *, now: datetime, action: ProposalAction | None = None
-    ) -> list[Proposal]:
-        """Return the proposals that a second person may approve, newest first.
-
-        What a person proposed who was suspended since is nobody's proposal any more.
-        """
-        return await self._standing(session, await self._open_rows(session, member_id, action, now=now))
-
-    async def all_open(self, session: ReadSession, *, now: datetime) -> list[Proposal]:
-        """Return every proposal that waits for a second person."""
-        found = await session.execute(select(member_proposal).where(_open(None, None, now)))
-        rows = [row for row in found.mappings() if self.rows.holds("member_proposal", row)]
-        return await self._standing(session, rows)
-
-    async def _standing(self, session: ReadSession, rows: Sequence[RowMapping]) -> list[Proposal]:
-        """Return the proposals of those who are active still."""
-        proposals = [_proposal_of(row) for row in rows]
-        whose = {proposal.proposed_by for proposal in proposals}
-        active = {by for by in whose if standing.may((await self.get(session, by)).status, "oversee")}
-        return [proposal for proposal in proposals if proposal.proposed_by in active]
+    async def open_proposals(self, session: ReadSession, member_id: UUID, *, now: datetime) -> list[Proposal]:
+        """Return the proposals about a member that a second person may approve, newest first."""
+        return await self._approvals.open(session, about=member_id, now=now)
 
     async def _lock(self, session: WriteSession, member_id: UUID) -> RowMapping:
         row = await self.rows.lock(session, "member", member_id)
@@ -208,7 +185,7 @@ class Members:
             },
         )
         terms = {"key_thumbprint": application.key_thumbprint} if application.key_thumbprint else {}
-        await self._propose(session, member_id, "admission", terms, by=by, now=now)
+        await self._approvals.propose(session, "admission", member_id, terms, by=by, now=now)
         return Recorded(await self.get(session, member_id), membership_entry("propose_member", member_id))
 
     async def propose(
@@ -226,7 +203,7 @@ class Members:
         self._require_fitting(action, current)
         if action in {"admission", "recovery"}:
             self._require_thumbprint(terms.get("key_thumbprint"))
-        proposal = await self._propose(session, member_id, action, terms, by=by, now=now)
+        proposal = await self._approvals.propose(session, action, member_id, terms, by=by, now=now)
         # Budgets have a resource of their own; the event is named like the operation that was called.
         operation = "propose_quotas" if action == "quotas" else "propose_change"
         return Recorded(proposal, membership_entry(operation, member_id, proposal=action))
@@ -258,11 +235,11 @@ class Members:
             bootstrap_key=bootstrap_key,
             issuer=issuer,
             now=now,
-            pending_until=now + PROPOSAL_LIFE if pending else None,
+            pending_until=now + LIFE if pending else None,
         )
         if pending:
             terms = {"key_thumbprint": added.value.kid}
-            await self._propose(session, owner.member_id, "key", terms, by=owner.member_id, now=business_now)
+            await self._approvals.propose(session, "key", owner.member_id, terms, by=owner.member_id, now=business_now)
         return added
 
     async def approve(
@@ -279,57 +256,39 @@ class Members:
 
         The approval repeats the terms: it names what was agreed, and cannot be won for one thing and used for another.
         """
-        await self._lock(session, member_id)  # of two at once, the second finds nothing open
-        proposals = await self.open_proposals(session, member_id, now=now, action=action)
-        if not proposals:
-            raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {action}"})
-        chosen = rules.approved(proposals, terms, by=by, repeated=self._production or action != "admission")
-        row = await self.rows.lock(session, "member_proposal", chosen.proposal_id)
-        if row is None:
-            raise IntegrityError("a proposal was taken away while it was approved")
-        await self.rows.change(session, "member_proposal", row, decided_by=by, decided_at=now, decision="approved")
-        if action not in EACH_BY_ITSELF:
-            await self._end_proposals(session, member_id, action, now=now)
-        done = await self._carry_out(session, member_id, action, chosen.terms, by=by, now=now)
-        entry = membership_entry("approve_member", member_id, proposal=action, **done.details)
-        return Recorded(Approval(await self.get(session, member_id), done.code), entry)
+        repeated = self._production or action != "admission"
+        done = await self._approvals.approve(session, action, member_id, terms, by=by, now=now, repeated=repeated)
+        entry = membership_entry("approve_member", member_id, proposal=action, **done.outcome.details)
+        return Recorded(Approval(await self.get(session, member_id), done.outcome.secret), entry)
 
-    async def reject(
-        self, session: WriteSession, proposal_id: UUID, *, by: UUID, reason: str, now: datetime
-    ) -> Recorded[Proposal]:
-        """End an open proposal: another person rejects it, who made it withdraws it.
+    def kinds(self) -> list[Kind]:
+        """Return what takes two people about a member."""
+        return [
+            Kind(
+                name=action,
+                about="mem",
+                reference="member_id",
+                proposers=standing.OVERSEEING if action == "key" else OPERATORS,
+                approvers=OPERATORS,
+                hold=self._lock,
+                carry_out=self._carry_out,
+                dropped=self._drop_key if action == "key" else None,
+                alone=action == "key",  # one key says nothing of another
+            )
+            for action in get_args(ProposalAction)
+        ]
 
-        ``not_found`` for one that there is not, ``state_conflict`` for one that was decided or has ended.
-        """
-        named = await self.rows.find(session, "member_proposal", proposal_id)
-        if named is None:
-            raise Refused("not_found")
-        await self._lock(session, named["member_id"])  # as an approval does: of two at once one finds it open
-        row = await self.rows.lock(session, "member_proposal", proposal_id)
-        if row is None or row["decided_by"] is not None or row["expires_at"] <= now:
-            raise Refused("state_conflict")
-        if row["proposed_by"] == by:
-            decided: dict[str, Any] = {"decision": "withdrawn", "expires_at": now}
-        else:
-            decided = {"decision": "rejected", "decided_by": by, "decided_at": now}
-        changed = await self.rows.change(session, "member_proposal", row, **decided)
-        if row["action"] == "key":
-            await self._keys.drop_pending(session, row["member_id"], row["terms"]["key_thumbprint"], now=now)
-        entry = membership_entry(
-            "reject_proposal", row["member_id"], proposal=row["action"], decision=decided["decision"], reason=reason
-        )
-        return Recorded(_proposal_of(changed), entry)
+    async def role_of(self, session: ReadSession, member_id: UUID) -> str | None:
+        """Return the role of a member that may act about others now, or None."""
+        row = await self.rows.find(session, "member", member_id)
+        return None if row is None or not standing.may(row["status"], "oversee") else str(row["role"])
 
-    async def _carry_out(
-        self,
-        session: WriteSession,
-        member_id: UUID,
-        action: ProposalAction,
-        terms: Mapping[str, Any],
-        *,
-        by: UUID,
-        now: datetime,
-    ) -> _Done:
+    async def _drop_key(self, session: WriteSession, proposal: Proposal, now: datetime) -> None:
+        await self._keys.drop_pending(session, proposal.about, proposal.terms["key_thumbprint"], now=now)
+
+    async def _carry_out(self, session: WriteSession, proposal: Proposal, by: UUID, now: datetime) -> Outcome:
+        member_id, terms = proposal.about, proposal.terms
+        action: ProposalAction = cast("ProposalAction", proposal.kind)
         row = await self._lock(session, member_id)
         follows = self._require_fitting(action, member_of(row))
         changes: dict[str, Any] = {} if follows is None else {"status": follows}
@@ -343,9 +302,9 @@ class Members:
             changes |= {"jurisdictions": terms["jurisdictions"]}
         if action == "key":
             await self._keys.approve_pending(session, member_id, terms["key_thumbprint"])
-            return _Done()
+            return Outcome()
         await self.rows.change(session, "member", row, **changes)
-        return _Done(await self._issue_code(session, member_id, now=now) if action in ENROLLING else None)
+        return Outcome(await self._issue_code(session, member_id, now=now) if action in ENROLLING else None)
 
     def _require_fitting(self, action: ProposalAction, current: Member) -> standing.Status | None:
         """Refuse what does not begin from a member's state, when proposed and when approved; return what follows."""
@@ -356,7 +315,7 @@ class Members:
             raise Refused("state_conflict")
         return None
 
-    async def _terminate(self, session: WriteSession, row: RowMapping, *, by: UUID, now: datetime) -> _Done:
+    async def _terminate(self, session: WriteSession, row: RowMapping, *, by: UUID, now: datetime) -> Outcome:
         """End a membership for good: its keys at once, what waits about it, its rights. Its records stay."""
         member_id: UUID = row["member_id"]
         if member_id == by:
@@ -365,9 +324,8 @@ class Members:
             raise Refused("state_conflict", extra={"hint": "two active operators must be left; admit another first"})
         await self.rows.change(session, "member", row, status="terminated")
         ended = await self._keys.end_all(session, member_id, now=now)
-        for open_row in await self._open_rows(session, member_id, None, now=now):
-            await self.rows.change(session, "member_proposal", open_row, expires_at=now)
-        return _Done(details={"keys": ended})
+        await self._approvals.end(session, member_id, now=now)
+        return Outcome(details={"keys": ended})
 
     async def _others_who_oversee(self, session: ReadSession, member_id: UUID) -> int:
         found = await session.execute(
@@ -376,22 +334,6 @@ class Members:
         rows = [row for row in found.mappings() if self.rows.holds("member", row)]
         return sum(standing.may(row["status"], "oversee") for row in rows)
 
-    async def _open_rows(
-        self, session: ReadSession, member_id: UUID, action: ProposalAction | None, *, now: datetime
-    ) -> list[RowMapping]:
-        found = await session.execute(
-            select(member_proposal).where(_open(member_id, action, now)).order_by(member_proposal.c.proposed_at.desc())
-        )
-        # One that does not match its seal was proposed by nobody.
-        return [row for row in found.mappings() if self.rows.holds("member_proposal", row)]
-
-    async def _end_proposals(
-        self, session: WriteSession, member_id: UUID, action: ProposalAction, *, now: datetime
-    ) -> None:
-        """End what is still open of a kind, so that no left-over is approved when things stand otherwise."""
-        for row in await self._open_rows(session, member_id, action, now=now):
-            await self.rows.change(session, "member_proposal", row, expires_at=now)
-
     def _require_thumbprint(self, key_thumbprint: str | None) -> None:
         """In production knowing the enrolment code is not enough: two people approve the key that may enrol."""
         if self._production and key_thumbprint is None:
@@ -399,32 +341,6 @@ class Members:
                 "validation_failed",
                 fields=[FieldError("/key_thumbprint", "required", "the RFC 7638 thumbprint of the key to be enrolled")],
             )
-
-    async def _propose(
-        self,
-        session: WriteSession,
-        member_id: UUID,
-        action: ProposalAction,
-        terms: Mapping[str, Any],
-        *,
-        by: UUID,
-        now: datetime,
-    ) -> Proposal:
-        proposal = Proposal(uuid7(now), member_id, action, dict(terms), by, now, now + PROPOSAL_LIFE)
-        await self.rows.add(
-            session,
-            "member_proposal",
-            {
-                "proposal_id": proposal.proposal_id,
-                "member_id": member_id,
-                "action": action,
-                "terms": dict(terms),
-                "proposed_by": by,
-                "proposed_at": now,
-                "expires_at": proposal.expires_at,
-            },
-        )
-        return proposal
 
     async def _bootstrap_lives(self, session: ReadSession, now: datetime) -> bool:
         alive = select(func.count()).where(
@@ -457,8 +373,7 @@ class Members:
         row = await self._lock(session, member_id)
         follows = standing.after(restriction, row["status"], role=row["role"])
         changed = await self.rows.change(session, "member", row, status=follows)
-        for action in LIFTING:
-            await self._end_proposals(session, member_id, action, now=now)
+        await self._approvals.end(session, member_id, now=now, kinds=LIFTING)
         operation = "limit_member" if restriction == "limitation" else "suspend_member"
         return Recorded(member_of(changed), membership_entry(operation, member_id, reason=reason))
 
@@ -559,20 +474,6 @@ def member_of(row: RowMapping) -> Member:
     )
 
 
-def _proposal_of(row: RowMapping) -> Proposal:
-    names = ("proposal_id", "member_id", "action", "terms", "proposed_by", "proposed_at", "expires_at", "decision")
-    return Proposal(*(row[name] for name in names))
-
-
 def _version(row: RowMapping, proposals: Sequence[Proposal]) -> str:
     parts = [str(row["revision"]), *sorted(str(proposal.proposal_id) for proposal in proposals)]
     return b64url_encode(hashlib.sha256("|".join(parts).encode()).digest()[:VERSION_BYTES])
-
-
-def _open(member_id: UUID | None, action: ProposalAction | None, now: datetime) -> ColumnElement[bool]:
-    return and_(
-        true() if member_id is None else member_proposal.c.member_id == member_id,
-        true() if action is None else member_proposal.c.action == action,
-        member_proposal.c.decided_by.is_(None),
-        member_proposal.c.expires_at > now,
-    )

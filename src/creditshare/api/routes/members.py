@@ -40,12 +40,12 @@ from creditshare.api.schemas.members import (
 )
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
+from creditshare.approvals.rules import Proposal
 from creditshare.audit.service import Entry, Recorded
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.impact import impact_on
 from creditshare.members.keys import checked_jwk, ending_keys
-from creditshare.members.rules import Proposal
 from creditshare.members.service import ProposalAction
 from creditshare.services import Services
 from creditshare.storage.engine import ReadSession
@@ -149,6 +149,7 @@ async def show_impact(member_id: MemberId, work: OperatorWork, services: Wired) 
         await impact_on(
             session,
             named,
+            approvals=services.approvals,
             members=services.members,
             member_keys=services.member_keys,
             now=now,
@@ -198,7 +199,8 @@ async def list_proposals(
     session, now = opened(work)
     named = public_id("mem", member_id)
     work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
-    return _newest_first(await services.members.open_proposals(session, named, now=now), work, paging, limit)
+    found = await services.members.open_proposals(session, named, now=now)
+    return _newest_first(services, found, work, paging, limit)
 
 
 @router.post("/v1/members/{member_id}/approvals")
@@ -238,9 +240,9 @@ async def list_all_proposals(
     paging: Paged,
     limit: Limit = 50,
 ) -> ProposalPage:
-    """List all that waits for a second person, about whichever institution, newest first."""
+    """List all that waits for a second person, whatever it is about, newest first."""
     session, now = opened(work)
-    return _newest_first(await services.members.all_open(session, now=now), work, paging, limit)
+    return _newest_first(services, await services.approvals.open(session, now=now), work, paging, limit)
 
 
 @router.post("/v1/proposals/{proposal_id}/rejection")
@@ -252,10 +254,10 @@ async def reject_proposal(
 ) -> ProposalOut:
     """Reject what another operator proposed, or withdraw what you proposed; it cannot be approved any more."""
     session, now = opened(work)
-    done = await services.members.reject(
+    done = await services.approvals.reject(
         session, public_id("prp", proposal_id), by=work.caller.member_id, reason=body.reason, now=now
     )
-    return ProposalOut.of(work.record(done))
+    return _presented(services, work.record(done))
 
 
 @router.post("/v1/members/{member_id}/quotas", status_code=202)
@@ -266,7 +268,13 @@ async def propose_quotas(
     return await _propose(work, services, if_match, public_id("mem", member_id), "quotas", body.terms())
 
 
-def _newest_first(proposals: Sequence[Proposal], work: Work, paging: Paging, limit: int) -> ProposalPage:
+def _presented(services: Services, proposal: Proposal) -> ProposalOut:
+    return ProposalOut.of(proposal, about=services.approvals.kind(proposal.kind).about)
+
+
+def _newest_first(
+    services: Services, proposals: Sequence[Proposal], work: Work, paging: Paging, limit: int
+) -> ProposalPage:
     start = paging.start(work)
     rest = sorted(
         (proposal for proposal in proposals if start is None or proposal.proposal_id < UUID(start)),
@@ -274,7 +282,7 @@ def _newest_first(proposals: Sequence[Proposal], work: Work, paging: Paging, lim
         reverse=True,
     )
     page, following = paging.cut(work, rest, limit=limit, place=lambda proposal: proposal.proposal_id)
-    return ProposalPage.holding(map(ProposalOut.of, page), following)
+    return ProposalPage.holding((_presented(services, one) for one in page), following)
 
 
 async def _propose(
@@ -289,7 +297,7 @@ async def _propose(
     if_match.require(await services.members.lock_version(session, member_id, now=now))
     done = await services.members.propose(session, member_id, action, terms, by=work.caller.member_id, now=now)
     work.headers["ETag"] = etag(await services.members.version(session, member_id, now=now))
-    return ProposalOut.of(work.record(done))
+    return _presented(services, work.record(done))
 
 
 @router.post("/v1/members/{member_id}/suspension")

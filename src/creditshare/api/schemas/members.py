@@ -9,10 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from creditshare.access.usage import Usage
 from creditshare.api.schemas.forms import Country, Instant, Page, Quota, Reference, Strict, Thumbprint, distinct
 from creditshare.api.schemas.keys import EXAMPLE_JWK
-from creditshare.ids import spell
+from creditshare.approvals.rules import Proposal
+from creditshare.ids import Prefix, spell
 from creditshare.impact import Impact
 from creditshare.members.keys import EndingKey
-from creditshare.members.rules import Proposal
 from creditshare.members.service import Application, Member, MemberRole, ProposalAction
 from creditshare.wire.record_form import REGION_CODES
 
@@ -159,7 +159,8 @@ class ProposalOut(BaseModel):
     """What waits for a second person, who approves it by repeating its terms, or rejects it by its id."""
 
     proposal_id: str
-    member_id: str
+    about: str = Field(description="Id of what it is about.")
+    member_id: str | None = Field(description="The same, where it is about an institution.")
     action: str
     terms: dict[str, int | str | list[str]]
     proposed_by: str
@@ -168,12 +169,14 @@ class ProposalOut(BaseModel):
     decision: str | None = Field(None, description="Null while it waits.")
 
     @classmethod
-    def of(cls, proposal: Proposal) -> "ProposalOut":
-        """Present a proposal."""
+    def of(cls, proposal: Proposal, *, about: Prefix) -> "ProposalOut":
+        """Present a proposal; ``about`` is the sort of thing that its kind is about."""
+        named = spell(about, proposal.about)
         return cls(
             proposal_id=spell("prp", proposal.proposal_id),
-            member_id=spell("mem", proposal.member_id),
-            action=proposal.action,
+            about=named,
+            member_id=named if about == "mem" else None,
+            action=proposal.kind,
             terms=dict(proposal.terms),
             proposed_by=spell("mem", proposal.proposed_by),
             proposed_at=proposal.proposed_at,

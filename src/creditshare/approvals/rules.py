@@ -1,0 +1,39 @@
+"""Pure decisions: which proposal an approval is for, and who may decide one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from creditshare.errors import FieldError, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Something that waits for, or has had, a second person."""
+
+    proposal_id: UUID
+    kind: str
+    about: UUID
+    terms: Mapping[str, Any]
+    proposed_by: UUID
+    proposed_at: datetime
+    expires_at: datetime
+    decision: str | None = None
+
+
+def approved(proposals: Sequence[Proposal], terms: Mapping[str, Any], *, by: UUID, repeated: bool) -> Proposal:
+    """Return which of the open proposals of one kind, newest first, a second person approves by stating its terms.
+
+    Unless the terms must be ``repeated``, an approval that states none is for the newest proposal.
+    """
+    others = [proposal for proposal in proposals if proposal.proposed_by != by]
+    if not others:
+        raise Refused("role_forbidden", extra={"hint": "another person must approve it"})
+    for proposal in others:
+        if terms == proposal.terms or not (terms or repeated):
+            return proposal
+    names = sorted({name for proposal in others for name in proposal.terms} | set(terms))
+    detail = "what was proposed, repeated by who approves it"
+    raise Refused("validation_failed", fields=[FieldError(f"/{name}", "not_as_proposed", detail) for name in names])
