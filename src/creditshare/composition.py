@@ -38,6 +38,7 @@ from creditshare.keys.tombstones import Tombstones
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import load_policy
+from creditshare.reciprocity.service import Reciprocity
 from creditshare.records.service import Records
 from creditshare.reports.activity import LogCounting
 from creditshare.reports.counting import Counting
@@ -310,6 +311,15 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             audit=audit,
             service_box=keyring.box("service"),
             read_row=read_row,
+        ),
+        reciprocity=Reciprocity(
+            database=database,
+            members=members,
+            member_keys=member_keys,
+            subjects=subjects,
+            records=records,
+            audit=audit,
+            policy=policy,
         ),
         hand_back=HandBack(
             database=database,

@@ -7,6 +7,7 @@ from creditshare.batches import models as batches
 from creditshare.consents import models as consents
 from creditshare.members import models as members
 from creditshare.policy import models as policy
+from creditshare.reciprocity import models as reciprocity
 from creditshare.records import models as records
 from creditshare.reports import models as reports
 from creditshare.sandbox import models as sandbox
@@ -23,6 +24,7 @@ __all__ = [
     "members",
     "metadata",
     "policy",
+    "reciprocity",
     "records",
     "reports",
     "sandbox",

@@ -22,6 +22,7 @@ from creditshare.handback.service import HandBack
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import Policy
+from creditshare.reciprocity.service import Reciprocity
 from creditshare.records.service import Records
 from creditshare.reports.service import Reports
 from creditshare.settings import Settings
@@ -123,6 +124,7 @@ class Services:
     batches: Batches
     hand_back: HandBack
     reports: Reports
+    reciprocity: Reciprocity
 
     async def newest_cosigned(self, session: ReadSession) -> int | None:
         """Return the size of the newest checkpoint with a quorum of witnesses, beginning at what was seen before."""

@@ -27,6 +27,7 @@ from creditshare.composition import (
 )
 from creditshare.errors import Unavailable
 from creditshare.jobs.keywatch import KeyWatch
+from creditshare.jobs.tiers import Tiers
 from creditshare.jobs.worker import Worker
 from creditshare.settings import Settings
 from creditshare.startup import check_settings, require
@@ -92,6 +93,7 @@ async def _work(settings: Settings) -> None:
             anchors=anchors(settings, database),
             reports=reports(settings, database, services),
             key_watch=KeyWatch(services.database, days=settings.key_warning_days, clock=services.clock),
+            tiers=Tiers(services.database, services.reciprocity),
         )
         spare_the_collector()
         await runner.run()

@@ -20,7 +20,7 @@ FORBIDDEN = {"role_forbidden", "member_suspended", "member_limited"}
 ANYONE = (
     "discover show_service_keys show_code_lists is_alive is_ready show_metrics show_inclusion_proof show_log_keys"
     " show_log_health show_checkpoint show_cosigned_checkpoint show_checkpoint_of show_entries show_tile"
-    " show_consistency_proof show_anchors"
+    " show_consistency_proof show_anchors show_reciprocity_rules"
 )
 """In a sandbox; in production the log is for its readers: ``access/test_readers.py``."""
 EVERY_MEMBER = "show_log_token show_opening show_me show_quota add_key list_keys revoke_key retire_key review_key"
@@ -34,8 +34,8 @@ ASKING_LENDERS = "run_query run_query_batch show_query"
 REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch"
 """A lender that is limited may report and correct; of consents those to provide (``members/test_states.py``)."""
 CORRECTING_LENDERS = (
-    "name_hand_back_key show_consent revoke_consent pause_consent show_record advance_record correct_record"
-    " withdraw_record show_job show_job_errors show_job_records"
+    "show_reciprocity name_hand_back_key show_consent revoke_consent pause_consent show_record advance_record"
+    " correct_record withdraw_record show_job show_job_errors show_job_records"
 )
 """A lender that is suspended may still correct, withdraw and revoke."""
 

@@ -83,3 +83,22 @@ def test_what_the_service_does_not_offer_yet_is_withheld_and_named_in_the_order_
     assert decided(replace(PRESENT, scopes=("inquiries", "defaults", "legal"))) == Grant(
         ("defaults",), (Withheld("inquiries", "not_offered_yet"), Withheld("legal", "not_offered_yet"))
     )
+
+
+@pytest.mark.parametrize(
+    ("tier", "withheld", "rows"),
+    [("full", (), True), ("standard", ("amounts",), True), ("basic", ("amounts", "records"), False)],
+)
+def test_a_lower_tier_gets_less_and_is_told_what_and_why(tier: str, withheld: tuple[str, ...], *, rows: bool) -> None:
+    question = replace(PRESENT, scopes=("defaults", "amounts"))
+    got = decide(question, CONSENT, member_id=ME, member_status="active", tier=tier, now=NOW)
+    assert isinstance(got, Grant)
+    assert got.withheld == tuple(Withheld(what, "reciprocity_tier") for what in withheld)
+    assert got.scopes == (("defaults",) if withheld else ("defaults", "amounts"))
+    assert got.rows is rows
+
+
+def test_what_was_not_asked_for_is_not_named_as_left_out() -> None:
+    assert decide(PRESENT, CONSENT, member_id=ME, member_status="active", tier="standard", now=NOW) == Grant(
+        ("defaults",), (), "standard"
+    )

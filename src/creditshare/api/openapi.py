@@ -29,6 +29,7 @@ from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
 from creditshare.members.service import MemberRole, ProposalAction
 from creditshare.members.standing import Status, may
+from creditshare.members.tiers import TIERS, WHY
 
 DESCRIPTION: Final = """\
 Every request of a member is a JWT signed by the member's key over method, address and body, used once; every answer is
@@ -157,8 +158,11 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("ReceivedRecord", "classification"): CODE_LISTS["classifications"],
     ("ReceivedRecord", "product"): CODE_LISTS["products"],
     ("ReceivedRecord", "amount_band"): CODE_LISTS["amount_bands"],
-    ("WithheldOut", "what"): CODE_LISTS["scopes"],
-    ("WithheldOut", "why"): ("not_offered_yet",),
+    ("WithheldOut", "what"): (*CODE_LISTS["scopes"], "records"),
+    ("WithheldOut", "why"): ("not_offered_yet", WHY),
+    ("TierOut", "tier"): TIERS,
+    ("ReciprocityOut", "tier"): TIERS,
+    **{(name, "tier"): TIERS for name in _MEMBERS},
     ("Summary", "exposure_band"): CODE_LISTS["amount_bands"],
     ("Summary", "worst_bucket"): ("none", *CODE_LISTS["buckets"]),
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},

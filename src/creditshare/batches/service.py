@@ -388,6 +388,17 @@ async def files_in_progress(session: ReadSession, member_id: UUID) -> int:
     return int((await session.execute(waiting)).scalar_one())
 
 
+async def rows_ended_since(session: ReadSession, member_id: UUID, *, since: datetime) -> tuple[int, int]:
+    """Return how many rows of a member's files that ended since an instant were dealt with, and how many refused."""
+    dealt = func.coalesce(func.sum(job.c.accepted + job.c.refused), 0).label("dealt")
+    refused = func.coalesce(func.sum(job.c.refused), 0).label("refused")
+    ended = select(dealt, refused).where(
+        job.c.member_id == member_id, job.c.finished_at > since, job.c.dry_run.is_(False)
+    )
+    row = (await session.execute(ended)).one()
+    return int(row.dealt), int(row.refused)
+
+
 async def forget_jobs(session: WriteSession) -> None:
     """Delete jobs whose time is over, with their error files."""
     over = select(job.c.job_id).where(job.c.expires_at < func.creditshare_now())

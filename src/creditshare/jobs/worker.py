@@ -15,8 +15,9 @@ from creditshare.clock import Clock, SystemClock
 from creditshare.errors import IntegrityError, Unavailable
 from creditshare.ids import spell
 from creditshare.jobs.anchors import Anchors
-from creditshare.jobs.reports import ReportRuns
 from creditshare.jobs.keywatch import KeyWatch
+from creditshare.jobs.reports import ReportRuns
+from creditshare.jobs.tiers import Tiers
 from creditshare.jobs.witnesses import Witnesses
 from creditshare.storage.engine import Database, WriteSession
 
@@ -44,7 +45,9 @@ class Worker:
         anchors: Anchors | None = None,
         reports: ReportRuns | None = None,
         key_watch: KeyWatch | None = None,
+        tiers: Tiers | None = None,
     ) -> None:
+        self._tiers = tiers
         self._key_watch = key_watch
         self._anchors = anchors
         self._reports = reports
@@ -70,6 +73,8 @@ class Worker:
                 tasks.create_task(self._anchors.run())
             if self._reports is not None:
                 tasks.create_task(self._reports.run())
+            if self._tiers is not None:
+                tasks.create_task(self._tiers.run())
             if self._key_watch is not None:
                 tasks.create_task(self._key_watch.run())
 

@@ -39,10 +39,12 @@ member = Table(
     Column("queries_per_day", Integer, nullable=True),
     Column("reports_per_day", Integer, nullable=True),
     Column("hand_back_jwk", JSON(none_as_null=True), nullable=True),
+    Column("tier", Text, nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
     Column("revision", Integer, nullable=False),
     Column("seal", LargeBinary, nullable=False),
+    CheckConstraint("tier IN ('full', 'standard', 'basic')", name="tier"),
     CheckConstraint("role IN ('lender', 'regulator', 'operator')", name="role"),
     CheckConstraint(
         "status IN ('applicant', 'due_diligence', 'certified', 'active', 'limited', 'suspended', 'terminated')",

@@ -18,14 +18,13 @@ from creditshare.crypto.jwe import RecipientKey
 from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
-from creditshare.errors import FieldError, IntegrityError, Malformed, Refused
-from creditshare.ids import spell, uuid7
 from creditshare.errors import FieldError, Malformed, Refused
-from creditshare.ids import uuid7
+from creditshare.ids import spell, uuid7
 from creditshare.members import rules, standing
 from creditshare.members.keys import Key, MemberKeys, hash_code, insert_key, membership_entry
 from creditshare.members.models import member, member_key
 from creditshare.members.repository import SealedRows
+from creditshare.members.tiers import Tier
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
@@ -69,6 +68,7 @@ class Member:
     reports_per_day: int | None = None
     hand_back_kid: str | None = None
     """Of the key that its data are to be encrypted to when its membership ends."""
+    tier: str = "full"
 
     def oversees(self, *roles: MemberRole) -> bool:
         """Whether it may look at or act on what is another member's: it has one of these roles and is active."""
@@ -389,6 +389,13 @@ class Members:
         changed = await self.rows.change(session, "member", row, hand_back_jwk=dict(key.jwk))
         return Recorded(member_of(changed), membership_entry("name_hand_back_key", member_id, kid=key.kid))
 
+    async def set_tier(self, session: WriteSession, member_id: UUID, tier: Tier) -> None:
+        """Note how deep a lender's answers are from now on."""
+        row = await self._lock(session, member_id)
+        if row["status"] not in standing.LASTS:
+            raise Refused("state_conflict")
+        await self.rows.change(session, "member", row, tier=tier)
+
     async def hand_back_key(self, session: ReadSession, member_id: UUID) -> Mapping[str, object] | None:
         """Return that key as it was named, or None."""
         row = await self.rows.find(session, "member", member_id)
@@ -471,6 +478,7 @@ def member_of(row: RowMapping) -> Member:
         row["queries_per_day"],
         row["reports_per_day"],
         None if row["hand_back_jwk"] is None else row["hand_back_jwk"]["kid"],
+        row["tier"] or "full",
     )
 
 

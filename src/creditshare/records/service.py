@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Text, and_, cast, func, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import (
@@ -478,6 +478,26 @@ async def live_records(session: ReadSession, member_id: UUID) -> int:
     """Return how many of a member's records tell of a default that has not ended."""
     live = select(func.count()).where(record_current.c.member_id == member_id, record_current.c.lifecycle == "live")
     return int((await session.execute(live)).scalar_one())
+
+
+async def borrowers_reported(session: ReadSession, member_id: UUID) -> int:
+    """Return of how many borrowers a member has records that it has not taken back."""
+    kept = select(func.count(func.distinct(record_current.c.subject_id))).where(
+        record_current.c.member_id == member_id, record_current.c.lifecycle.in_(("live", "ended"))
+    )
+    return int((await session.execute(kept)).scalar_one())
+
+
+async def sample_of_records(session: ReadSession, member_id: UUID, *, day: date, limit: int) -> list[tuple[UUID, UUID]]:
+    """Return borrower and id of some of a member's records, others on each day, the same within one."""
+    drawn = func.md5(cast(record_current.c.record_id, Text) + day.isoformat())
+    found = await session.execute(
+        select(record_current.c.subject_id, record_current.c.record_id)
+        .where(record_current.c.member_id == member_id, record_current.c.lifecycle != "erased")
+        .order_by(drawn)
+        .limit(limit)
+    )
+    return [(row.subject_id, row.record_id) for row in found]
 
 
 async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:

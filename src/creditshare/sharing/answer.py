@@ -86,7 +86,11 @@ def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) 
         "match": "records" if seen else "none",
         "policy_version": asking.policy_version,
         "query_id": spell("qry", asking.query_id),
-        "records": [_record(asking, history, state, handle_key) for history, state in seen],
+        "records": [
+            _record(asking, history, state, handle_key)
+            for history, state in seen
+            if asking.grant.rows or history.member_id == asking.member_id
+        ],
         "summary": {
             "exposure_band": _total_band([state for _, state in others]),
             "lenders": len({history.member_id for history, _ in others}),

@@ -8,6 +8,7 @@ from uuid import UUID
 from creditshare.consents.rules import Consent
 from creditshare.consents.rules import refusal as consent_refusal
 from creditshare.members import standing
+from creditshare.members.tiers import LEAVES_OUT, WHY
 
 UNAVAILABLE_SCOPES: Final = ("legal", "inquiries")
 """Scopes that a consent may already name but that no part of the service answers yet."""
@@ -33,10 +34,16 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The answer is yes. ``withheld`` says what it will not contain."""
+    """The answer is yes. ``withheld`` says what it will not contain; some of that follows from the asker's tier."""
 
     scopes: tuple[str, ...]
     withheld: tuple[Withheld, ...]
+    tier: str = "full"
+
+    @property
+    def rows(self) -> bool:
+        """Whether others' records are told one by one, and not only summed up."""
+        return "records" not in LEAVES_OUT[self.tier]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,13 @@ class Refusal:
 
 
 def decide(
-    question: Question, consent: Consent | None, *, member_id: UUID, member_status: str, now: datetime
+    question: Question,
+    consent: Consent | None,
+    *,
+    member_id: UUID,
+    member_status: str,
+    tier: str = "full",
+    now: datetime,
 ) -> Grant | Refusal:
     """Decide a question on what the first statement found (`../design/privacy.md` §2).
 
@@ -65,10 +78,13 @@ def decide(
         reason = "consent_scope"  # what the asker can put right comes before what is used up
     if reason is not None:
         return Refusal(reason)
-    return grant(question)
+    return grant(question, tier)
 
 
-def grant(question: Question) -> Grant:
-    """Return what a question that may be answered gets; the same question always gets the same."""
-    withheld = tuple(Withheld(scope, "not_offered_yet") for scope in question.scopes if scope in UNAVAILABLE_SCOPES)
-    return Grant(tuple(s for s in question.scopes if s not in UNAVAILABLE_SCOPES), withheld)
+def grant(question: Question, tier: str = "full") -> Grant:
+    """Return what a question that may be answered gets; the same question of the same tier always gets the same."""
+    shallow = [what for what in LEAVES_OUT[tier] if what == "records" or what in question.scopes]
+    withheld = [Withheld(scope, "not_offered_yet") for scope in question.scopes if scope in UNAVAILABLE_SCOPES]
+    withheld += [Withheld(what, WHY) for what in shallow]
+    left_out = {one.what for one in withheld}
+    return Grant(tuple(scope for scope in question.scopes if scope not in left_out), tuple(withheld), tier)

@@ -113,7 +113,12 @@ class Sharing:
             _require_past(question, now)
             state, consent = self._open(seen, token)
             decision = decide(  # 2
-                question, consent, member_id=caller.member_id, member_status=caller.member.status, now=now
+                question,
+                consent,
+                member_id=caller.member_id,
+                member_status=caller.member.status,
+                tier=caller.member.tier,
+                now=now,
             )
             if isinstance(decision, Refusal) or state is None:
                 raise Refused(decision.reason if isinstance(decision, Refusal) else "consent_missing")
@@ -200,6 +205,14 @@ async def borrowers_of_questions(session: ReadSession, member_id: UUID) -> set[U
     return set(found.scalars())
 
 
+async def borrowers_asked_about(session: ReadSession, member_id: UUID, *, since: datetime) -> int:
+    """Return how many borrowers a member asked about since an instant."""
+    asked = select(func.count(func.distinct(query_answer.c.subject_id))).where(
+        query_answer.c.member_id == member_id, query_answer.c.told_at >= since
+    )
+    return int((await session.execute(asked)).scalar_one())
+
+
 async def questions_since(session: ReadSession, member_id: UUID, *, since: datetime) -> int:
     """Return how many of a member's questions were answered since an instant."""
     asked = select(func.count()).where(query_answer.c.member_id == member_id, query_answer.c.told_at >= since)
@@ -233,6 +246,7 @@ def _write_parameters(asking: Asking, consent: Consent | None, state: SubjectSta
             "policy_version": asking.policy_version,
             "purpose": asking.question.purpose,
             "scopes": list(asking.question.scopes),
+            "tier": asking.grant.tier,
         }
     )
     return {
@@ -262,7 +276,7 @@ def _open_stored(keys: SubjectKeys, row: RowMapping) -> dict[str, Any]:
 def _asking_again(row: RowMapping, stored: Mapping[str, Any]) -> Asking:
     as_of = datetime.fromisoformat(stored["as_of"]) if stored["as_of"] else None
     question = Question(stored["purpose"], row["consent_id"], tuple(stored["scopes"]), as_of)
-    granted = grant(question)
+    granted = grant(question, stored.get("tier", "full"))
     return Asking(
         row["query_id"], row["member_id"], question, granted, row["told_at"], row["version"], stored["policy_version"]
     )

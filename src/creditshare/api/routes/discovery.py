@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from creditshare.api.codelists import CODE_LISTS
 from creditshare.api.public import Discovery, Health, ServiceKeys
+from creditshare.api.schemas.reciprocity import ReciprocityRulesOut
 from creditshare.api.wiring import Wired
 from creditshare.crypto import oprf
 from creditshare.crypto.encoding import b64url_encode
@@ -94,6 +95,14 @@ async def show_service_keys(services: Wired) -> dict[str, list[dict[str, str]]]:
 async def show_code_lists() -> dict[str, list[str]]:
     """Return all published vocabularies."""
     return CODE_LISTS
+
+
+@router.get("/v1/reciprocity-rules", response_model=ReciprocityRulesOut)
+async def show_reciprocity_rules(services: Wired) -> ReciprocityRulesOut:
+    """Return the rules by which a lender's tier, and with it the depth of its answers, is computed."""
+    async with services.database.reading() as session:
+        now = (await business_time(session)).now
+    return ReciprocityRulesOut.of(services.reciprocity.rules(now), policy_version=services.policy.version)
 
 
 @router.get("/healthz", response_model=Health)

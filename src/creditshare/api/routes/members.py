@@ -38,6 +38,7 @@ from creditshare.api.schemas.members import (
     UsageOut,
     UsagePage,
 )
+from creditshare.api.schemas.reciprocity import ReciprocityOut
 from creditshare.api.wiring import Wired, opened
 from creditshare.api.work import Work
 from creditshare.approvals.rules import Proposal
@@ -63,6 +64,13 @@ async def show_me(work: MemberWork, services: Wired) -> MeOut:
     own = MemberOut.of(work.caller.member)
     ending = await _ending(services, opened(work)[0], work.caller.member_id)
     return MeOut(**own.model_dump(), kid=work.caller.kid, sub=work.caller.sub, ending_keys=ending)
+
+
+@router.get("/v1/me/reciprocity")
+async def show_reciprocity(work: CorrectingLenderWork, services: Wired) -> ReciprocityOut:
+    """Show your tier and the figures that it follows from, by /v1/reciprocity-rules."""
+    session, _ = opened(work)
+    return ReciprocityOut.of(await services.reciprocity.standing(session, work.caller.member))
 
 
 @router.post("/v1/me/hand-back-key")

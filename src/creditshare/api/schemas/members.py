@@ -73,6 +73,8 @@ class MemberOut(BaseModel):
         None, description="Thumbprint of the key that its data are encrypted to when its membership ends."
     )
 
+    tier: str = Field("full", description="How deep a lender's answers are, by /v1/reciprocity-rules.")
+
     @classmethod
     def of(cls, member: Member) -> "MemberOut":
         """Present a member."""
@@ -87,6 +89,7 @@ class MemberOut(BaseModel):
             queries_per_day=member.queries_per_day,
             reports_per_day=member.reports_per_day,
             hand_back_kid=member.hand_back_kid,
+            tier=member.tier,
         )
 
 
