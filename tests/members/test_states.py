@@ -120,12 +120,16 @@ def test_what_was_proposed_too_long_ago_is_not_approved(life: Life, action: str)
     assert life.status() == before
 
 
-def test_a_lift_of_before_is_not_approved_for_a_later_suspension(life: Life) -> None:
+def test_a_lift_of_before_is_approved_for_no_later_restriction(life: Life) -> None:
     life.restrict("limitation")
     life.propose("lift_limitation")
     life.restrict("suspension")
     assert life.approve("lift_limitation") == "state_conflict"
-    assert life.status() == "suspended"
+    life.propose("lift_suspension")
+    assert life.approve("lift_suspension") == "done"
+    life.restrict("limitation")
+    assert life.approve("lift_limitation") == "state_conflict"
+    assert life.status() == "limited"
 
 
 def test_two_people_end_a_membership_and_its_keys_lose_their_power(life: Life) -> None:

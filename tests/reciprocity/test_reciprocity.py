@@ -3,12 +3,14 @@
 import json
 import random
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from tests.fixtures.attack import attempt, grant
+from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, record_body, wait_for
 
 from creditshare.cli.demo.story import synthetic_uscc
@@ -45,7 +47,7 @@ def own(bank: Client) -> dict[str, Any]:
     return found
 
 
-def test_figures_are_counted_and_lead_to_a_tier(shared_service: RunningService) -> None:
+def test_figures_are_counted_and_lead_to_a_tier(shared_service: RunningService, tmp_path: Path) -> None:
     service, bank = shared_service, shared_service.admit(f"Bank {uuid4()}", region="US")
     assert own(bank) == {**dict.fromkeys(own(bank)), "tier": "full"}
     months_old(service, bank, 14)
@@ -67,6 +69,10 @@ def test_figures_are_counted_and_lead_to_a_tier(shared_service: RunningService) 
     told = {name: found[name] for name in ("coverage", "freshness", "corrections", "refusals", "months")}
     assert told == {"coverage": 80, "freshness": 100, "corrections": 20, "refusals": 50, "months": 14}
     assert found["tier"] == "basic"
+    key = tmp_path / "bank.jwk.json"
+    key.write_text(json.dumps(bank.session.signer.stored()))
+    command_told = command(service, "query", "tier", "--as", str(key), "--url", service.url)
+    assert command_told.stdout.splitlines()[1:3] == ["coverage     80 %", "freshness    100 %"]
     shown = service.desk[0].call("GET", f"/v1/members/{bank.session.signer.member_id}").data
     assert shown["tier"] == "basic"
 

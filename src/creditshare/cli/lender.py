@@ -212,6 +212,17 @@ def run(
     show(answer.data, as_json=as_json, line=json.dumps(answer.data, indent=2))
 
 
+@query.command("tier")
+def show_tier(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Show how deep your answers are, and the figures that this follows from; the rules are published."""
+    with client(url, key_file) as service:
+        own = service.call("GET", "/v1/me/reciprocity").data
+    figures = [f"{name:12} {own[name]} %" for name in ("coverage", "freshness", "corrections", "refusals")]
+    when = f"computed {own['computed_at']}" if own["computed_at"] else "not computed yet"
+    lines = [f"tier {own['tier']}, {when}", *(figures if own["computed_at"] else [])]
+    show(own, as_json=as_json, line="\n".join(lines))
+
+
 @query.command("history")
 def show_history(
     query_id: Annotated[str | None, typer.Argument(help="Show this question's answer as it was told.")] = None,
