@@ -103,6 +103,32 @@ def test_the_borrowers_of_a_remainder_are_bounded_from_below() -> None:
     assert withheld(protect(system, RULES).counts) == {"one", "two", "rest"}
 
 
+def test_two_cells_of_different_borrowers_hide_each_other() -> None:
+    """Forty borrowers, thirty-four of them in the published part: six are in the rest, although no part has five."""
+    three = Cell(3, 3, {"a": 1, "b": 1, "c": 1})
+    cells: dict[Name, Cell] = {
+        "total": Cell(40, 40, {"a": 14, "b": 13, "c": 13}),
+        "one": three,
+        "two": three,
+        "rest": Cell(34, 34, {"a": 12, "b": 11, "c": 11}),
+    }
+    system = System(cells, (Relation(("total",), ("one", "two", "rest")),))
+    assert withheld(protect(system, RULES).counts) == {"one", "two"}
+
+
+def test_many_records_of_few_borrowers_hide_no_borrower() -> None:
+    """Five borrowers are five borrowers, with forty records too: the total would give the one away."""
+    cells: dict[Name, Cell] = {
+        "total": Cell(50, 200, {"a": 70, "b": 70, "c": 60}),
+        "one": Cell(1, 1, {"a": 1}),
+        "five": Cell(5, 40, {"a": 20, "b": 10, "c": 10}),
+        "eight": Cell(8, 60, {"a": 20, "b": 20, "c": 20}),
+        "rest": Cell(36, 99, {"a": 29, "b": 40, "c": 30}),
+    }
+    system = System(cells, (Relation(("total",), ("one", "five", "eight", "rest")),))
+    assert withheld(protect(system, RULES).counts) == {"one", "eight"}
+
+
 def test_a_partner_must_leave_room() -> None:
     """A reader knows that a secondary suppression has five borrowers or more: five and one are six in one way only."""
     cells: dict[Name, Cell] = {
@@ -207,6 +233,47 @@ def test_sums_of_nothing_are_withheld_with_their_total() -> None:
     protection = protect(system, RULES)
     assert withheld(protection.sums) == {"total", "small", "other"}
     assert audit(system, RULES, protection) == ((), ())
+
+
+def test_a_total_of_nothing_is_withheld_with_a_part() -> None:
+    nothing = {"a": 0, "b": 0, "c": 0}
+    cells: dict[Name, Cell] = {"total": Cell(20, 20, nothing), "one": Cell(9, 9, nothing), "two": Cell(11, 11, nothing)}
+    system = System(cells, (Relation(("total",), ("one", "two")),))
+    assert withheld(protect(system, RULES, withheld_sums=["total"]).sums) == {"total", "one"}
+
+
+def test_where_all_is_withheld_nothing_is_left_to_find() -> None:
+    """Each lender makes up cells alone, in many views, and some sums are nothing: there is no hiding, but silence."""
+    whole = [
+        (7, "B", 0, "2024-11", "W", "e"),
+        (7, "A", 5, "2024-11", "N", "c"),
+        (7, "B", 5, "2024-12", "W", "d"),
+        (1, "A", 5, "2024-12", "N", "e"),
+        (5, "A", 0, "2024-12", "N", "e"),
+    ]
+    defaults = [
+        Default(borrower, lender, amount, {"month": month, "region": region, "industry": industry})
+        for borrower, lender, amount, month, region, industry in whole
+    ]
+    views = [frozenset(view) for view in (["month", "region"], ["month", "industry"], ["year", "region", "industry"])]
+    system = population(defaults, views)
+    rules = Rules(min_borrowers=1, min_lenders=1, dominance=(), p_percent=10)
+    protection = protect(system, rules)
+    assert withheld(protection.sums) == set(system.cells)
+    assert audit(system, rules, protection) == ((), ())
+
+
+def test_a_sum_that_is_none_is_no_total() -> None:
+    """Of two currencies one is concentrated; the count of both together has no sum to subtract from."""
+    cells: dict[Name, Cell] = {
+        "all": Cell(20, 20, {"a": 7, "b": 7, "c": 6}, summed=False),
+        "CNY": Cell(10, 10, {"a": 1000}),
+        "USD": Cell(10, 10, {"a": 300, "b": 300, "c": 300}),
+    }
+    rules = Rules(min_borrowers=5, min_lenders=1, dominance=((1, 75),), p_percent=0)
+    protection = protect(System(cells, (Relation(("all",), ("CNY", "USD")),)), rules)
+    assert set(protection.counts.values()) == {"s"}
+    assert protection.sums == {"CNY": "u", "USD": "s"}
 
 
 def test_mixed_currencies_are_counted_and_have_no_sum() -> None:
