@@ -23,7 +23,7 @@ from creditshare.composition import cell_store
 from creditshare.ids import parse
 from creditshare.reports.cells import UNIT, Cell, Cells
 from creditshare.reports.repository import CellStore
-from creditshare.reports.views import DEFAULTS, ROLLS, VINTAGES
+from creditshare.reports.tables import DEFAULTS, ROLLS, VINTAGES
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import Database, WriteSession
 

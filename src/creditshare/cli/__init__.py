@@ -44,6 +44,7 @@ app = typer.Typer(
             "restore": "creditshare.cli.restore:restore",
             "seals": "creditshare.cli.seals:seals",
             "sandbox": "creditshare.cli.sandbox:sandbox",
+            "report": "creditshare.cli.reports:report",
             "consent": "creditshare.cli.lender:consent",
             "record": "creditshare.cli.lender:record",
             "query": "creditshare.cli.lender:query",

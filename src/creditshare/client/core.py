@@ -153,10 +153,15 @@ def build_request(
     data: object = None,
     idempotency_key: str | None = None,
     if_match: str | None = None,
+    accept: str = ACCEPTED,
+    language: str | None = None,
     now: int,
     lifetime: int = 60,
 ) -> SignedRequest:
-    """Sign one request. A retry is built anew with the same idempotency key: the token serves once."""
+    """Sign one request. A retry is built anew with the same idempotency key: the token serves once.
+
+    ``accept`` and ``language`` are media types and languages of the answer; neither is signed.
+    """
     media_type = data.media_type if isinstance(data, File) else JSON_TYPE
     if isinstance(data, File):
         body = data.content
@@ -177,9 +182,11 @@ def build_request(
         idempotency_key=idempotency_key,
         if_match=if_match,
     )
-    headers = {"Authorization": f"Bearer {token}", "Accept": ACCEPTED, "Accept-Encoding": "identity"}
+    headers = {"Authorization": f"Bearer {token}", "Accept": accept, "Accept-Encoding": "identity"}
     if body:
         headers["Content-Type"] = media_type
+    if language is not None:
+        headers["Accept-Language"] = language
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
     if if_match is not None:

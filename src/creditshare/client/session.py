@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from creditshare.client.core import (
+    ACCEPTED,
     ERROR_STATUS,
     JSON_TYPE,
     Identity,
@@ -143,6 +144,8 @@ class Session:
         data: object = None,
         key: str | None = None,
         if_match: str | None = None,
+        accept: str = ACCEPTED,
+        language: str | None = None,
     ) -> SignedRequest:
         """Build a signed request without sending it; ``key`` is the idempotency key, made where a POST lacks one.
 
@@ -157,6 +160,8 @@ class Session:
             data=data,
             idempotency_key=key or (str(uuid.uuid4()) if _needs_key(method, path) else None),
             if_match=if_match,
+            accept=accept,
+            language=language,
             now=int(self._clock()),
         )
 
@@ -200,6 +205,8 @@ class Session:
         data: object = None,
         key: str | None = None,
         if_match: str | None = None,
+        accept: str = ACCEPTED,
+        language: str | None = None,
     ) -> Flow[SignedAnswer]:
         """Sign, send, check; retry what may be retried with a new token and the same idempotency key.
 
@@ -211,7 +218,16 @@ class Session:
         repeatable = chosen is not None or method == "GET"
         for attempt in range(RETRIES + 1):
             last = attempt == RETRIES
-            request = self.sign(method, path, query=query, data=data, key=chosen, if_match=if_match)
+            request = self.sign(
+                method,
+                path,
+                query=query,
+                data=data,
+                key=chosen,
+                if_match=if_match,
+                accept=accept,
+                language=language,
+            )
             try:
                 answer = yield from self.send(request)
             except Unavailable:

@@ -16,10 +16,10 @@ from creditshare.policy.service import Policy
 from creditshare.reports.cells import Cell, Cells, Holding, Key, Part, added
 from creditshare.reports.counting import hold_counting
 from creditshare.reports.repository import CellStore, PartState, Position
+from creditshare.reports.tables import ACTIVITY
 from creditshare.reports.views import DEFINITION, month_of
 from creditshare.storage.engine import Database
 
-ACTIVITY: Final = "activity"
 SERVICE: Final = UUID(int=0)
 """Stands for the service itself where an act is nobody's."""
 AT_ONCE: Final = 2_000

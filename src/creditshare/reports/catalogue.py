@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from creditshare.reports.activity import ACTIVITY
-from creditshare.reports.tables import DEFAULT_TABLES, ROLL_TABLES, VINTAGE_TABLES, Table
-from creditshare.reports.views import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
+from creditshare.reports.tables import (
+    ACTIVITY,
+    DEFAULT_TABLES,
+    DEFAULTS,
+    MULTIPLE,
+    QUALITY,
+    ROLL_TABLES,
+    ROLLS,
+    VINTAGE_TABLES,
+    VINTAGES,
+    Table,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from creditshare.reports.activity import ACTIVITY
+from creditshare.reports.tables import ACTIVITY, QUALITY
 from creditshare.reports.telling import Row
-from creditshare.reports.views import QUALITY
 
 Values = tuple[str, ...]
 OK: Final = "ok"

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,19 +22,20 @@ class FileKind:
     """A kind of file: its suffix, and what makes it of a report in a language."""
 
     suffix: str
-    make: Callable[[Mapping[str, Any], str], bytes]
+    make: Callable[[Sequence[Mapping[str, Any]], str], bytes]
 
     async def made(self, report: Mapping[str, Any], language: str) -> bytes:
         """Make the file beside the loop: it takes up to a second.
 
         ``ConfigurationError`` where the extra ``reports`` is not installed.
         """
-        return await asyncio.to_thread(self.make, report, language)
+        return await asyncio.to_thread(self.make, [report], language)
 
 
-def make_csv(report: Mapping[str, Any], language: str) -> bytes:
-    """Return the rows (RFC 4180) under the names of the API; a withheld number is empty, its status says why."""
+def make_csv(reports: Sequence[Mapping[str, Any]], language: str) -> bytes:
+    """Return a report's rows (RFC 4180) under the API's names; a withheld number is empty, its status says why."""
     del language
+    (report,) = reports
     names = [column["name"] for column in report["columns"]]
     names += [name for name in ("status", "exposure_status") if any(name in row for row in report["rows"])]
     lenders = report.get("lenders", {})

@@ -5,7 +5,7 @@ Text is set by WeasyPrint, which needs Pango and, for Chinese, a font of it on t
 
 import base64
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -51,9 +51,9 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def make_pdf(report: Mapping[str, Any], language: str) -> bytes:
-    """Return the report as a PDF in a language."""
-    return render(page_of(report, language))
+def make_pdf(reports: Sequence[Mapping[str, Any]], language: str) -> bytes:
+    """Return reports as one PDF in a language, each beginning on a page of its own."""
+    return render(page_of(reports, language))
 
 
 def render(html: str) -> bytes:
@@ -66,11 +66,13 @@ def render(html: str) -> bytes:
     return bytes(weasyprint.HTML(string=html, url_fetcher=inside_only).write_pdf())
 
 
-def page_of(report: Mapping[str, Any], language: str) -> str:
-    """Return the page that is set: HTML with its style and its chart inside."""
+def page_of(reports: Sequence[Mapping[str, Any]], language: str) -> str:
+    """Return the page that is set: HTML with its style and its charts inside."""
+    title = escape(", ".join(report["title"] for report in reports))
+    sections = "".join(f"<section>{''.join(section_of(report, language))}</section>" for report in reports)
     return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{escape(report["title"])}</title>'
-        f"<style>{_style()}</style></head><body>{''.join(section_of(report, language))}</body></html>"
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_style()}</style></head><body>{sections}</body></html>"
     )
 
 

@@ -18,9 +18,9 @@ from creditshare.reports.counting import hold_counting
 from creditshare.reports.models import report_release, report_told
 from creditshare.reports.protection import DisclosureRules
 from creditshare.reports.repository import CellStore, PartState, Position, still_waiting
-from creditshare.reports.tables import is_over
+from creditshare.reports.tables import DEFAULTS, MULTIPLE, ROLLS, VINTAGES, is_over
 from creditshare.reports.telling import Telling, Told, tell_cohort, tell_conduct, tell_stocks, tell_year
-from creditshare.reports.views import DEFAULTS, DEFINITION, MULTIPLE, ROLLS, VINTAGES
+from creditshare.reports.views import DEFINITION
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, ReadSession, WriteSession
 from creditshare.wire.strict_json import canonical, decode_object

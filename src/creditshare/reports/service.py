@@ -8,7 +8,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from creditshare.audit.service import Entry, Recorded
-from creditshare.crypto.digests import content_digest
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
@@ -20,13 +19,13 @@ from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind
 from creditshare.reports.cells import UNIT
 from creditshare.reports.releases import ToldPart, last_release, told_parts
 from creditshare.reports.repository import still_waiting
+from creditshare.reports.tables import MULTIPLE
 from creditshare.reports.telling import Row, Told
-from creditshare.reports.views import MULTIPLE
 from creditshare.storage.engine import ReadSession
 from creditshare.wire.instants import spell_instant
-from creditshare.wire.strict_json import canonical, decode_object
+from creditshare.wire.reports import sign_report
+from creditshare.wire.strict_json import decode_object
 
-TYP: Final = "cs-report+jwt"
 MOST_ROWS: Final = 20_000
 """A report of more is refused: ask for a shorter period."""
 FIRST_MONTH: Final = "0001-01"
@@ -139,42 +138,37 @@ class Reports:
             "release": told_now.release,
             "rules": [self._rule(name, now) for name in RULES],
         }
-        digest = content_digest(canonical(content))
+        digest, signature = sign_report(self._signing_key, content, issuer=self._issuer, iat=int(now.timestamp()))
         if "lender" in kind.views[by]:
             names = await names_of_members(session)
             content["lenders"] = {one: names[one] for one in sorted({row["lender"] for row in rows}) if one in names}
         entry = Entry(
             "show_report", details={"report": kind.name, "by": by, "from": asked.first or "", "to": asked.last or ""}
         )
-        return Recorded(content | self._explained(kind, by, asked.language, told_now.waiting, digest, now), entry)
-
-    def _explained(
-        self, kind: Kind, by: str, language: str, waiting: int, digest: str, now: datetime
-    ) -> dict[str, Any]:
-        columns = [*kind.views[by], *kind.measures]
-        payload = {"digest": digest, "iat": int(now.timestamp()), "iss": self._issuer, "report": kind.name}
-        header = {"kid": self._signing_key.kid, "typ": TYP}
-        return {
-            "title": kind.title.of(language),
-            "method": kind.method.of(language),
-            "sources": list(kind.sources),
-            "columns": [
-                {
-                    "name": name,
-                    "title": LABELS[name].of(language),
-                    "kind": "dimension" if name in kind.views[by] else "measure",
-                }
-                for name in columns
-            ],
-            "statuses": {status: text.of(language) for status, text in STATUSES.items()},
-            "waiting": waiting,
-            "digest": digest,
-            "signature": self._signing_key.sign(header, canonical(payload)),
-        }
+        content |= {"waiting": told_now.waiting, "digest": digest, "signature": signature}
+        return Recorded(content | _explained(kind, by, asked.language), entry)
 
     def _rule(self, name: str, now: datetime) -> dict[str, str]:
         rule = self._policy.rule(STRICTEST, name, now.date())
         return {"rule": rule.name, "value": rule.value, "basis": rule.article}
+
+
+def _explained(kind: Kind, by: str, language: str) -> dict[str, Any]:
+    """Return what a report says about itself, in a language."""
+    return {
+        "title": kind.title.of(language),
+        "method": kind.method.of(language),
+        "sources": list(kind.sources),
+        "columns": [
+            {
+                "name": name,
+                "title": LABELS[name].of(language),
+                "kind": "dimension" if name in kind.views[by] else "measure",
+            }
+            for name in (*kind.views[by], *kind.measures)
+        ],
+        "statuses": {status: text.of(language) for status, text in STATUSES.items()},
+    }
 
 
 def _kind(asked: Asked, reader: Member) -> Kind:

@@ -11,6 +11,13 @@ from typing import Final
 
 from creditshare.reports.cells import Key
 
+DEFAULTS: Final = "defaults"
+VINTAGES: Final = "vintages"
+ROLLS: Final = "rolls"
+MULTIPLE: Final = "multiple"
+QUALITY: Final = "quality"
+ACTIVITY: Final = "activity"
+"""The families: tables whose cells are kept together, part by part."""
 MONTHS: Final = 12
 Name = tuple[str, ...]
 """A cell among those of all families: the family, the table, then its value in each dimension."""

@@ -12,16 +12,19 @@ from uuid import UUID
 
 from creditshare.reports.cells import Cell, Cells, Holding, Key
 from creditshare.reports.tables import (
+    DEFAULTS,
     MONTH_MARGINS,
+    MULTIPLE,
     ROLL_MARGINS,
+    ROLLS,
     VINTAGE_MARGINS,
+    VINTAGES,
     YEAR_MARGINS,
     Name,
     Relation,
     across,
     relations,
 )
-from creditshare.reports.views import DEFAULTS, MULTIPLE, ROLLS, VINTAGES
 
 CONDUCT = "conduct"
 """The one table of a family that tells what members did."""

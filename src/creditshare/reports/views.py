@@ -15,14 +15,9 @@ from creditshare.records.grid import bucket
 from creditshare.records.history import History
 from creditshare.records.rules import Coded, RecordState, shown
 from creditshare.reports.cells import UNIT, Holding, Key, Part, Share
+from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
 
 DEFINITION: Final = 1
-
-DEFAULTS: Final = "defaults"
-VINTAGES: Final = "vintages"
-ROLLS: Final = "rolls"
-MULTIPLE: Final = "multiple"
-QUALITY: Final = "quality"
 
 UNKNOWN: Final = "unknown"
 OLDEST: Final = 10

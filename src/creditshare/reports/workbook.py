@@ -1,8 +1,9 @@
-"""A report as an XLSX workbook: its rows, and a sheet of how they were made. Needs the extra ``reports``."""
+"""Reports as an XLSX workbook: the rows of each, and a sheet of how they were made. Needs the extra ``reports``."""
 
 import importlib
 import io
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,14 +12,15 @@ from creditshare.errors import ConfigurationError
 MISSING: Final = "files of reports need the extra: pip install 'creditshare[reports]'"
 WIDEST: Final = 48
 WITHHELD: Final = "·"
-_NUMBERS: Final = frozenset({"borrowers", "records", "lenders"})
-TITLES: Final = {
-    "en": ("Report", "Method", "Status", "Lender's name"),
-    "zh": ("报告", "方法", "状态", "机构名称"),
+LONGEST_NAME: Final = 31  # of a sheet, by the format
+_FORBIDDEN: Final = re.compile(r"[\[\]:*?/\\]")
+WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": {"method": "Method", "status": "Status", "lender": "Lender's name"},
+    "zh": {"method": "方法", "status": "状态", "lender": "机构名称"},
 }
 
 
-def make_workbook(report: Mapping[str, Any], language: str) -> bytes:
+def make_workbook(reports: Sequence[Mapping[str, Any]], language: str) -> bytes:
     """Return the workbook. Numbers are numbers, withheld ones are hatched, and no text is taken for a formula."""
     try:
         xlsxwriter: Any = importlib.import_module("xlsxwriter")
@@ -28,9 +30,14 @@ def make_workbook(report: Mapping[str, Any], language: str) -> bytes:
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with xlsxwriter.Workbook(data, options) as book:
         forms = _Forms(book)
-        rows_title, method_title, *_ = TITLES[language]
-        _write_rows(book.add_worksheet(rows_title), report, forms, language)
-        _write_method(book.add_worksheet(method_title), report, forms)
+        for number, report in enumerate(reports, start=1):
+            name = f"{number} {report['title']}" if len(reports) > 1 else report["title"]
+            _write_rows(book.add_worksheet(_FORBIDDEN.sub(" ", name)[:LONGEST_NAME]), report, forms, language)
+        sheet, place = book.add_worksheet(WORDS[language]["method"]), 0
+        sheet.set_column(0, 0, 28)
+        sheet.set_column(1, 1, 100)
+        for report in reports:
+            place = _write_method(sheet, place, report, forms)
     return data.getvalue()
 
 
@@ -61,7 +68,7 @@ def _write_rows(sheet: Any, report: Mapping[str, Any], forms: _Forms, language: 
         sheet.set_column(number, number, min(width + 3, WIDEST))
     more = [*statuses, *(["lender_name"] if lenders else [])]
     for number, name in enumerate(more, start=len(columns)):
-        sheet.write_string(top, number, TITLES[language][3 if name == "lender_name" else 2], forms.head)
+        sheet.write_string(top, number, WORDS[language]["lender" if name == "lender_name" else "status"], forms.head)
     for place, row in enumerate(report["rows"], start=top + 1):
         for number, column in enumerate(columns):
             _write_value(sheet, place, number, row.get(column["name"]), column, forms)
@@ -87,9 +94,8 @@ def _write_value(sheet: Any, place: int, number: int, value: Any, column: Mappin
         sheet.write_string(place, number, value)
 
 
-def _write_method(sheet: Any, report: Mapping[str, Any], forms: _Forms) -> None:
-    sheet.set_column(0, 0, 28)
-    sheet.set_column(1, 1, 100)
+def _write_method(sheet: Any, top: int, report: Mapping[str, Any], forms: _Forms) -> int:
+    sheet.write_string(top, 0, report["title"], forms.title)
     release = report["release"] or {}
     log = release.get("log", {})
     lines = [
@@ -109,6 +115,7 @@ def _write_method(sheet: Any, report: Mapping[str, Any], forms: _Forms) -> None:
         ("digest", report["digest"]),
         ("signature", report["signature"]),
     ]
-    for place, (name, text) in enumerate(lines):
+    for place, (name, text) in enumerate(lines, start=top + 1):
         sheet.write_string(place, 0, name, forms.quiet)
         sheet.write_string(place, 1, text, forms.wrapped)
+    return top + len(lines) + 3
