@@ -543,6 +543,10 @@ def _complete_answer(operation_id: str, response: Json, method: str, facts: Fact
         response["content"] = {media_type: {"schema": {"type": "string", **binary}}}
     if operation_id in ALSO_TEXT:
         response["content"]["text/plain"] = {"schema": {"type": "string"}}
+    for also in facts.part.also:
+        response["content"][also] = {
+            "schema": {"type": "string"} if also.startswith("text/") else {"type": "string", "contentMediaType": also}
+        }
     for media in response.get("content", {}).values():
         media["schema"].pop("title", None)
 

@@ -52,11 +52,11 @@ def list_reports(
     if as_json:
         typer.echo(json.dumps(listed))
         return
-    table = Table("report", "title", "told of", "views (--by)")
     for one in listed["data"]:
-        told = f"{one['first']} – {one['last']}" if one["first"] else "nothing yet"
-        table.add_row(one["report"], one["title"], told, "\n".join(view["by"] for view in one["views"]))
-    out.print(table)
+        told = f"{one['first']} – {one['last']}" if one["first"] else "nothing told yet"
+        out.print(f"[bold]{one['report']}[/]  {one['title']} · {told}", highlight=False)
+        for view in one["views"]:
+            out.print(f"    --by {view['by']}", highlight=False)
     release = listed["release"]
     line = "nothing was told yet" if release is None else f"release {release['number']} of {release['made_at']}"
     out.print(f"{line}; {listed['waiting']:,} events wait to be counted", highlight=False)

@@ -1,0 +1,392 @@
+"""Reports over loans that lenders loaded through the API, against an oracle that reads the file itself."""
+
+import asyncio
+import csv
+import importlib
+import io
+import json
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import openpyxl
+import pypdf
+import pytest
+from stdnum.cn import uscc
+from tests.fixtures import loan_oracle as oracle
+from tests.fixtures.processes import command
+from tests.fixtures.service import RunningService, running_service, wait_for
+
+from creditshare.cli.demo.loans import COLUMNS, load_loans
+from creditshare.cli.options import write_private
+from creditshare.client.bank import Client
+from creditshare.client.problems import Problem
+from creditshare.composition import cell_store
+from creditshare.errors import VerificationFailed
+from creditshare.ids import parse
+from creditshare.reports.cells import UNIT, Cell, Cells
+from creditshare.reports.files import PDF, XLSX
+from creditshare.reports.repository import CellStore
+from creditshare.reports.tables import DEFAULTS, ROLLS, VINTAGES
+from creditshare.storage.embedded import EmbeddedPostgres
+from creditshare.storage.engine import Database, WriteSession
+from creditshare.wire.reports import verify_report
+
+T = TypeVar("T")
+
+LENDERS = 8
+LOANS = 1_000
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A service in which lenders reported a file of loans, all of which are counted."""
+
+    service: RunningService
+    loans: list[Mapping[str, str]]
+    lenders: Mapping[UUID, str]
+
+    def run(self, work: Callable[[CellStore, WriteSession], Awaitable[T]]) -> T:
+        """Do something as the worker would, in a transaction that ends without a trace."""
+
+        async def done() -> T:
+            address = self.service.postgres.url("worker", self.service.database)
+            database = Database(address, role="creditshare_worker", pool_size=1)
+            try:
+                async with database.writing() as session:
+                    return await work(cell_store(self.service.settings), session)
+            finally:
+                await database.close()
+
+        return asyncio.run(done())
+
+    def cells(self, family: str) -> Cells:
+        """Return all cells of a family as the worker keeps them, opened."""
+
+        async def load(store: CellStore, session: WriteSession) -> Cells:
+            position = await store.position(session)
+            assert position is not None
+            found: Cells = {}
+            for part in position.parts:
+                if part[0] == family:
+                    found |= await store.load(session, part)
+            return found
+
+        return self.run(load)
+
+
+def made_up(lenders: int, loans: int) -> list[dict[str, str]]:
+    """A file in the form of the real one: a few lenders have most loans, and some borrowers several lenders."""
+    draw = random.Random(20_261_127)  # noqa: S311  test data, the same each time
+    stems = [f"91999999{number:09}" for number in range(loans * 9 // 10)]
+    borrowers = [stem + uscc.calc_check_digit(stem) for stem in stems]
+    rows = []
+    for number in range(loans):
+        opened = date(2003, 1, 1) + timedelta(days=draw.randrange(1_400))
+        off = opened + timedelta(days=draw.randrange(30, 2_200))
+        rows.append(
+            {
+                "loan_id": f"L{number:06}",
+                "borrower_uscc": draw.choice(borrowers),
+                "lender": f"Lender {min(int(draw.paretovariate(0.9)), lenders)}",
+                "state": draw.choices(("CA", "TX", "NY", "VT", ""), (50, 30, 15, 4, 1))[0],
+                "naics": draw.choices(("722511", "441110", "238220", "0"), (40, 30, 20, 10))[0],
+                "approved_on": opened.isoformat(),
+                "disbursed_on": draw.choice(("", opened.isoformat())),
+                "approved_amount": "90000.00",
+                "disbursed_amount": "",
+                "status": "CHGOFF" if draw.random() < 0.9 else "PIF",
+                "charged_off_on": off.isoformat() if draw.random() < 0.99 else "",
+                "charged_off_amount": f"{draw.randrange(100, 9_000_000) / 100:.2f}",
+                "revolving": "N",
+            }
+        )
+    return rows
+
+
+def load(service: RunningService, loans: list[dict[str, str]], folder: Path, *, lenders: int) -> Loaded:
+    file = folder / "loans.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(loans)
+    operators = folder / "operator-1.jwk.json", folder / "operator-2.jwk.json"
+    for number, path in enumerate(operators):
+        service.write_key(number, path)
+    load_loans(service.url, operators, folder, file, str(lenders))
+    counted = Counter(loan["lender"] for loan in loans)
+    names = sorted(counted, key=lambda name: (-counted[name], name))[:lenders]
+    keys = [json.loads((folder / f"loan-members/{number:04}.jwk.json").read_text()) for number in range(len(names))]
+    members = {parse("mem", key["creditshare_member_id"]): name for key, name in zip(keys, names, strict=True)}
+    with service.superuser() as database:
+        waiting = "SELECT NOT EXISTS (SELECT FROM report_due) AND EXISTS (SELECT FROM report_release)"
+        wait_for(lambda: database.execute(waiting).fetchone() == (True,), seconds=60)
+    return Loaded(service, oracle.loaded([loan for loan in loans if loan["lender"] in names]), members)
+
+
+@pytest.fixture(scope="module")
+def loaded(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    with running_service(postgres, template, reports_every_s=0.2, reports_told_every_s=0) as service:
+        yield load(service, made_up(LENDERS, LOANS), tmp_path_factory.mktemp("loans"), lenders=LENDERS)
+
+
+def numbers(cell: Cell) -> tuple[int, int, int, Decimal]:
+    return cell.borrowers, cell.records, len(cell.lenders), Decimal(cell.amount) / UNIT
+
+
+@pytest.mark.slow
+def test_every_cell_of_defaults_is_what_the_file_says(loaded: Loaded) -> None:
+    expected = oracle.defaults(loaded.loans)
+    found = loaded.cells(DEFAULTS)
+    assert {key: numbers(cell) for key, cell in found.items()} == {key: one.numbers for key, one in expected.items()}
+    assert len({key[0] for key in found}) == 9
+    for key, cell in found.items():
+        held = {
+            loaded.lenders[lender]: (one.records, Decimal(one.amount) / UNIT) for lender, one in cell.lenders.items()
+        }
+        assert held == expected[key].lenders
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "of_file"), [(VINTAGES, oracle.vintages), (ROLLS, oracle.rolls)])
+def test_every_cell_of_vintages_and_rolls_is_what_the_file_says(
+    loaded: Loaded, family: str, of_file: Callable[..., dict[tuple[str, ...], oracle.Expected]]
+) -> None:
+    expected = {key: one.numbers[:3] for key, one in of_file(loaded.loans).items()}
+    assert expected
+    assert {key: numbers(cell)[:3] for key, cell in loaded.cells(family).items()} == expected
+
+
+@pytest.fixture(scope="module")
+def regulator(loaded: Loaded) -> Client:
+    return loaded.service.admit("Regulator", role="regulator", region="US")
+
+
+@pytest.mark.slow
+def test_what_is_told_is_what_was_counted_and_nothing_else(loaded: Loaded, regulator: Client) -> None:
+    expected = oracle.defaults(loaded.loans)
+    told = 0
+    for view in {key[0] for key in expected}:
+        for row in regulator.call("GET", "/v1/reports/defaults", query=f"by={view}")["rows"]:
+            key = (view, row["currency"], *(row[name] for name in view.split(",")))
+            borrowers, records, lenders, amount = expected.pop(key).numbers
+            if row["status"] == "s":
+                told += 1
+                assert (row["borrowers"], row["records"], row["lenders"]) == (borrowers, records, lenders)
+            else:
+                assert (row["borrowers"], row["records"], row["lenders"]) == (None, None, None)
+            assert row["exposure"] == (f"{amount:.2f}" if row["exposure_status"] == "s" else None)
+            assert row["exposure_status"] != "s" or row["status"] == "s"
+    assert told > 50
+    assert expected == {}  # each cell was told or shown to be withheld
+
+
+@pytest.mark.slow
+def test_ends_of_months_are_told_as_the_file_says(loaded: Loaded, regulator: Client) -> None:
+    expected = oracle.stocks(loaded.loans)
+    rows = regulator.call("GET", "/v1/reports/multi_lender")["rows"]
+    assert rows
+    for row in rows:
+        assert row["borrowers"] == expected[row["month"], row["at_lenders"]]
+
+
+@pytest.mark.slow
+def test_a_report_is_signed_and_says_how_it_was_made(loaded: Loaded, regulator: Client) -> None:
+    report = regulator.call("GET", "/v1/reports/defaults", query="by=year&from=2004-01&to=2006-12&currency=USD").data
+    service = regulator.session.service
+    assert verify_report(report, service.keys, issuer=service.issuer) > 0
+    assert {row["year"] for row in report["rows"]} == {"2004", "2005", "2006"}
+    assert report["release"]["log"]["checkpoint"].startswith(loaded.service.services.log_verifier.name)
+    assert {rule["rule"]: rule["value"] for rule in report["rules"]}["reports.min_borrowers"] == "5"
+    changes: list[dict[str, Any]] = [{"rows": report["rows"][1:]}, {"by": "month"}, {"filters": {}}, {"held": ["2004"]}]
+    for change in changes:
+        with pytest.raises(VerificationFailed):
+            verify_report(report | change, service.keys, issuer=service.issuer)
+    with pytest.raises(VerificationFailed):
+        verify_report(report, service.keys, issuer="http://elsewhere.example")
+    assert verify_report(report | {"title": "in another language"}, service.keys, issuer=service.issuer) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("by=lender", "/query/by"),
+        ("by=month&region=US-CA", "/query/region"),
+        ("from=2005-02&to=2005-01", "/query/to"),
+        ("from=2005", "/query/from"),
+        ("purpose=pre_loan", "/query/purpose"),
+    ],
+)
+def test_what_a_report_does_not_have_is_named(regulator: Client, query: str, pointer: str) -> None:
+    with pytest.raises(Problem) as refused:
+        regulator.call("GET", "/v1/reports/defaults", query=query)
+    assert refused.value.code == "validation_failed"
+    assert [field["pointer"] for field in refused.value.fields] == [pointer]
+
+
+@pytest.mark.slow
+def test_a_lender_reads_its_own_rows_and_no_others(loaded: Loaded) -> None:
+    lender = loaded.service.admit("Curious", region="US")
+    own = lender.session.signer.member_id
+    assert {one["report"] for one in lender.call("GET", "/v1/reports")["data"]} == {
+        "member_quality",
+        "inquiries",
+        "consents",
+    }
+    assert lender.call("GET", "/v1/reports/member_quality")["rows"] == []
+    for asked, code in (
+        ("/v1/reports/defaults", "role_forbidden"),
+        ("/v1/reports/multi_lender", "role_forbidden"),
+        ("/v1/reports/inquiries", "role_forbidden"),  # its first view names no lender
+        ("/v1/reports/nothing", "not_found"),
+    ):
+        with pytest.raises(Problem) as refused:
+            lender.call("GET", asked)
+        assert refused.value.code == code
+    other = next(str(member) for member in loaded.lenders)
+    rows = lender.call("GET", "/v1/reports/inquiries", query=f"by=month,lender&lender=mem_{other}")["rows"]
+    assert all(row["lender"] == own for row in rows)
+
+
+@pytest.mark.slow
+def test_what_lenders_did_is_counted_by_lender(loaded: Loaded, regulator: Client) -> None:
+    reported = Counter(loan["lender"] for loan in loaded.loans)
+    rows = regulator.call("GET", "/v1/reports/member_quality", query="by=year,lender").data
+    names = {f"mem_{member}": name for member, name in loaded.lenders.items()}
+    assert {names[row["lender"]]: row["records"] for row in rows["rows"] if row["records"]} == reported
+    assert set(rows["lenders"]) == {row["lender"] for row in rows["rows"]}
+    asked = regulator.call("GET", "/v1/reports/inquiries", query="by=month,purpose")["rows"]
+    assert {row["purpose"] for row in asked} == {"post_loan_monitoring"}
+    consents = regulator.call("GET", "/v1/reports/consents")["rows"]
+    assert sum(row["granted"] for row in consents) == sum(row["asked"] for row in asked) > 0
+
+
+@pytest.mark.slow
+def test_reading_a_report_is_an_event(regulator: Client) -> None:
+    answer = regulator.call("GET", "/v1/reports/erasures", query="from=2026-01")
+    assert answer.log_entry is not None
+    meta = json.loads(answer.log_entry.meta)
+    assert meta["action"] == "show_report"
+    assert meta["details"] == {"report": "erasures", "by": "month", "from": "2026-01", "to": ""}
+
+
+@pytest.mark.slow
+def test_as_csv_it_says_the_same(regulator: Client) -> None:
+    report = regulator.call("GET", "/v1/reports/defaults", query="by=year,region").data
+    answer = regulator.call("GET", "/v1/reports/defaults", query="by=year,region", accept="text/csv")
+    assert answer.headers["content-type"] == "text/csv"
+    lines = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert [{name: value or None for name, value in line.items()} for line in lines] == [
+        {name: None if value is None else str(value) for name, value in row.items()} for row in _ordered(report)
+    ]
+
+
+@pytest.mark.slow
+def test_as_a_workbook_it_says_the_same(regulator: Client) -> None:
+    report = regulator.call("GET", "/v1/reports/defaults", query="by=year,region", language="zh").data
+    answer = regulator.call("GET", "/v1/reports/defaults", query="by=year,region", accept=XLSX, language="zh")
+    book = openpyxl.load_workbook(io.BytesIO(answer.body))
+    rows, method = book.worksheets
+    assert method.title == "方法"
+    assert [cell.value for cell in rows[4]][:4] == ["币种", "年份", "地区", "借款人"]
+    for row, cells in zip(report["rows"], rows.iter_rows(min_row=5, values_only=True), strict=True):
+        told = row["records"] is not None
+        assert cells[:3] == (row["currency"], row["year"], row["region"])
+        assert cells[4] == (row["records"] if told else "·")
+        assert cells[6] == ("·" if row["exposure"] is None else pytest.approx(float(row["exposure"])))
+    assert report["digest"] in {cell.value for line in method.iter_rows() for cell in line} | {rows["A2"].value[-54:]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "heading"), [("en", "Defaults and exposure"), ("zh", "违约与敞口")])
+def test_as_a_pdf_it_can_be_read(regulator: Client, language: str, heading: str) -> None:
+    require_pango()
+    answer = regulator.call("GET", "/v1/reports/defaults", query="by=year", accept=PDF, language=language)
+    text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(answer.body)).pages)
+    assert heading in text
+    for row in regulator.call("GET", "/v1/reports/defaults", query="by=year")["rows"]:
+        if row["exposure"] is not None:
+            assert f"{Decimal(row['exposure']):,.2f}" in text
+
+
+def require_pango() -> None:
+    """Skip where the system has no Pango, which WeasyPrint sets text with."""
+    try:
+        importlib.import_module("weasyprint")
+    except OSError:
+        pytest.skip("a PDF needs Pango, a library of the system (Debian: libpangoft2-1.0-0)")
+
+
+def _ordered(report: dict[str, Any]) -> list[dict[str, Any]]:
+    names = [*(column["name"] for column in report["columns"]), "status", "exposure_status"]
+    return [{name: row[name] for name in names} for row in report["rows"]]
+
+
+@pytest.mark.slow
+def test_the_command_makes_a_pack_that_verifies(loaded: Loaded, regulator: Client, tmp_path: Path) -> None:
+    require_pango()
+    key = tmp_path / "regulator.jwk.json"
+    signer = regulator.session.signer
+    write_private(key, {**signer.key.private_jwk(), "creditshare_member_id": signer.member_id})
+    who = ["--as", str(key), "--url", loaded.service.url]
+    folder = tmp_path / "2005"
+    made = command(
+        loaded.service,
+        "report",
+        "pack",
+        str(folder),
+        *who,
+        "--from",
+        "2005-01",
+        "--to",
+        "2005-12",
+        "--lang",
+        "zh",
+        "--json",
+    )
+    names = json.loads(made.stdout)["reports"]
+    assert {file.name for file in folder.iterdir()} == {
+        "SHA256SUMS",
+        "dictionary.csv",
+        "reports.pdf",
+        "reports.xlsx",
+        *(f"{name}.{suffix}" for name in names for suffix in ("json", "csv")),
+    }
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps(regulator.session.service.jwks))
+    check = ["report", "verify", str(folder), "--keys", str(keys), "--issuer", loaded.service.url]
+    assert command(loaded.service, *check).returncode == 0
+    assert command(loaded.service, "report", "pack", str(folder), *who).returncode == 2  # nothing is overwritten
+    report = folder / "defaults.json"
+    report.write_text(report.read_text().replace('"2005-12"', '"2006-12"', 1))
+    assert command(loaded.service, *check).returncode == 3
+    whole = ["report", "verify", str(report), *check[3:]]
+    assert "does not say what was signed" in command(loaded.service, *whole).stderr
+
+
+@pytest.mark.slow
+def test_the_command_tells_in_a_table_and_as_a_file(loaded: Loaded, regulator: Client, tmp_path: Path) -> None:
+    key = tmp_path / "regulator.jwk.json"
+    signer = regulator.session.signer
+    write_private(key, {**signer.key.private_jwk(), "creditshare_member_id": signer.member_id})
+    who = ["--as", str(key), "--url", loaded.service.url]
+    listed = command(loaded.service, "report", "list", *who).stdout
+    assert "multi_lender" in listed
+    assert "year,region,industry" in listed
+    table = command(loaded.service, "report", "run", "defaults", *who, "--by", "year", "--where", "currency=USD").stdout
+    assert "Exposure" in table
+    assert "2006" in table
+    file = tmp_path / "defaults.csv"
+    command(loaded.service, "report", "run", "defaults", *who, "--by", "year", "--format", "csv", "--output", str(file))
+    assert file.read_text().startswith("currency,year,borrowers")
+    assert command(loaded.service, "report", "run", "defaults", *who, "--format", "pdf").returncode == 2
+    wrong = command(loaded.service, "report", "run", "defaults", *who, "--by", "lender")
+    assert wrong.returncode == 1
+    assert "/query/by" in wrong.stderr
