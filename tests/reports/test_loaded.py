@@ -1,13 +1,12 @@
 """Reports over loans that lenders loaded through the API, against an oracle that reads the file itself."""
 
-import asyncio
 import csv
 import importlib
 import io
 import json
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -21,21 +20,19 @@ import pytest
 from stdnum.cn import uscc
 from tests.fixtures import loan_oracle as oracle
 from tests.fixtures.processes import command
+from tests.fixtures.report_cells import cells_of, wait_until_counted
 from tests.fixtures.service import RunningService, running_service, wait_for
 
 from creditshare.cli.demo.loans import COLUMNS, load_loans
 from creditshare.cli.options import write_private
 from creditshare.client.bank import Client
 from creditshare.client.problems import Problem
-from creditshare.composition import cell_store
 from creditshare.errors import VerificationFailed
 from creditshare.ids import parse
-from creditshare.reports.cells import UNIT, Cell, Cells
+from creditshare.reports.cells import UNIT, Cell
 from creditshare.reports.files import PDF, XLSX
-from creditshare.reports.repository import CellStore
 from creditshare.reports.tables import DEFAULTS, ROLLS, VINTAGES
 from creditshare.storage.embedded import EmbeddedPostgres
-from creditshare.storage.engine import Database, WriteSession
 from creditshare.wire.reports import verify_report
 
 T = TypeVar("T")
@@ -51,34 +48,6 @@ class Loaded:
     service: RunningService
     loans: list[Mapping[str, str]]
     lenders: Mapping[UUID, str]
-
-    def run(self, work: Callable[[CellStore, WriteSession], Awaitable[T]]) -> T:
-        """Do something as the worker would, in a transaction that ends without a trace."""
-
-        async def done() -> T:
-            address = self.service.postgres.url("worker", self.service.database)
-            database = Database(address, role="creditshare_worker", pool_size=1)
-            try:
-                async with database.writing() as session:
-                    return await work(cell_store(self.service.settings), session)
-            finally:
-                await database.close()
-
-        return asyncio.run(done())
-
-    def cells(self, family: str) -> Cells:
-        """Return all cells of a family as the worker keeps them, opened."""
-
-        async def load(store: CellStore, session: WriteSession) -> Cells:
-            position = await store.position(session)
-            assert position is not None
-            found: Cells = {}
-            for part in position.parts:
-                if part[0] == family:
-                    found |= await store.load(session, part)
-            return found
-
-        return self.run(load)
 
 
 def made_up(lenders: int, loans: int) -> list[dict[str, str]]:
@@ -124,9 +93,10 @@ def load(service: RunningService, loans: list[dict[str, str]], folder: Path, *, 
     names = sorted(counted, key=lambda name: (-counted[name], name))[:lenders]
     keys = [json.loads((folder / f"loan-members/{number:04}.jwk.json").read_text()) for number in range(len(names))]
     members = {parse("mem", key["creditshare_member_id"]): name for key, name in zip(keys, names, strict=True)}
+    wait_until_counted(service, seconds=60)
     with service.superuser() as database:
-        waiting = "SELECT NOT EXISTS (SELECT FROM report_due) AND EXISTS (SELECT FROM report_release)"
-        wait_for(lambda: database.execute(waiting).fetchone() == (True,), seconds=60)
+        told = "SELECT EXISTS (SELECT FROM report_told WHERE report = 'defaults')"
+        wait_for(lambda: database.execute(told).fetchone() == (True,), seconds=60)
     return Loaded(service, oracle.loaded([loan for loan in loans if loan["lender"] in names]), members)
 
 
@@ -143,7 +113,7 @@ def numbers(cell: Cell) -> tuple[int, int, int, Decimal]:
 @pytest.mark.slow
 def test_every_cell_of_defaults_is_what_the_file_says(loaded: Loaded) -> None:
     expected = oracle.defaults(loaded.loans)
-    found = loaded.cells(DEFAULTS)
+    found = cells_of(loaded.service, DEFAULTS)
     assert {key: numbers(cell) for key, cell in found.items()} == {key: one.numbers for key, one in expected.items()}
     assert len({key[0] for key in found}) == 9
     for key, cell in found.items():
@@ -160,7 +130,7 @@ def test_every_cell_of_vintages_and_rolls_is_what_the_file_says(
 ) -> None:
     expected = {key: one.numbers[:3] for key, one in of_file(loaded.loans).items()}
     assert expected
-    assert {key: numbers(cell)[:3] for key, cell in loaded.cells(family).items()} == expected
+    assert {key: numbers(cell)[:3] for key, cell in cells_of(loaded.service, family).items()} == expected
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,161 @@
+"""Counting through the service: each act reaches the cells, and step by step gives what a count anew gives."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.fixtures.report_cells import as_worker, cells_of, wait_until_counted
+from tests.fixtures.service import RunningService, record_body, running_service, wait_for
+
+from creditshare.client.bank import Client
+from creditshare.reports.cells import UNIT
+from creditshare.reports.repository import CellStore, Position
+from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
+from creditshare.storage.embedded import EmbeddedPostgres
+from creditshare.storage.engine import WriteSession
+
+USCC = ("91350100M000100Y43", "91999999DEM000014G", "91999999DEM000022B")
+TODAY = datetime.now(UTC).date()
+DEFAULT_ON = TODAY - timedelta(days=100)
+MONTH = f"{DEFAULT_ON:%Y-%m}"
+
+
+@pytest.fixture
+def service(postgres: EmbeddedPostgres, template: str) -> Iterator[RunningService]:
+    with running_service(postgres, template, reports_every_s=0.1) as running:
+        yield running
+
+
+def submit(lender: Client, uscc: str, account: str, **changes: Any) -> str:
+    (subject,) = lender.tokenise([uscc])
+    return str(lender.call("POST", "/v1/records", data=record_body(subject, account, **changes))["record_id"])
+
+
+def in_month(service: RunningService, *more: str) -> tuple[int, int, int, Decimal]:
+    """Borrowers, records, lenders and the sum of the month's cell, or of one of its parts."""
+    wait_until_counted(service)
+    table = ("month", "USD", MONTH) if not more else (more[0], "USD", MONTH, *more[1:])
+    cell = cells_of(service, DEFAULTS).get(table)
+    return (
+        (0, 0, 0, Decimal(0))
+        if cell is None
+        else (
+            cell.borrowers,
+            cell.records,
+            len(cell.lenders),
+            Decimal(cell.amount) / UNIT,
+        )
+    )
+
+
+def by_lender(service: RunningService, measure: str) -> int:
+    wait_until_counted(service)
+    cell = cells_of(service, QUALITY).get((f"{TODAY:%Y-%m}", measure))
+    return 0 if cell is None else cell.records
+
+
+@pytest.mark.slow
+def test_each_act_reaches_the_cells(service: RunningService) -> None:
+    one, two = service.admit("One", region="US"), service.admit("Two", region="US")
+    first = submit(one, USCC[0], "a")
+    assert in_month(service) == (1, 1, 1, Decimal(98_000))
+    submit(two, USCC[0], "b", outstanding_principal="2000.00")
+    other = submit(one, USCC[1], "c", outstanding_principal="500.00")
+    assert in_month(service) == (2, 3, 2, Decimal(100_500))
+    moves = {key[2:]: cell.borrowers for key, cell in cells_of(service, MULTIPLE).items()}
+    assert moves == {("1", "came"): 1, ("2", "came"): 1}
+    one.call(
+        "POST",
+        f"/v1/records/{first}/corrections",
+        data={"reason": "wrong_amount", "changes": {"outstanding_principal": "90000.00"}},
+    )
+    assert in_month(service) == (2, 3, 2, Decimal(92_500))
+    assert by_lender(service, "corrected") == 1
+    one.call("POST", f"/v1/records/{other}/withdrawal", data={"reason": "reported_in_error"})
+    assert in_month(service) == (1, 2, 2, Decimal(92_000))
+    assert by_lender(service, "withdrawn") == 1
+    one.call("POST", f"/v1/records/{first}/events", data={"kind": "settled_full", "on": TODAY.isoformat()})
+    assert in_month(service) == (1, 2, 2, Decimal(92_000))  # it was a default all the same
+    outcomes = {key[2:]: cell.records for key, cell in cells_of(service, ROLLS).items() if key[0] == "year,from,to"}
+    assert outcomes == {("d180", "settled_full"): 1, ("d180", "default"): 1}
+    before = {family: cells_of(service, family) for family in (DEFAULTS, VINTAGES, ROLLS, MULTIPLE, QUALITY)}
+    count_anew(service)
+    after = {family: cells_of(service, family) for family in before}
+    assert after == before
+
+
+def count_anew(service: RunningService) -> None:
+    """Let the worker believe that the cells were counted by another definition."""
+
+    async def forget(store: CellStore, session: WriteSession) -> None:
+        position = await store.position(session)
+        assert position is not None
+        await store.move(session, Position(0, position.log_index, position.parts))
+
+    as_worker(service, forget)
+
+    async def counted(store: CellStore, session: WriteSession) -> bool:
+        position = await store.position(session)
+        return position is not None and position.definition != 0
+
+    wait_for(lambda: as_worker(service, counted))
+    wait_until_counted(service)
+
+
+@pytest.mark.slow
+def test_a_record_counts_from_the_day_on_which_it_may_be_seen(service: RunningService) -> None:
+    lender = service.admit("One", region="CN")
+    (subject,) = lender.tokenise([USCC[0]])
+    consent = lender.grant_consent(
+        subject, kind="provide", purposes=["default_reporting"], scopes=["defaults"], document=b"signed"
+    )["consent_id"]
+    digest = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
+    body = record_body(
+        subject,
+        "a",
+        currency="CNY",
+        region={"scheme": "GB/T 2260", "code": "350100"},
+        lawful_basis="consent",
+        provide_consent_id=consent,
+        notice={"sent_on": (TODAY - timedelta(days=2)).isoformat(), "channel": "post", "evidence_digest": digest},
+    )
+    del body["public_ref"]
+    lender.call("POST", "/v1/records", data=body)
+    wait_until_counted(service)
+    assert cells_of(service, DEFAULTS) == {}
+    assert by_lender(service, "notice") == 1
+    service.advance(days=20)
+    wait_until_counted(service)
+    assert ("month,region", "CNY", MONTH, "350000") in cells_of(service, DEFAULTS)
+
+
+@pytest.mark.slow
+def test_a_borrower_whose_rows_do_not_fit_their_seals_stops_nobody(service: RunningService) -> None:
+    lender = service.admit("One", region="US")
+    submit(lender, USCC[0], "a")
+    wait_until_counted(service)
+    with service.superuser() as database:
+        database.execute("UPDATE subject SET event_count = event_count + 1")
+        database.execute("INSERT INTO report_due SELECT subject_id, 99, '-infinity' FROM subject")
+    submit(lender, USCC[1], "b")
+    assert in_month(service)[:2] == (2, 2)
+    with service.superuser() as database:
+        assert database.execute("SELECT count(*) FROM report_due WHERE event_no = 99").fetchone() == (1,)
+
+
+@pytest.mark.slow
+def test_nothing_that_says_something_stands_in_clear(service: RunningService) -> None:
+    lender = service.admit("One", region="US")
+    submit(lender, USCC[0], "a")
+    wait_until_counted(service)
+    with service.superuser() as database:
+        rows = database.execute("SELECT part || sealed FROM report_cells UNION SELECT parts FROM report_position")
+        kept = b"".join(bytes(row[0]) for row in rows)
+        assert kept
+        for text in (MONTH, "US-CA", str(DEFAULT_ON.year), "defaults", "98000"):
+            assert text.encode() not in kept
+        assert database.execute(
+            "SELECT count(*) FROM report_told WHERE report IN ('defaults', 'rolls')"
+        ).fetchone() == (0,)
