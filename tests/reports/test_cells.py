@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from creditshare.records.history import History
 from creditshare.records.rules import Coded, Happened, Report
-from creditshare.reports.cells import Cell, Cells, Holding, Part, Share, added, difference, read, spelled
+from creditshare.reports.cells import Cell, Cells, Holding, Part, Share, add_difference, added, read, spelled
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
 from creditshare.reports.views import industry_of, next_change, region_of, share_of
 
@@ -48,6 +48,12 @@ def submitted(report: Report, at: datetime = START) -> Happened:
 
 def shares(one: Share, family: str) -> dict[tuple[str, ...], dict[UUID, Holding]]:
     return {key: dict(held) for (part, key), held in one.items() if part[0] == family}
+
+
+def difference(before: Share, now: Share, *, who: str | None) -> dict[Part, Cells]:
+    parts: dict[Part, Cells] = {}
+    add_difference(parts, before, now, who=who)
+    return parts
 
 
 def test_a_record_stands_in_each_table_once() -> None:

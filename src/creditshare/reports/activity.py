@@ -13,7 +13,7 @@ from creditshare.errors import Malformed
 from creditshare.ids import parse
 from creditshare.members.service import regions_of_members
 from creditshare.policy.service import Policy
-from creditshare.reports.cells import Cell, Cells, Holding, Key, Part, added
+from creditshare.reports.cells import Cell, Cells, Holding, Key, Part
 from creditshare.reports.counting import hold_counting
 from creditshare.reports.repository import CellStore, PartState, Position
 from creditshare.reports.tables import ACTIVITY
@@ -55,13 +55,12 @@ class LogCounting:
                 return False
             async with self._reading.reading() as reading:
                 regions = await regions_of_members(reading)
-            changes: dict[Part, list[Cells]] = {}
+            changes: dict[Part, Cells] = {}
             for act in acts:
                 for part, key, who, count in self._names_of(act, regions):
-                    cell = Cell(lenders={who: Holding(count)})
-                    changes.setdefault(part, []).append({key: cell})
-            for part, several in changes.items():
-                await self._store.add(session, part, added(several))
+                    cell = changes.setdefault(part, {}).setdefault(key, Cell())
+                    cell.add(Cell(lenders={who: Holding(count)}))
+            await self._store.add(session, changes)
             parts = {**dict.fromkeys(changes, PartState()), **position.parts}
             await self._store.move(session, Position(DEFINITION, acts[-1].index + 1, parts))
             await session.commit()

@@ -50,7 +50,9 @@ class Cell:
         """Add what another cell of the same name says; differences may be negative."""
         self.borrowers += other.borrowers
         for lender, holding in other.lenders.items():
-            mine = self.lenders.setdefault(lender, Holding())
+            mine = self.lenders.get(lender)
+            if mine is None:
+                mine = self.lenders[lender] = Holding()
             mine.records += holding.records
             mine.amount += holding.amount
             if not mine.records and not mine.amount:
@@ -67,28 +69,43 @@ class Cell:
 Share = Mapping[tuple[Part, Key], Mapping[UUID, Holding]]
 """What one borrower adds to cells: in each, what its records at each lender come to."""
 Cells = dict[Key, Cell]
+_NOTHING: Final[Mapping[UUID, Holding]] = {}
 
 
-def difference(before: Share, now: Share, *, who: str | None) -> dict[Part, Cells]:
-    """Return what one borrower's change does to cells, by part; cells in which nothing changed are left out.
+def add_difference(parts: dict[Part, Cells], before: Share, now: Share, *, who: str | None) -> None:
+    """Add what one borrower's change does to cells, by part; cells in which nothing changed are left alone.
 
     ``who`` is a name for the borrower that means nothing elsewhere; without one the cells do not keep who it was.
     """
-    changed: dict[Part, Cells] = {}
-    for name in before.keys() | now.keys():
-        old, new = before.get(name, {}), now.get(name, {})
-        if old == new:
-            continue
-        part, key = name
-        cell = Cell(borrowers=bool(new) - bool(old))
+    for name, new in now.items():
+        old = before.get(name, _NOTHING)
+        if old != new:
+            _change(_cell_of(parts, name), old, new, who)
+    for name, old in before.items():
+        if name not in now:
+            _change(_cell_of(parts, name), old, _NOTHING, who)
+
+
+def _cell_of(parts: dict[Part, Cells], name: tuple[Part, Key]) -> Cell:
+    cells = parts.setdefault(name[0], {})
+    cell = cells.get(name[1])
+    if cell is None:
+        cell = cells[name[1]] = Cell()
+    return cell
+
+
+def _change(cell: Cell, old: Mapping[UUID, Holding], new: Mapping[UUID, Holding], who: str | None) -> None:
+    cell.borrowers += bool(new) - bool(old)
+    for held, sign in ((new, 1), (old, -1)):
+        for lender, holding in held.items():
+            mine = cell.lenders.get(lender)
+            if mine is None:
+                mine = cell.lenders[lender] = Holding()
+            mine.records += sign * holding.records
+            mine.amount += sign * holding.amount
+    if who is not None:
         moved = {lender for lender in old.keys() | new.keys() if old.get(lender) != new.get(lender)}
-        for lender in moved:
-            was, is_now = old.get(lender, Holding()), new.get(lender, Holding())
-            cell.lenders[lender] = Holding(is_now.records - was.records, is_now.amount - was.amount)
-        if who is not None:
-            cell.touched[who] = moved
-        changed.setdefault(part, {})[key] = cell
-    return changed
+        cell.touched.setdefault(who, set()).update(moved)
 
 
 def added(parts: Iterable[Cells]) -> Cells:

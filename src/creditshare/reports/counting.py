@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 
 from creditshare.errors import IntegrityError
 from creditshare.records.opening import OpenedBorrower, open_borrowers
-from creditshare.reports.cells import Cells, Part, added, difference
+from creditshare.reports.cells import Cells, Part, Share, add_difference
 from creditshare.reports.repository import (
     COUNTING_LOCK,
     CellStore,
@@ -34,7 +34,7 @@ from creditshare.subjects.service import Subjects, ids_of_subjects
 
 log = structlog.get_logger()
 
-AT_ONCE: Final = 1_000
+AT_ONCE: Final = 2_000
 """Borrowers of one step: their histories are in memory together."""
 ANEW_AT_ONCE: Final = 20_000
 BROKEN_AGAIN: Final = timedelta(hours=1)
@@ -89,7 +89,7 @@ class Counting:
         *,
         now: datetime,
     ) -> None:
-        changes: dict[Part, list[Cells]] = {}
+        changes: dict[Part, Cells] = {}
         done: list[tuple[Waiting, int]] = []
         later: dict[UUID, datetime] = {}
         for one in due:
@@ -102,34 +102,24 @@ class Counting:
             if borrower is None:  # erased: what it added stays, and there is nothing to add
                 done.append((one, 0))
                 continue
-            for part, cells in self._difference(one, borrower, now, position).items():
-                changes.setdefault(part, []).append(cells)
+            before: Share = {}
+            if one.version is not None and one.counted_at is not None:
+                before = share_of(borrower.histories, version=one.version, at=one.counted_at)
+            after = share_of(borrower.histories, version=None, at=now)
+            add_difference(changes, before, after, who=one.subject_id.hex[-WHO_DIGITS:])
             again = next_change(borrower.histories, now)
             if again is not None:
                 later[one.subject_id] = again
             done.append((one, borrower.version))
-        for part, several in changes.items():
-            await self._store.add(session, part, added(several))
+        for part, cells in changes.items():
+            if not position.parts.get(part, PartState()).told_seq:  # of what nobody was told yet, nobody can tell more
+                for cell in cells.values():
+                    cell.touched.clear()
+        await self._store.add(session, changes)
         if changes.keys() - position.parts.keys():
             parts = {**dict.fromkeys(changes, PartState()), **position.parts}
             await self._store.move(session, Position(DEFINITION, position.log_index, parts))
         await settle(session, done, later, at=now)
-
-    def _difference(
-        self, one: Waiting, borrower: OpenedBorrower, now: datetime, position: Position
-    ) -> Mapping[Part, Cells]:
-        before = (
-            {}
-            if one.version is None or one.counted_at is None
-            else share_of(borrower.histories, version=one.version, at=one.counted_at)
-        )
-        after = share_of(borrower.histories, version=None, at=now)
-        changed = difference(before, after, who=one.subject_id.hex[-WHO_DIGITS:])
-        for part, cells in changed.items():
-            if not position.parts.get(part, PartState()).told_seq:
-                for cell in cells.values():
-                    cell.touched.clear()
-        return changed
 
 
 async def hold_counting(session: WriteSession) -> bool:

@@ -2,13 +2,13 @@
 
 import hmac
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.sealing import Box, Place
@@ -20,6 +20,7 @@ from creditshare.reports.models import (
     report_position,
 )
 from creditshare.storage.engine import ReadSession, WriteSession
+from creditshare.storage.rowsets import Columns, columns_of, rows_of
 from creditshare.wire.strict_json import canonical
 
 COUNTING_LOCK: Final = 0x7265_706F_7274
@@ -85,34 +86,51 @@ class CellStore:
             insert(report_position).values(values).on_conflict_do_update(index_elements=["single"], set_=values)
         )
 
-    async def add(self, session: WriteSession, part: Part, cells: Cells) -> None:
-        """Add differences to a part's cells, together with those before them that are not much more."""
-        name = self._name(part)
-        rows = await session.execute(
-            select(report_cells.c.seq, report_cells.c.cells)
-            .where(report_cells.c.part == name)
-            .order_by(report_cells.c.seq.desc())
+    async def add(self, session: WriteSession, changes: Mapping[Part, Cells]) -> None:
+        """Add differences to parts' cells, each together with those before it that are not much more."""
+        names = {self._name(part): cells for part, cells in changes.items()}
+        listed = await session.execute(
+            select(report_cells.c.part, report_cells.c.seq, report_cells.c.cells)
+            .where(report_cells.c.part.in_(names))
+            .order_by(report_cells.c.part, report_cells.c.seq.desc())
         )
-        last, merged = 0, list[int]()
-        size = len(cells)
-        for row in rows:
-            last = last or row.seq
-            if row.cells > GROWTH * size:
-                break
-            merged.append(row.seq)
-            size += row.cells
-        if merged:
-            earlier = await self._read(session, name, merged)
-            await session.execute(
-                delete(report_cells).where(report_cells.c.part == name, report_cells.c.seq.in_(merged))
-            )
-            cells = added([*earlier, cells])
-        # Also where nothing is left: a place that was told at is never that of anything else.
-        await self._write(session, name, last + 1, cells)
+        last: dict[bytes, int] = {}
+        sizes = {name: len(cells) for name, cells in names.items()}
+        merged: list[tuple[bytes, int]] = []
+        settled: set[bytes] = set()
+        for row in listed:
+            name = bytes(row.part)
+            last.setdefault(name, row.seq)
+            if row.cells > GROWTH * sizes[name]:
+                settled.add(name)
+            if name not in settled:
+                merged.append((name, row.seq))
+                sizes[name] += row.cells
+        earlier = await self._taken(session, merged)
+        rows = []
+        for name, cells in names.items():
+            # Also where nothing is left: a place that was told at is never that of anything else.
+            seq, total = last.get(name, 0) + 1, added([*earlier.get(name, ()), cells])
+            rows.append((name, seq, len(total), self._box.seal(_place(name, seq), spelled(total))))
+        await session.run(WRITE, columns_of("c", _CELLS, rows))
+
+    async def _taken(self, session: WriteSession, places: Sequence[tuple[bytes, int]]) -> dict[bytes, list[Cells]]:
+        """Take rows out of their places; return what they hold, by part."""
+        taken: dict[bytes, list[Cells]] = {}
+        if places:
+            rows = await session.run(TAKE, columns_of("p", _PLACES, places))
+            for row in rows.mappings():
+                name = bytes(row["part"])
+                taken.setdefault(name, []).append(read(self._box.open(_place(name, row["seq"]), bytes(row["sealed"]))))
+        return taken
 
     async def load(self, session: ReadSession, part: Part) -> Cells:
         """Return all cells of a part as they stand."""
-        return added(await self._read(session, self._name(part), None))
+        name = self._name(part)
+        rows = await session.execute(
+            select(report_cells.c.seq, report_cells.c.sealed).where(report_cells.c.part == name)
+        )
+        return added([read(self._box.open(_place(name, row.seq), bytes(row.sealed))) for row in rows])
 
     async def is_at(self, session: ReadSession, part: Part, seq: int) -> bool:
         """Whether nothing was added to a part since it stood at a place."""
@@ -126,24 +144,16 @@ class CellStore:
             await session.execute(select(func.max(report_cells.c.seq)).where(report_cells.c.part == name))
         ).scalar_one()
         await session.execute(delete(report_cells).where(report_cells.c.part == name))
-        await self._write(session, name, (last or 0) + 1, cells)
-        return (last or 0) + 1
+        seq = (last or 0) + 1
+        await session.run(
+            WRITE, columns_of("c", _CELLS, [(name, seq, len(cells), self._box.seal(_place(name, seq), spelled(cells)))])
+        )
+        return seq
 
     async def clear(self, session: WriteSession) -> None:
         """Forget all cells, to count anew."""
         await session.execute(delete(report_cells))
         await session.execute(delete(report_counted))
-
-    async def _read(self, session: ReadSession, name: bytes, seqs: Collection[int] | None) -> list[Cells]:
-        query = select(report_cells.c.seq, report_cells.c.sealed).where(report_cells.c.part == name)
-        if seqs is not None:
-            query = query.where(report_cells.c.seq.in_(seqs))
-        rows = (await session.execute(query)).all()
-        return [read(self._box.open(_place(name, row.seq), bytes(row.sealed))) for row in rows]
-
-    async def _write(self, session: WriteSession, name: bytes, seq: int, cells: Cells) -> None:
-        sealed = self._box.seal(_place(name, seq), spelled(cells))
-        await session.execute(report_cells.insert().values(part=name, seq=seq, cells=len(cells), sealed=sealed))
 
     def _name(self, part: Part) -> bytes:
         return hmac.digest(self._name_key, "|".join(part).encode(), "sha256")[:16]
@@ -193,29 +203,37 @@ async def settle(
 ) -> None:
     """Note that borrowers were counted, at these versions; ``later`` says when one is due again all the same."""
     finished = [(one.subject_id, event) for one, _ in done if one.subject_id not in later for event in one.events]
-    if finished:
-        await session.execute(
-            delete(report_due).where(tuple_(report_due.c.subject_id, report_due.c.event_no).in_(finished))
-        )
-    for one, _ in done:
-        if one.subject_id in later:
-            await session.execute(
-                report_due.update()
-                .where(report_due.c.subject_id == one.subject_id, report_due.c.event_no.in_(one.events))
-                .values(due_at=later[one.subject_id])
-            )
-    counted = [{"subject_id": one.subject_id, "version": version, "counted_at": at} for one, version in done if version]
-    if counted:
-        rows = insert(report_counted).values(counted)
-        await session.execute(
-            rows.on_conflict_do_update(
-                index_elements=["subject_id"],
-                set_={"version": rows.excluded.version, "counted_at": rows.excluded.counted_at},
-            )
-        )
+    await session.run(DONE, columns_of("d", _DUE, finished))
+    put_off = [
+        (one.subject_id, event, later[one.subject_id])
+        for one, _ in done
+        if one.subject_id in later
+        for event in one.events
+    ]
+    if put_off:
+        await session.run(PUT_OFF, columns_of("d", {**_DUE, "due_at": "timestamptz"}, put_off))
+    counted = [(one.subject_id, version, at) for one, version in done if version]
+    await session.run(COUNTED, columns_of("s", _COUNTED, counted))
 
 
 _POSITION: Final = Place("report_position", "parts", b"")
+_CELLS: Final[Columns] = {"part": "bytea", "seq": "integer", "cells": "integer", "sealed": "bytea"}
+_PLACES: Final[Columns] = {"part": "bytea", "seq": "integer"}
+_DUE: Final[Columns] = {"subject_id": "uuid", "event_no": "integer"}
+_COUNTED: Final[Columns] = {"subject_id": "uuid", "version": "bigint", "counted_at": "timestamptz"}
+WRITE: Final = f"INSERT INTO report_cells (part, seq, cells, sealed) SELECT * FROM {rows_of('c', _CELLS)}"  # noqa: S608  names of ours
+TAKE: Final = f"""
+DELETE FROM report_cells r USING {rows_of("p", _PLACES)} WHERE r.part = p.part AND r.seq = p.seq
+RETURNING r.part, r.seq, r.sealed"""  # noqa: S608  names of ours
+DONE: Final = f"""
+DELETE FROM report_due r USING {rows_of("d", _DUE)}
+WHERE r.subject_id = d.subject_id AND r.event_no = d.event_no"""  # noqa: S608  names of ours
+PUT_OFF: Final = f"""
+UPDATE report_due r SET due_at = d.due_at FROM {rows_of("d", {**_DUE, "due_at": "timestamptz"})}
+WHERE r.subject_id = d.subject_id AND r.event_no = d.event_no"""  # noqa: S608  names of ours
+COUNTED: Final = f"""
+INSERT INTO report_counted (subject_id, version, counted_at) SELECT * FROM {rows_of("s", _COUNTED)}
+ON CONFLICT (subject_id) DO UPDATE SET version = excluded.version, counted_at = excluded.counted_at"""  # noqa: S608  names of ours
 
 
 def _place(name: bytes, seq: int) -> Place:
