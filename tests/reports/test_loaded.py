@@ -3,6 +3,7 @@
 import csv
 import importlib
 import io
+import itertools
 import json
 import random
 from collections import Counter
@@ -22,11 +23,13 @@ from tests.fixtures import loan_oracle as oracle
 from tests.fixtures.processes import command
 from tests.fixtures.report_cells import cells_of, wait_until_counted
 from tests.fixtures.service import RunningService, running_service, wait_for
+from tests.fixtures.tables import recovered
 
 from creditshare.cli.demo.loans import COLUMNS, load_loans
 from creditshare.cli.options import write_private
 from creditshare.client.bank import Client
 from creditshare.client.problems import Problem
+from creditshare.disclosure.cells import Name, Relation
 from creditshare.errors import VerificationFailed
 from creditshare.ids import parse
 from creditshare.reports.cells import UNIT, Cell
@@ -37,6 +40,7 @@ from creditshare.wire.reports import verify_report
 
 T = TypeVar("T")
 
+Hidden = tuple[str, ...]
 LENDERS = 8
 LOANS = 1_000
 
@@ -167,6 +171,99 @@ def test_ends_of_months_are_told_as_the_file_says(loaded: Loaded, regulator: Cli
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("measure", ["records", "exposure"])
+def test_nobody_works_out_what_is_withheld_from_all_that_is_told(
+    loaded: Loaded, regulator: Client, measure: str
+) -> None:
+    """All tables at once, subtracted from each other by exact linear algebra that shares no code with the service."""
+    values: dict[Hidden, int] = {}
+    hidden: set[Hidden] = set()
+    for view in ("month", "month,region", "month,industry", "month,size", "year", "year,region", "year,industry"):
+        keep(values, hidden, regulator, "defaults", view, measure)
+    for view in ("year,size", "year,region,industry"):
+        keep(values, hidden, regulator, "defaults", view, measure)
+    if measure == "records":
+        for view in ("year", "year,from", "year,to", "year,from,to"):
+            keep(values, hidden, regulator, "roll_rates", view, measure)
+    assert len(hidden) > 100
+    sums = list(adding_up({*values, *hidden}))
+    truth = {key: one.numbers for key, one in oracle.defaults(loaded.loans).items()}
+    for relation in sums:  # the attacker's sums are right, or the attack would prove nothing
+        ((_, *whole),), parts = relation
+        if tuple(whole) in truth and all(tuple(part[1:]) in truth for part in parts):
+            assert truth[tuple(whole)][1] == sum(truth[tuple(part[1:])][1] for part in parts)
+    assert recovered([Relation(*relation) for relation in sums], dict[Name, int](values.items()), {*hidden}) == {}
+
+
+def keep(
+    values: dict[Hidden, int], hidden: set[Hidden], regulator: Client, report: str, view: str, measure: str
+) -> None:
+    """Add what a report tells of a view to what the attacker knows."""
+    told = regulator.call("GET", f"/v1/reports/{report}", query=f"by={view}").data
+    dimensions = [column["name"] for column in told["columns"] if column["kind"] == "dimension"]
+    for row in told["rows"]:
+        name = (report, view, *(row[dimension] for dimension in dimensions))
+        if row[measure] is None:
+            hidden.add(name)
+        else:
+            values[name] = int(Decimal(row[measure]) * 100)
+
+
+def adding_up(names: set[Hidden]) -> Iterator[tuple[tuple[Hidden, ...], tuple[Hidden, ...]]]:
+    """Every way in which a told table is the sum of a finer one, by what their names say."""
+    finer = {
+        "month": ["month,region", "month,industry", "month,size"],
+        "year": ["month", "year,region", "year,industry", "year,size", "year,from", "year,to"],
+        "year,region": ["month,region", "year,region,industry"],
+        "year,industry": ["month,industry", "year,region,industry"],
+        "year,size": ["month,size"],
+        "year,from": ["year,from,to"],
+        "year,to": ["year,from,to"],
+    }
+    for name in names:
+        report, view, *wanted = name
+        first = 1 if report == "defaults" else 0
+        values = dict(zip(view.split(","), wanted[first:], strict=True))
+        for fine in finer.get(view, ()):
+            parts = [
+                other
+                for other in names
+                if other[0] == report
+                and other[1] == fine
+                and other[2 : 2 + first] == tuple(wanted[:first])
+                and all(
+                    part.startswith(values[dimension]) if dimension == "year" else part == values[dimension]
+                    for dimension, part in seen(fine, other[2 + first :]).items()
+                    if dimension in values
+                )
+            ]
+            if parts:
+                yield (name,), tuple(parts)
+        if report == "roll_rates" and view == "year":
+            yield (name,), (("defaults", "year", "USD", wanted[0]),)
+
+
+def seen(view: str, values: Any) -> dict[str, str]:
+    """A cell's values by dimension; a month's is its year's too."""
+    named = dict(zip(view.split(","), values, strict=True))
+    return {"year": named["month"], **named} if "month" in named else named
+
+
+@pytest.mark.slow
+def test_between_two_told_ends_of_months_nobody_moved_or_enough(loaded: Loaded, regulator: Client) -> None:
+    rows = regulator.call("GET", "/v1/reports/multi_lender")["rows"]
+    ends = sorted({row["month"] for row in rows})
+    assert ends
+    moves = oracle.moves(loaded.loans)
+    for first, last in itertools.pairwise(ends):
+        for number in range(1, 5):
+            between = [who for month, lenders, who in moves if first < month <= last and lenders == number]
+            assert len(between) == 0 or len(between) >= 5
+    for row in rows:
+        assert row["borrowers"] == 0 or row["borrowers"] >= 5
+
+
+@pytest.mark.slow
 def test_a_report_is_signed_and_says_how_it_was_made(loaded: Loaded, regulator: Client) -> None:
     report = regulator.call("GET", "/v1/reports/defaults", query="by=year&from=2004-01&to=2006-12&currency=USD").data
     service = regulator.session.service
@@ -271,7 +368,9 @@ def test_as_a_workbook_it_says_the_same(regulator: Client) -> None:
         assert cells[:3] == (row["currency"], row["year"], row["region"])
         assert cells[4] == (row["records"] if told else "·")
         assert cells[6] == ("·" if row["exposure"] is None else pytest.approx(float(row["exposure"])))
-    assert report["digest"] in {cell.value for line in method.iter_rows() for cell in line} | {rows["A2"].value[-54:]}
+    digest = rows["A2"].value.rpartition(" ")[2]
+    assert digest.startswith("sha-256=:")
+    assert digest in {cell.value for line in method.iter_rows() for cell in line}
 
 
 @pytest.mark.slow

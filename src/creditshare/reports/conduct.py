@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from creditshare.reports.documents import Row
 from creditshare.reports.tables import ACTIVITY, QUALITY
-from creditshare.reports.telling import Row
 
 Values = tuple[str, ...]
 OK: Final = "ok"

@@ -15,11 +15,13 @@ from creditshare.errors import Refused
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports.cells import Cells, Part
 from creditshare.reports.counting import hold_counting
+from creditshare.reports.documents import Told
 from creditshare.reports.models import report_release, report_told
-from creditshare.reports.protection import DisclosureRules
+from creditshare.reports.protection import rules_of
 from creditshare.reports.repository import CellStore, PartState, Position, still_waiting
+from creditshare.reports.stocks import tell_stocks
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, ROLLS, VINTAGES, is_over
-from creditshare.reports.telling import Telling, Told, tell_cohort, tell_conduct, tell_stocks, tell_year
+from creditshare.reports.telling import Telling, tell_cohort, tell_conduct, tell_year
 from creditshare.reports.views import DEFINITION
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, ReadSession, WriteSession
@@ -128,7 +130,7 @@ class Asking:
     """How each family is told, at an instant, by the policy in force."""
 
     def __init__(self, policy: Policy, now: datetime) -> None:
-        self._rules = DisclosureRules.of(policy, now.date())
+        self._rules = rules_of(policy, now.date())
         self._today = now.date()
         self._closes_after_days = policy.number(STRICTEST, "reports.month_closes_after_days", now.date())
 
@@ -138,23 +140,15 @@ class Asking:
 
     def tell(self, family: str, part: str, cells: Mapping[str, Cells], before: Mapping[str, Told]) -> Telling:
         """Tell a part of a family."""
-        rules = self._rules
         if family == DEFAULTS:
-            return tell_year(
-                cells[DEFAULTS],
-                cells[ROLLS],
-                before,
-                year=part,
-                over=self.over,
-                protect=rules.protect,
-                may_retell=rules.may_retell,
-            )
+            return tell_year(cells[DEFAULTS], cells[ROLLS], before, year=part, over=self.over, rules=self._rules)
         if family == VINTAGES:
             if not self.over(f"{part}-12"):
                 return Telling()
-            return tell_cohort(cells[family], before, year=part, protect=rules.protect, may_retell=rules.may_retell)
+            return tell_cohort(cells[family], before, year=part, rules=self._rules)
         if family == MULTIPLE:
-            return tell_stocks(cells[family], before, over=self.over, thin=rules.thin, may_retell=rules.may_retell)
+            told, settled = tell_stocks(cells[family], before.get(family), over=self.over, rules=self._rules)
+            return Telling({family: told}, settled, complete=all(self.over(key[1]) for key in cells[family]))
         return tell_conduct(family, cells[family])
 
 

@@ -17,10 +17,10 @@ from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports import conduct
 from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind
 from creditshare.reports.cells import UNIT
+from creditshare.reports.documents import Row, Told
 from creditshare.reports.releases import ToldPart, last_release, told_parts
 from creditshare.reports.repository import still_waiting
 from creditshare.reports.tables import MULTIPLE
-from creditshare.reports.telling import Row, Told
 from creditshare.storage.engine import ReadSession
 from creditshare.wire.instants import spell_instant
 from creditshare.wire.reports import sign_report
