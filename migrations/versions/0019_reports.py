@@ -79,7 +79,7 @@ def upgrade() -> None:
         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         BEGIN
             INSERT INTO public.report_due (subject_id, event_no, due_at)
-            SELECT subject_id, event_no, '-infinity' FROM added;
+            SELECT subject_id, event_no, 'epoch' FROM added;
             RETURN NULL;
         END $$""")
     op.execute(
@@ -98,7 +98,7 @@ def upgrade() -> None:
         )
         op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_keeps_rows")
         op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_keeps_all")
-    op.execute("INSERT INTO report_due SELECT subject_id, event_no, '-infinity' FROM record_event")
+    op.execute("INSERT INTO report_due SELECT subject_id, event_no, 'epoch' FROM record_event")
 
 
 def downgrade() -> None:

@@ -78,6 +78,7 @@ class World:
                     or "tile" in table
                     or "checkpoint" in table
                     or "node" in table
+                    or table.startswith("report_")  # which count the log
                 ):
                     continue
                 query = f'SELECT count(*) FROM "{schema}"."{table}"'  # noqa: S608  names of the catalogue

@@ -138,7 +138,7 @@ def test_a_borrower_whose_rows_do_not_fit_their_seals_stops_nobody(service: Runn
     wait_until_counted(service)
     with service.superuser() as database:
         database.execute("UPDATE subject SET event_count = event_count + 1")
-        database.execute("INSERT INTO report_due SELECT subject_id, 99, '-infinity' FROM subject")
+        database.execute("INSERT INTO report_due SELECT subject_id, 99, 'epoch' FROM subject")
     submit(lender, USCC[1], "b")
     assert in_month(service)[:2] == (2, 2)
     with service.superuser() as database:

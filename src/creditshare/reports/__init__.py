@@ -7,7 +7,7 @@ Nothing but ids stands in clear in a record, so the worker opens borrowers one b
    (``cells.py``). The history is append-only, so what was counted last can always be worked out again. The log's
    events are counted the same way, in the order of their index (``activity.py``).
 2. *Telling* (``telling.py``): cells of a period that is closed pass disclosure control and become a told document; it
-   is told anew only where nobody can learn from the difference (decision 27).
+   is told anew only where nobody can learn from the difference (decision 30).
 3. *Reading* (``service.py``): a report is cut from told documents, so that asking costs no opening and filters select
    rows of tables that were protected whole.
 """

@@ -1,7 +1,7 @@
 """The reports that there are: what each counts, by what, how, and on which basis; in English and Chinese.
 
 A *view* is one way in which a report may be had. There are no others: whoever could ask freely could ask twice and
-subtract (decision 27).
+subtract (decision 30).
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 One process counts at a time, by a lock that its transaction holds. What a borrower added when it was counted last is
 worked out again from its history, which only grows; so no copy of it is kept that an erasure would have to find. A
 record that was erased since is not seen then or now: what it added stays in the counts, without anything that names it
-(decision 27).
+(decision 30).
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 Three things keep numbers that say something about few borrowers from being worked out: small cells and sums that one
 lender dominates are withheld, with others so that no subtraction brings them back; a period is told once it is over;
-and it is told anew only where what changed since is nothing, or enough to be told by itself (decisions 26 and 27).
+and it is told anew only where what changed since is nothing, or enough to be told by itself (decisions 26 and 30).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """What a borrower adds to which cells: pure, so that what was counted before can be worked out again at any time.
 
-Only fixed tables are kept (decision 27): a question put together freely could be answered twice with one borrower's
+Only fixed tables are kept (decision 30): a question put together freely could be answered twice with one borrower's
 difference. ``DEFINITION`` names this file's meaning; a worker that finds another one counts everything anew.
 """
 
