@@ -203,7 +203,7 @@ def test_a_difference_names_who_and_at_which_lenders(before: Share, now: Share) 
     for part, cells in difference(before, now, who="one").items():
         for key, cell in cells.items():
             old, new = before.get((part, key), {}), now.get((part, key), {})
-            assert cell.touched == {"one": {lender for lender in LENDERS if old.get(lender) != new.get(lender)}}
+            assert set(cell.touched["one"]) == {lender for lender in LENDERS if old.get(lender) != new.get(lender)}
             assert read(spelled({key: cell})) == {key: cell}
             assert old != new
 
@@ -214,4 +214,13 @@ def test_what_came_and_went_leaves_who_it_was() -> None:
     came = difference({}, {name: {LENDERS[0]: Holding(1, 5)}}, who="one")[name[0]]
     went = difference({name: {LENDERS[0]: Holding(1, 5)}}, {}, who="two")[name[0]]
     (cell,) = added([came, went]).values()
-    assert cell == Cell(0, {}, {"one": {LENDERS[0]}, "two": {LENDERS[0]}})
+    assert cell == Cell(0, {}, {"one": {LENDERS[0]: Holding(1, 5)}, "two": {LENDERS[0]: Holding(-1, -5)}})
+
+
+def test_who_came_and_went_again_is_nobody_who_changed() -> None:
+    """Else five of those would cover for one who stayed."""
+    name: tuple[Part, tuple[str, ...]] = (("a", "2025"), ("x",))
+    share: Share = {name: {LENDERS[0]: Holding(1, 5)}}
+    came = difference({}, share, who="one")[name[0]]
+    went = difference(share, {}, who="one")[name[0]]
+    assert added([came, went]) == {}

@@ -127,13 +127,15 @@ def test_a_late_report_is_held_back_until_others_come_with_it() -> None:
     assert year.row("month", "CNY", "2025-01").records == 17
 
 
-def test_five_of_one_lender_are_not_enough() -> None:
+def test_one_lenders_file_is_told_if_enough_borrowers_are_in_it() -> None:
     year = Year()
     year.many(12, "2025-01")
     year.tell("2025-01")
-    for late in range(6):
-        year.count(1_000 + late, "2025-01", lender=late % 2)
+    for late in range(4):
+        year.count(1_000 + late, "2025-01", lender=7)
     assert year.tell("2025-01").documents[DEFAULTS].held == ("2025-01",)
+    year.count(1_004, "2025-01", lender=7)
+    assert year.tell("2025-01").documents[DEFAULTS].held == ()
 
 
 def test_one_who_came_and_one_who_went_do_not_cancel() -> None:
@@ -169,6 +171,36 @@ def test_what_a_month_withheld_stays_withheld_in_its_year() -> None:
     year.many(40, "2025-12", "B")
     year.tell("2025-12")
     assert all(year.row(*key).status != "s" for key in withheld)
+
+
+def test_what_was_withheld_is_told_once_enough_came() -> None:
+    """Else whoever reports first would hide a year for ever: alone, one lender's defaults are all withheld."""
+    year = Year()
+    for one in range(9):
+        year.count(one, "2025-01", lender=0)
+    assert year.tell("2025-01").documents[DEFAULTS].units == ()
+    assert year.row("month", "CNY", "2025-01").status == "u"
+    for lender in range(1, 3):
+        year.count(100 + lender, "2025-01", lender=lender)
+    assert year.tell("2025-01").documents[DEFAULTS].units == ("2025-01",)
+    assert year.row("month", "CNY", "2025-01").records == 11
+
+
+def test_a_withheld_cell_in_which_enough_changed_is_told() -> None:
+    year = Year()
+    for region, count in {"A": 12, "B": 3, "C": 3, "D": 3, "E": 12}.items():
+        year.many(count, "2025-01", region)
+    year.tell("2025-01")
+    assert {region: year.row("month,region", "CNY", "2025-01", region).status for region in "ABCD"} == {
+        "A": "s",
+        "B": "u",
+        "C": "u",
+        "D": "u",
+    }
+    year.many(8, "2025-01", "B")
+    year.tell("2025-01")
+    assert year.row("month,region", "CNY", "2025-01", "B").records == 11
+    assert year.row("month,region", "CNY", "2025-01", "C").status == "u"
 
 
 def test_what_was_told_is_no_partner_for_what_is_withheld_later() -> None:

@@ -30,11 +30,14 @@ class Holding:
 
 @dataclass(slots=True)
 class Cell:
-    """One cell. ``touched`` names who changed it since it was told, each with the lenders whose records did."""
+    """One cell. ``touched`` names who changed it since it was told, each with what it comes to by lender.
+
+    Who came and went again comes to nothing and is not named.
+    """
 
     borrowers: int = 0
     lenders: dict[UUID, Holding] = field(default_factory=dict)
-    touched: dict[str, set[UUID]] = field(default_factory=dict)
+    touched: dict[str, dict[UUID, Holding]] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -49,21 +52,28 @@ class Cell:
     def add(self, other: "Cell") -> None:
         """Add what another cell of the same name says; differences may be negative."""
         self.borrowers += other.borrowers
-        for lender, holding in other.lenders.items():
-            mine = self.lenders.get(lender)
-            if mine is None:
-                mine = self.lenders[lender] = Holding()
-            mine.records += holding.records
-            mine.amount += holding.amount
-            if not mine.records and not mine.amount:
-                del self.lenders[lender]
-        for who, lenders in other.touched.items():
-            self.touched.setdefault(who, set()).update(lenders)
+        _add(self.lenders, other.lenders)
+        for who, change in other.touched.items():
+            mine = self.touched.setdefault(who, {})
+            _add(mine, change)
+            if not mine:
+                del self.touched[who]
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left of it."""
         return not (self.borrowers or self.lenders or self.touched)
+
+
+def _add(held: dict[UUID, Holding], more: Mapping[UUID, Holding], sign: int = 1) -> None:
+    for lender, holding in more.items():
+        mine = held.get(lender)
+        if mine is None:
+            mine = held[lender] = Holding()
+        mine.records += sign * holding.records
+        mine.amount += sign * holding.amount
+        if not mine.records and not mine.amount:
+            del held[lender]
 
 
 Share = Mapping[tuple[Part, Key], Mapping[UUID, Holding]]
@@ -96,16 +106,14 @@ def _cell_of(parts: dict[Part, Cells], name: tuple[Part, Key]) -> Cell:
 
 def _change(cell: Cell, old: Mapping[UUID, Holding], new: Mapping[UUID, Holding], who: str | None) -> None:
     cell.borrowers += bool(new) - bool(old)
-    for held, sign in ((new, 1), (old, -1)):
-        for lender, holding in held.items():
-            mine = cell.lenders.get(lender)
-            if mine is None:
-                mine = cell.lenders[lender] = Holding()
-            mine.records += sign * holding.records
-            mine.amount += sign * holding.amount
+    _add(cell.lenders, new)
+    _add(cell.lenders, old, -1)
     if who is not None:
-        moved = {lender for lender in old.keys() | new.keys() if old.get(lender) != new.get(lender)}
-        cell.touched.setdefault(who, set()).update(moved)
+        change = cell.touched.setdefault(who, {})
+        _add(change, new)
+        _add(change, old, -1)
+        if not change:
+            del cell.touched[who]
 
 
 def added(parts: Iterable[Cells]) -> Cells:
@@ -126,7 +134,10 @@ def spelled(cells: Cells) -> bytes:
             key,
             cell.borrowers,
             [[place[lender], one.records, one.amount] for lender, one in cell.lenders.items()],
-            [[who, sorted(place[lender] for lender in by)] for who, by in cell.touched.items()],
+            [
+                [who, [[place[lender], one.records, one.amount] for lender, one in change.items()]]
+                for who, change in cell.touched.items()
+            ],
         ]
         for key, cell in cells.items()
     ]
@@ -142,7 +153,7 @@ def read(data: bytes) -> Cells:
         tuple(key): Cell(
             borrowers,
             {lenders[number]: Holding(records, amount) for number, records, amount in holdings},
-            {who: {lenders[number] for number in by} for who, by in touched},
+            {who: {lenders[n]: Holding(records, amount) for n, records, amount in change} for who, change in touched},
         )
         for key, borrowers, holdings, touched in rows
     }

@@ -1,7 +1,7 @@
 """Disclosure control of a system of cells, now and beside what was told before (decision 26). Pure."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -67,18 +67,34 @@ def rules_of(policy: Policy, on: date) -> Rules:
 def decide(system: System, before: Before, rules: Rules) -> Protection | None:
     """Return what of a system may be told, or nothing where it may not be told anew yet."""
     untouched = {name for name in before.told if name in system.cells and name not in system.touched}
-    here = system.cells.keys()
+    # A withheld cell in which enough changed says nothing of what it helped to hide, so it is free to be told.
+    kept = {name for name in system.cells if not _grown(system.touched.get(name, {}), rules)}
     try:
         protection = protect(
             _as_disclosed(system),
             rules,
             known=untouched,
-            withheld=here & set(before.withheld),
-            withheld_sums=here & set(before.withheld_sums),
+            withheld=kept & set(before.withheld),
+            withheld_sums=kept & set(before.withheld_sums),
         )
     except Unprotectable:
         return None
-    return protection if _may_follow(system, before, protection, rules) else None
+    following = Before(before.told, kept & set(before.withheld), before.withheld_sums, before.covered)
+    return protection if _may_follow(system, following, protection, rules) else None
+
+
+def of_changes(rules: Rules) -> Rules:
+    """Return the rules for what changed between two releases: enough borrowers are enough.
+
+    That one lender's file came in between is told by the report of its quality anyway; and a market waits for ever for
+    three lenders to change something in each old month.
+    """
+    return replace(rules, min_lenders=1)
+
+
+def _grown(touched: Touched, rules: Rules) -> bool:
+    """Whether enough changed in a cell that what it was cannot be told from what it is."""
+    return bool(touched) and may_retell([change_of([touched])], of_changes(rules))
 
 
 def _may_follow(system: System, before: Before, protection: Protection, rules: Rules) -> bool:
@@ -96,7 +112,7 @@ def _may_follow(system: System, before: Before, protection: Protection, rules: R
         if all(name in covered for name in members):
             rest = [system.touched.get(name, {}) for name in members if name not in now]
             remainders.append(change_of(rest))
-    return retold(told_then, now, changes, remainders, rules)
+    return retold(told_then, now, changes, remainders, of_changes(rules))
 
 
 def change_of(touched: Iterable[Touched]) -> Change:
@@ -111,7 +127,7 @@ def change_of(touched: Iterable[Touched]) -> Change:
 
 def may_be_seen(changes: Iterable[Change], rules: Rules) -> bool:
     """Whether all of these changes are nothing, or of enough."""
-    return may_retell(changes, rules)
+    return may_retell(changes, of_changes(rules))
 
 
 def _as_disclosed(system: System) -> disclosure.System:

@@ -129,13 +129,17 @@ def _unit_of(name: Name) -> str:
 
 def _before(system: System, before: Mapping[str, Told], units: Collection[str]) -> Before:
     """Return what was told of a system's cells. In a period that was told, a cell without a row was told as nought."""
+
+    def bound(name: Name) -> bool:
+        return WHOLE in units or _unit_of(name) in units
+
     listed = {(family, *row.key): row for family, told in before.items() for row in told.rows}
     names = system.cells.keys() | system.touched.keys() | listed.keys()
     return Before(
-        told={name for name, row in listed.items() if row.status == "s"},
-        withheld={name for name, row in listed.items() if row.status != "s"},
-        withheld_sums={name for name, row in listed.items() if row.sum_status != "s"},
-        covered={name for name in names if WHOLE in units or _unit_of(name) in units},
+        told={name for name, row in listed.items() if row.status == "s" and bound(name)},
+        withheld={name for name, row in listed.items() if row.status != "s" and bound(name)},
+        withheld_sums={name for name, row in listed.items() if row.sum_status != "s" and bound(name)},
+        covered={name for name in names if bound(name)},
     )
 
 
@@ -157,7 +161,8 @@ def _told(units: Iterable[_Unit], held: Sequence[str], before: Mapping[str, Told
             if any(unit.name in told.units for told in before.values()):
                 names.append(unit.name)
             continue
-        names.append(unit.name)
+        if any(status == "s" for status in unit.protection.counts.values()):
+            names.append(unit.name)  # where all is withheld nothing is told, and whoever comes later is not bound by it
         for name, cell in unit.system.cells.items():
             rows.setdefault(name[0], []).append(_row(name, cell, unit.protection))
         settled |= unit.system.cells.keys() | unit.system.touched.keys()

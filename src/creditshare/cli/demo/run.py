@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from creditshare.cli.demo.loans import load_loans, require_file
+from creditshare.cli.demo.portfolio import report_portfolios, wait_until_told
 from creditshare.cli.demo.stage import operator_files, reachable, service, step, stop_leftovers
 from creditshare.cli.demo.story import admit_cast, tell_story
 from creditshare.cli.options import out
@@ -18,6 +19,7 @@ from creditshare.cli.sandbox_seed import seed
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 
+NEVER_S: Final = "86400"
 WORKERS: Final = 2  # while loans are loaded; the story needs one
 
 
@@ -42,15 +44,21 @@ def demo(
         shutil.rmtree(data)
     data.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with service(data, port, workers=1 if loans is None else WORKERS) as url:
+    # Nothing is told while it is being loaded: half of a market would stand as its past.
+    with service(data, port, workers=1 if loans is None else WORKERS, reports_every_s=NEVER_S) as url:
         out.print(f"[bold]creditshare[/bold] serves at {url} after {time.monotonic() - began:.1f} s", highlight=False)
         operators = operator_files(data)
-        tryout = None
+        tryout = cast = None
         if loans is not None:
             load_loans(url, operators, data, loans, lenders)
         else:
-            tell_story(admit_cast(url, operators, data), data)
+            cast = admit_cast(url, operators, data)
+            tell_story(cast, data)
+            report_portfolios(cast, seed=(data / "stories").read_text().strip())
             tryout = seed_identifiers(url, operators, data)
+    with service(data, port, reports_every_s="1") as url:
+        if cast is not None:
+            wait_until_told(cast)
             out.print(f"\nthe story took {time.monotonic() - began:.1f} s in all", highlight=False)
         if not once:
             keep_serving(url, data, tryout)
