@@ -10,11 +10,14 @@ import asyncio
 import random
 import secrets
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,6 +42,9 @@ PORT = 8978
 LENDERS = 300
 AT_ONCE = 1_000
 CHANGED = 2_000
+ROUNDS = 3
+KEY = "regulator.jwk"
+NEVER_S = "31000000"
 STATES = ("CA", "TX", "NY", "FL", "IL", "OH", "PA", "WA", "GA", "NC", "MI", "NJ", "VA", "MA", "AZ", "CO", "VT", "WY")
 SECTORS = ("11", "23", "31", "42", "44", "48", "51", "54", "56", "62", "71", "72", "81")
 TODAY = datetime.now(UTC).date()
@@ -109,29 +115,78 @@ def peak_of_worker(data: Path) -> float:
 
 async def measure(few: int, many: int) -> dict[str, dict[str, object]]:
     draw = random.Random(7)
-    with scratch_folder() as data, service(data, PORT, reports_every_s="0.2", reports_told_every_s="31000000") as url:
-        first, second = operator_files(data)
-        with Client(url, Identity.from_file(first)) as one, Client(url, Identity.from_file(second)) as two:
-            identity = admit((one, two), "Regulator", "regulator", "US", data / "regulator.jwk", {})
-        services = await build_services(Settings(data=data))
-        # These borrowers' tokens were never evaluated, so that no lender's budget could take them in.
-        services.subjects.introduce = lambda *_, **__: None  # type: ignore[method-assign]
-        took: list[float] = []
-        regulator = Client(url, identity)
-        began = time.monotonic()
+    with scratch_folder() as data:
+        with service(data, PORT, reports_every_s="0.2", reports_told_every_s=NEVER_S) as url:
+            figures = await count(data, url, draw, few, many)
+        # The same data with a worker that tells what was counted.
+        with service(data, PORT, reports_every_s="0.2", reports_told_every_s="0") as url:
+            return figures | read(data, url, many)
+
+
+async def count(data: Path, url: str, draw: random.Random, few: int, many: int) -> dict[str, dict[str, object]]:
+    """Return what a few more cost among many, and how much memory the worker took."""
+    first, second = operator_files(data)
+    with Client(url, Identity.from_file(first)) as one, Client(url, Identity.from_file(second)) as two:
+        identity = admit((one, two), "Regulator", "regulator", "US", data / KEY, {})
+    services = await build_services(Settings(data=data))
+    # These borrowers' tokens were never evaluated, so that no lender's budget could take them in.
+    services.subjects.introduce = lambda *_, **__: None  # type: ignore[method-assign]
+    took: list[float] = []
+    with Client(url, identity) as regulator:
         for size, before in ((few, 0), (many, few)):
             await take_in(services, size - before, draw)
             print(f"{size:>9,} records; the last were counted {wait_until_counted(regulator):.1f} s later", flush=True)
-            took.append(statistics.median([await few_changed(services, regulator, draw) for _ in range(3)]))
+            took.append(statistics.median([await few_changed(services, regulator, draw) for _ in range(ROUNDS)]))
             print(f"{CHANGED:,} more counted in {took[-1]:.2f} s", flush=True)
-        print(f"in {time.monotonic() - began:.0f} s; worker {peak_of_worker(data):.0f} MiB", flush=True)
-        figures = {
-            "report_count_many_vs_few": figure(took[1] / took[0], f"{CHANGED:,} among {many:,} and {few:,}: {took} s")
-        }
-        regulator.close()
-        await services.database.close()
-        await services.watching.close()
-    return figures
+    await services.database.close()
+    await services.watching.close()
+    how = f"{CHANGED:,} changed borrowers counted in {took[1]:.2f} s among {many:,}, in {took[0]:.2f} s among {few:,}"
+    return {
+        "report_count_many_vs_few": figure(took[1] / took[0], how),
+        "report_worker_counting_mib": figure(peak_of_worker(data), f"the worker's most, {many:,} borrowers counted"),
+    }
+
+
+def read(data: Path, url: str, many: int) -> dict[str, dict[str, object]]:
+    """Return how long telling, asking and a pack take."""
+    began = time.monotonic()
+    slowest = (0.0, "")
+    with Client(url, Identity.from_file(data / KEY)) as regulator:
+        while not any(one["report"] == "defaults" and one["first"] for one in listed(regulator)):
+            time.sleep(0.2)
+        telling = time.monotonic() - began
+        print(f"told in {telling:.1f} s", flush=True)
+        for one in listed(regulator):
+            for view in one["views"]:
+                last_years = f"&from={TODAY.year - 5}-01"
+                times = []
+                for _ in range(ROUNDS * 3):
+                    asked = time.monotonic()
+                    got = regulator.call("GET", f"/v1/reports/{one['report']}", query=f"by={view['by']}{last_years}")
+                    times.append(time.monotonic() - asked)
+                name = f"{one['report']} by {view['by']}, {len(got['rows']):,} rows"
+                print(f"{statistics.median(times) * 1e3:7.0f} ms  {name}", flush=True)
+                slowest = max(slowest, (statistics.median(times) * 1e3, name))
+        command = [sys.executable, "-m", "creditshare", "report", "pack", str(data / "pack")]
+        command += ["--as", str(data / KEY), "--url", url, "--from", f"{TODAY.year - 1}-01", "--to", f"{TODAY:%Y-%m}"]
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        pack = time.monotonic() - began
+    return {
+        "report_worker_mib": figure(peak_of_worker(data), f"the worker's most while {many:,} records were told anew"),
+        "report_told_s": figure(
+            telling, f"all years of {many:,} records, protected and told, start of the worker included"
+        ),
+        "report_ms": figure(
+            slowest[0], f"the slowest of all reports and views, median of {ROUNDS * 3}: {slowest[1]}, five years"
+        ),
+        "report_pack_s": figure(pack, "a pack of two years, on the command line"),
+    }
+
+
+def listed(regulator: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = regulator.call("GET", "/v1/reports")["data"]
+    return found
 
 
 async def few_changed(services: Services, regulator: Client, draw: random.Random) -> float:

@@ -25,6 +25,12 @@ GOALS = {
     "consistency_proof_ms_at_1M": "<= 5",
     "audit_cost_on_writes": "<= 1.5",
     "fsck_entries_per_s": "",
+    "report_count_many_vs_few": "<= 1.5",
+    "report_worker_counting_mib": "<= 512",
+    "report_worker_mib": "<= 512",
+    "report_told_s": "",
+    "report_ms": "<= 300",
+    "report_pack_s": "<= 60",
 }
 Figures = Mapping[str, Mapping[str, object]]
 
@@ -48,7 +54,7 @@ def write(figures: Figures) -> None:
     file.write_text(json.dumps({"figures": kept}, indent=2) + "\n")
     rows = [f"| `{n}` | {f['value']} | {GOALS.get(n, '')} | {f['measured']} | {f['how']} |" for n, f in kept.items()]
     where = f"{platform.machine()}, Python {platform.python_version()}"
-    others = "`benchmarks.batches`, `benchmarks.growth` and `benchmarks.log`"
+    others = "`benchmarks.batches`, `benchmarks.growth`, `benchmarks.log` and `benchmarks.reports`"
     head = f"Written by `make bench ARGS=--write`, {others}, on {where}."
     table = ["| figure | value | goal | measured | how |", "|---|---|---|---|---|", *rows]
     (FOLDER / "results.md").write_text("\n".join(["# What it costs", "", head, "", *table]) + "\n")

@@ -35,7 +35,7 @@ def upgrade() -> None:
         "report_cells",
         sa.Column("part", sa.LargeBinary(), nullable=False),
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("cells", sa.Integer(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("part", "seq", name=op.f("pk_report_cells")),
     )

@@ -60,6 +60,11 @@ class Cell:
                 del self.touched[who]
 
     @property
+    def size(self) -> int:
+        """How much there is of it to be read and written."""
+        return 1 + len(self.lenders) + sum(1 + len(change) for change in self.touched.values())
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is left of it."""
         return not (self.borrowers or self.lenders or self.touched)
@@ -123,6 +128,11 @@ def added(parts: Iterable[Cells]) -> Cells:
         for key, cell in cells.items():
             total.setdefault(key, Cell()).add(cell)
     return {key: cell for key, cell in total.items() if not cell.empty}
+
+
+def size_of(cells: Cells) -> int:
+    """Return how much there is of cells; a cell of many lenders is as much as many cells."""
+    return sum(cell.size for cell in cells.values())
 
 
 def spelled(cells: Cells) -> bytes:

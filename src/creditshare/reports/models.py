@@ -42,7 +42,7 @@ report_cells = Table(
     metadata,
     Column("part", LargeBinary, primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("cells", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     info=COORDINATOR,
 )

@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.sealing import Box, Place
-from creditshare.reports.cells import Cells, Part, added, read, spelled
+from creditshare.reports.cells import Cells, Part, added, read, size_of, spelled
 from creditshare.reports.models import (
     report_cells,
     report_counted,
@@ -90,28 +90,28 @@ class CellStore:
         """Add differences to parts' cells, each together with those before it that are not much more."""
         names = {self._name(part): cells for part, cells in changes.items()}
         listed = await session.execute(
-            select(report_cells.c.part, report_cells.c.seq, report_cells.c.cells)
+            select(report_cells.c.part, report_cells.c.seq, report_cells.c.size)
             .where(report_cells.c.part.in_(names))
             .order_by(report_cells.c.part, report_cells.c.seq.desc())
         )
         last: dict[bytes, int] = {}
-        sizes = {name: len(cells) for name, cells in names.items()}
+        sizes = {name: size_of(cells) for name, cells in names.items()}
         merged: list[tuple[bytes, int]] = []
         settled: set[bytes] = set()
         for row in listed:
             name = bytes(row.part)
             last.setdefault(name, row.seq)
-            if row.cells > GROWTH * sizes[name]:
+            if row.size > GROWTH * sizes[name]:
                 settled.add(name)
             if name not in settled:
                 merged.append((name, row.seq))
-                sizes[name] += row.cells
+                sizes[name] += row.size
         earlier = await self._taken(session, merged)
         rows = []
         for name, cells in names.items():
             # Also where nothing is left: a place that was told at is never that of anything else.
             seq, total = last.get(name, 0) + 1, added([*earlier.get(name, ()), cells])
-            rows.append((name, seq, len(total), self._box.seal(_place(name, seq), spelled(total))))
+            rows.append((name, seq, size_of(total), self._box.seal(_place(name, seq), spelled(total))))
         await session.run(WRITE, columns_of("c", _CELLS, rows))
 
     async def _taken(self, session: WriteSession, places: Sequence[tuple[bytes, int]]) -> dict[bytes, list[Cells]]:
@@ -146,7 +146,8 @@ class CellStore:
         await session.execute(delete(report_cells).where(report_cells.c.part == name))
         seq = (last or 0) + 1
         await session.run(
-            WRITE, columns_of("c", _CELLS, [(name, seq, len(cells), self._box.seal(_place(name, seq), spelled(cells)))])
+            WRITE,
+            columns_of("c", _CELLS, [(name, seq, size_of(cells), self._box.seal(_place(name, seq), spelled(cells)))]),
         )
         return seq
 
@@ -217,11 +218,11 @@ async def settle(
 
 
 _POSITION: Final = Place("report_position", "parts", b"")
-_CELLS: Final[Columns] = {"part": "bytea", "seq": "integer", "cells": "integer", "sealed": "bytea"}
+_CELLS: Final[Columns] = {"part": "bytea", "seq": "integer", "size": "integer", "sealed": "bytea"}
 _PLACES: Final[Columns] = {"part": "bytea", "seq": "integer"}
 _DUE: Final[Columns] = {"subject_id": "uuid", "event_no": "integer"}
 _COUNTED: Final[Columns] = {"subject_id": "uuid", "version": "bigint", "counted_at": "timestamptz"}
-WRITE: Final = f"INSERT INTO report_cells (part, seq, cells, sealed) SELECT * FROM {rows_of('c', _CELLS)}"  # noqa: S608  names of ours
+WRITE: Final = f"INSERT INTO report_cells (part, seq, size, sealed) SELECT * FROM {rows_of('c', _CELLS)}"  # noqa: S608  names of ours
 TAKE: Final = f"""
 DELETE FROM report_cells r USING {rows_of("p", _PLACES)} WHERE r.part = p.part AND r.seq = p.seq
 RETURNING r.part, r.seq, r.sealed"""  # noqa: S608  names of ours
