@@ -5,113 +5,41 @@ import importlib
 import io
 import itertools
 import json
-import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 import openpyxl
 import pypdf
 import pytest
-from stdnum.cn import uscc
 from tests.fixtures import loan_oracle as oracle
+from tests.fixtures.loans import Hidden, Loaded, adding_up, keep, load, made_up, numbers
 from tests.fixtures.processes import command
-from tests.fixtures.report_cells import cells_of, wait_until_counted
-from tests.fixtures.service import RunningService, running_service, wait_for
+from tests.fixtures.report_cells import cells_of
+from tests.fixtures.service import running_service
 from tests.fixtures.tables import recovered
 
-from creditshare.cli.demo.loans import COLUMNS, load_loans
 from creditshare.cli.options import write_private
 from creditshare.client.bank import Client
 from creditshare.client.problems import Problem
 from creditshare.disclosure.cells import Name, Relation
 from creditshare.errors import VerificationFailed
-from creditshare.ids import parse
-from creditshare.reports.cells import UNIT, Cell
+from creditshare.reports.cells import UNIT
 from creditshare.reports.files import PDF, XLSX
 from creditshare.reports.tables import DEFAULTS, ROLLS, VINTAGES
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.wire.reports import verify_report
 
-T = TypeVar("T")
-
-Hidden = tuple[str, ...]
 LENDERS = 8
 LOANS = 1_000
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A service in which lenders reported a file of loans, all of which are counted."""
-
-    service: RunningService
-    loans: list[Mapping[str, str]]
-    lenders: Mapping[UUID, str]
-
-
-def made_up(lenders: int, loans: int) -> list[dict[str, str]]:
-    """A file in the form of the real one: a few lenders have most loans, and some borrowers several lenders."""
-    draw = random.Random(20_261_127)  # noqa: S311  test data, the same each time
-    stems = [f"91999999{number:09}" for number in range(loans * 9 // 10)]
-    borrowers = [stem + uscc.calc_check_digit(stem) for stem in stems]
-    rows = []
-    for number in range(loans):
-        opened = date(2003, 1, 1) + timedelta(days=draw.randrange(1_400))
-        off = opened + timedelta(days=draw.randrange(30, 2_200))
-        rows.append(
-            {
-                "loan_id": f"L{number:06}",
-                "borrower_uscc": draw.choice(borrowers),
-                "lender": f"Lender {min(int(draw.paretovariate(0.9)), lenders)}",
-                "state": draw.choices(("CA", "TX", "NY", "VT", ""), (50, 30, 15, 4, 1))[0],
-                "naics": draw.choices(("722511", "441110", "238220", "0"), (40, 30, 20, 10))[0],
-                "approved_on": opened.isoformat(),
-                "disbursed_on": draw.choice(("", opened.isoformat())),
-                "approved_amount": "90000.00",
-                "disbursed_amount": "",
-                "status": "CHGOFF" if draw.random() < 0.9 else "PIF",
-                "charged_off_on": off.isoformat() if draw.random() < 0.99 else "",
-                "charged_off_amount": f"{draw.randrange(100, 9_000_000) / 100:.2f}",
-                "revolving": "N",
-            }
-        )
-    return rows
-
-
-def load(service: RunningService, loans: list[dict[str, str]], folder: Path, *, lenders: int) -> Loaded:
-    file = folder / "loans.csv"
-    with file.open("w", newline="") as out:
-        writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(loans)
-    operators = folder / "operator-1.jwk.json", folder / "operator-2.jwk.json"
-    for number, path in enumerate(operators):
-        service.write_key(number, path)
-    load_loans(service.url, operators, folder, file, str(lenders))
-    counted = Counter(loan["lender"] for loan in loans)
-    names = sorted(counted, key=lambda name: (-counted[name], name))[:lenders]
-    keys = [json.loads((folder / f"loan-members/{number:04}.jwk.json").read_text()) for number in range(len(names))]
-    members = {parse("mem", key["creditshare_member_id"]): name for key, name in zip(keys, names, strict=True)}
-    wait_until_counted(service, seconds=60)
-    with service.superuser() as database:
-        told = "SELECT EXISTS (SELECT FROM report_told WHERE report = 'defaults')"
-        wait_for(lambda: database.execute(told).fetchone() == (True,), seconds=60)
-    return Loaded(service, oracle.loaded([loan for loan in loans if loan["lender"] in names]), members)
 
 
 @pytest.fixture(scope="module")
 def loaded(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     with running_service(postgres, template, reports_every_s=0.2, reports_told_every_s=0) as service:
         yield load(service, made_up(LENDERS, LOANS), tmp_path_factory.mktemp("loans"), lenders=LENDERS)
-
-
-def numbers(cell: Cell) -> tuple[int, int, int, Decimal]:
-    return cell.borrowers, cell.records, len(cell.lenders), Decimal(cell.amount) / UNIT
 
 
 @pytest.mark.slow
@@ -193,60 +121,6 @@ def test_nobody_works_out_what_is_withheld_from_all_that_is_told(
         if tuple(whole) in truth and all(tuple(part[1:]) in truth for part in parts):
             assert truth[tuple(whole)][1] == sum(truth[tuple(part[1:])][1] for part in parts)
     assert recovered([Relation(*relation) for relation in sums], dict[Name, int](values.items()), {*hidden}) == {}
-
-
-def keep(
-    values: dict[Hidden, int], hidden: set[Hidden], regulator: Client, report: str, view: str, measure: str
-) -> None:
-    """Add what a report tells of a view to what the attacker knows."""
-    told = regulator.call("GET", f"/v1/reports/{report}", query=f"by={view}").data
-    dimensions = [column["name"] for column in told["columns"] if column["kind"] == "dimension"]
-    for row in told["rows"]:
-        name = (report, view, *(row[dimension] for dimension in dimensions))
-        if row[measure] is None:
-            hidden.add(name)
-        else:
-            values[name] = int(Decimal(row[measure]) * 100)
-
-
-def adding_up(names: set[Hidden]) -> Iterator[tuple[tuple[Hidden, ...], tuple[Hidden, ...]]]:
-    """Every way in which a told table is the sum of a finer one, by what their names say."""
-    finer = {
-        "month": ["month,region", "month,industry", "month,size"],
-        "year": ["month", "year,region", "year,industry", "year,size", "year,from", "year,to"],
-        "year,region": ["month,region", "year,region,industry"],
-        "year,industry": ["month,industry", "year,region,industry"],
-        "year,size": ["month,size"],
-        "year,from": ["year,from,to"],
-        "year,to": ["year,from,to"],
-    }
-    for name in names:
-        report, view, *wanted = name
-        first = 1 if report == "defaults" else 0
-        values = dict(zip(view.split(","), wanted[first:], strict=True))
-        for fine in finer.get(view, ()):
-            parts = [
-                other
-                for other in names
-                if other[0] == report
-                and other[1] == fine
-                and other[2 : 2 + first] == tuple(wanted[:first])
-                and all(
-                    part.startswith(values[dimension]) if dimension == "year" else part == values[dimension]
-                    for dimension, part in seen(fine, other[2 + first :]).items()
-                    if dimension in values
-                )
-            ]
-            if parts:
-                yield (name,), tuple(parts)
-        if report == "roll_rates" and view == "year":
-            yield (name,), (("defaults", "year", "USD", wanted[0]),)
-
-
-def seen(view: str, values: Any) -> dict[str, str]:
-    """A cell's values by dimension; a month's is its year's too."""
-    named = dict(zip(view.split(","), values, strict=True))
-    return {"year": named["month"], **named} if "month" in named else named
 
 
 @pytest.mark.slow
