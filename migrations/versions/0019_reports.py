@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("part", sa.Text(), nullable=False),
         sa.Column("release", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("report", "part", "release", name=op.f("pk_report_told")),
     )
     op.create_table(
@@ -64,6 +65,7 @@ def upgrade() -> None:
         sa.Column("log_note", sa.Text(), nullable=False),
         sa.Column("policy_version", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("seal", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("release", name=op.f("pk_report_release")),
     )
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON report_due, report_counted, report_cells TO creditshare_worker")

@@ -45,6 +45,7 @@ from creditshare.reports.counting import Counting
 from creditshare.reports.releases import Releases
 from creditshare.reports.repository import CellStore
 from creditshare.reports.service import Reports
+from creditshare.reports.told import ToldStore
 from creditshare.services import LogHealth, Services
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
@@ -196,6 +197,7 @@ def reports(settings: Settings, database: Database, services: Services) -> Repor
             database=database,
             policy=services.policy,
             store=store,
+            told=ToldStore(keyring_file(settings).load().row_seals()),
             every=timedelta(seconds=settings.reports_told_every_s),
         ),
         every_s=settings.reports_every_s,
@@ -330,7 +332,12 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             consents=consents,
             sharing=sharing,
         ),
-        reports=Reports(policy=policy, signing_key=keyring.signing_key(), issuer=issuer),
+        reports=Reports(
+            policy=policy,
+            told=ToldStore(keyring.row_seals()),
+            signing_key=keyring.signing_key(),
+            issuer=issuer,
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from tests.fixtures.report_cells import as_worker, cells_of, wait_until_counted
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.client.bank import Client
+from creditshare.client.problems import Problem
 from creditshare.reports.cells import UNIT
 from creditshare.reports.repository import CellStore, Position
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
@@ -24,7 +25,7 @@ MONTH = f"{DEFAULT_ON:%Y-%m}"
 
 @pytest.fixture
 def service(postgres: EmbeddedPostgres, template: str) -> Iterator[RunningService]:
-    with running_service(postgres, template, reports_every_s=0.1) as running:
+    with running_service(postgres, template, reports_every_s=0.1, reports_told_every_s=3_600) as running:
         yield running
 
 
@@ -159,3 +160,21 @@ def test_nothing_that_says_something_stands_in_clear(service: RunningService) ->
         assert database.execute(
             "SELECT count(*) FROM report_told WHERE report IN ('defaults', 'rolls')"
         ).fetchone() == (0,)
+
+
+@pytest.mark.slow
+def test_numbers_that_an_administrator_wrote_are_not_signed(service: RunningService) -> None:
+    regulator = service.admit("Regulator", role="regulator", region="US")
+    with service.superuser() as database:
+        told = "SELECT EXISTS (SELECT FROM report_told WHERE report = 'activity')"
+        wait_for(lambda: database.execute(told).fetchone() == (True,))
+        assert regulator.call("GET", "/v1/reports/consents").data["rows"] == []
+        database.execute("SET session_replication_role = replica")
+        database.execute("ALTER TABLE report_told DISABLE TRIGGER USER")
+        database.execute(
+            "INSERT INTO report_told SELECT report, part, 1000000, replace(convert_from(document, 'UTF8'),"
+            " 'propose_member', 'grant_consent')::bytea, seal FROM report_told WHERE report = 'activity' LIMIT 1"
+        )
+    with pytest.raises(Problem) as refused:
+        regulator.call("GET", "/v1/reports/consents")
+    assert refused.value.code == "internal_error"

@@ -67,9 +67,10 @@ report_told = Table(
     Column("part", Text, primary_key=True),
     Column("release", Integer, primary_key=True, autoincrement=False),
     Column("document", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     info=COORDINATOR,
 )
-"""What was told of a part, from a release on. Published numbers, so nothing in it is sealed."""
+"""What was told of a part, from a release on. Published numbers, so it stands in clear, under a seal."""
 
 report_release = Table(
     "report_release",
@@ -80,6 +81,7 @@ report_release = Table(
     Column("log_note", Text, nullable=False),
     Column("policy_version", Text, nullable=False),
     Column("digest", Text, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
     info=COORDINATOR,
 )
 """Each time something was told: the checkpoint that it covers, and the digest over all that stands told."""

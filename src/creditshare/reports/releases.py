@@ -1,27 +1,23 @@
 """Releases: what may be told of the cells is told, part by part; each release names a checkpoint and has a digest."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
-from sqlalchemy import Row, select
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from creditshare.audit.checkpoints import latest_checkpoint
-from creditshare.crypto.digests import content_digest, sha256_b64url
 from creditshare.errors import Refused
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports.cells import Cells, Part
 from creditshare.reports.counting import hold_counting
 from creditshare.reports.documents import Told
-from creditshare.reports.models import report_release, report_told
 from creditshare.reports.protection import rules_of
 from creditshare.reports.repository import CellStore, PartState, Position, still_waiting
 from creditshare.reports.stocks import tell_stocks
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, ROLLS, VINTAGES, is_over
 from creditshare.reports.telling import Telling, tell_cohort, tell_conduct, tell_year
+from creditshare.reports.told import Release, ToldPart, ToldStore, digest_of
 from creditshare.reports.views import DEFINITION
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, ReadSession, WriteSession
@@ -30,21 +26,14 @@ from creditshare.wire.strict_json import canonical, decode_object
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ToldPart:
-    """A document as it stands: of which report and part, told by which release, its bytes."""
-
-    report: str
-    part: str
-    release: int
-    document: bytes
-
-
 class Releases:
     """Makes a release where something new may be told, at most every so often."""
 
-    def __init__(self, *, database: Database, policy: Policy, store: CellStore, every: timedelta) -> None:
+    def __init__(
+        self, *, database: Database, policy: Policy, store: CellStore, told: ToldStore, every: timedelta
+    ) -> None:
         self._database = database
+        self._told = told
         self._policy = policy
         self._store = store
         self._every = every
@@ -59,7 +48,7 @@ class Releases:
             if position is None or position.definition != DEFINITION:
                 return None
             now = (await business_time(session)).now
-            last = await last_release(session)
+            last = await self._told.last_release(session)
             if last is not None and now < last.made_at + self._every:
                 return None
             if await still_waiting(session, now=now):
@@ -69,17 +58,8 @@ class Releases:
             if not new:
                 return None
             size, note = await _checkpoint(session)
-            digest = digest_of(await told_parts(session))
-            await session.execute(
-                report_release.insert().values(
-                    release=number,
-                    made_at=now,
-                    log_size=size,
-                    log_note=note,
-                    policy_version=self._policy.version,
-                    digest=digest,
-                )
-            )
+            digest = digest_of(await self._told.parts(session))
+            await self._told.keep_release(session, Release(number, now, size, note, self._policy.version, digest))
             await session.commit()
             log.info("reports told", release=number, documents=new)
             return number
@@ -87,7 +67,7 @@ class Releases:
     async def _tell(self, session: WriteSession, position: Position, number: int, *, now: datetime) -> int:
         """Tell every part that has changed or was not over; return how many documents are new."""
         asking = Asking(self._policy, now)
-        told = {(one.report, one.part): one.document for one in await told_parts(session)}
+        told = {(one.report, one.part): one.document for one in await self._told.parts(session)}
         parts, new = dict(position.parts), 0
         for family, part in sorted(position.parts):
             if family == ROLLS:  # told with the defaults of its year
@@ -102,8 +82,7 @@ class Releases:
             for one, document in telling.documents.items():
                 data = canonical(document.as_json())
                 if data != told.get((one, part)):
-                    row = {"report": one, "part": part, "release": number, "document": data}
-                    await session.execute(report_told.insert().values(row))
+                    await self._told.keep(session, ToldPart(one, part, number, data))
                     new += 1
             for one, name in members.items():
                 kept = await self._forget_who(session, name, cells[one], telling)
@@ -150,36 +129,6 @@ class Asking:
             told, settled = tell_stocks(cells[family], before.get(family), over=self.over, rules=self._rules)
             return Telling({family: told}, settled, complete=all(self.over(key[1]) for key in cells[family]))
         return tell_conduct(family, cells[family])
-
-
-async def last_release(session: ReadSession) -> Row[Any] | None:
-    """Return the newest release, if there is one."""
-    newest = select(report_release).order_by(report_release.c.release.desc()).limit(1)
-    return (await session.execute(newest)).one_or_none()
-
-
-async def told_parts(
-    session: ReadSession, *, report: str | None = None, first: str = "", last: str = "~", until: int | None = None
-) -> list[ToldPart]:
-    """Return the documents that stand told, by report and part; ``until`` a release, those that stood then."""
-    told = report_told.c
-    query = (
-        select(report_told)
-        .ext(distinct_on(told.report, told.part))
-        .where(told.part >= first, told.part <= last)
-        .order_by(told.report, told.part, told.release.desc())
-    )
-    if report is not None:
-        query = query.where(told.report == report)
-    if until is not None:
-        query = query.where(told.release <= until)
-    return [ToldPart(row.report, row.part, row.release, bytes(row.document)) for row in await session.execute(query)]
-
-
-def digest_of(parts: Sequence[ToldPart]) -> str:
-    """Return the digest over all documents that stand told: of each one's report, part, release and SHA-256."""
-    listed = [[one.report, one.part, one.release, sha256_b64url(one.document)] for one in parts]
-    return content_digest(canonical(listed))
 
 
 async def _checkpoint(session: ReadSession) -> tuple[int, str]:

@@ -18,9 +18,9 @@ from creditshare.reports import conduct
 from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind
 from creditshare.reports.cells import UNIT
 from creditshare.reports.documents import Row, Told
-from creditshare.reports.releases import ToldPart, last_release, told_parts
 from creditshare.reports.repository import still_waiting
 from creditshare.reports.tables import MULTIPLE
+from creditshare.reports.told import ToldPart, ToldStore
 from creditshare.storage.engine import ReadSession
 from creditshare.wire.instants import spell_instant
 from creditshare.wire.reports import sign_report
@@ -74,14 +74,15 @@ class Standing:
 class Reports:
     """Shows what was told. Regulators and operators read all; a lender its own rows of what names lenders."""
 
-    def __init__(self, *, policy: Policy, signing_key: SigningKey, issuer: str) -> None:
+    def __init__(self, *, policy: Policy, told: ToldStore, signing_key: SigningKey, issuer: str) -> None:
         self._policy = policy
+        self._told = told
         self._signing_key = signing_key
         self._issuer = issuer
 
     async def standing(self, session: ReadSession, *, now: datetime) -> Standing:
         """Return the newest release and what waits."""
-        release = await last_release(session)
+        release = await self._told.last_release(session)
         told = None
         if release is not None:
             told = {
@@ -97,8 +98,8 @@ class Reports:
         """Return the reports that a member may read, with the periods of which something was told."""
         _require_standing(reader)
         parts: dict[str, list[str]] = {}
-        for one in await told_parts(session):
-            parts.setdefault(one.report, []).append(one.part)
+        for report, part in await self._told.names(session):
+            parts.setdefault(report, []).append(part)
         listed = []
         for kind in KINDS.values():
             if reader.role == "lender" and not kind.own:
@@ -122,7 +123,7 @@ class Reports:
             filters["lender"] = spell("mem", reader.member_id)
             if "lender" not in kind.views[by]:
                 raise Refused("role_forbidden")
-        told = await _told(session, kind, first, last)
+        told = await self._documents(session, kind, first, last)
         rows, held = _rows(kind, by, told, first=first, last=last, filters=filters)
         if len(rows) > MOST_ROWS:
             detail = f"a shorter period: it has {len(rows)} rows, and {MOST_ROWS} is the most"
@@ -147,6 +148,18 @@ class Reports:
         )
         content |= {"waiting": told_now.waiting, "digest": digest, "signature": signature}
         return Recorded(content | _explained(kind, by, asked.language), entry)
+
+    async def _documents(self, session: ReadSession, kind: Kind, first: str, last: str) -> dict[tuple[str, str], Told]:
+        """Return what was told of a report's families in a period. Parts are months, years, or one for all time."""
+        told: dict[tuple[str, str], Told] = {}
+        for family in kind.families:
+            parts: Sequence[ToldPart]
+            if family == MULTIPLE:
+                parts = await self._told.parts(session, report=family)
+            else:
+                parts = await self._told.parts(session, report=family, first=first[:4], last=last)
+            told |= {(one.report, one.part): Told.of_json(decode_object(one.document)) for one in parts}
+        return told
 
     def _rule(self, name: str, now: datetime) -> dict[str, str]:
         rule = self._policy.rule(STRICTEST, name, now.date())
@@ -201,19 +214,6 @@ def _checked(kind: Kind, asked: Asked) -> tuple[str, str, str]:
             "validation_failed", fields=[FieldError(f"/query/{name}", "not_in_view", detail) for name in wrong]
         )
     return by, first, last
-
-
-async def _told(session: ReadSession, kind: Kind, first: str, last: str) -> dict[tuple[str, str], Told]:
-    """Return what was told of a report's families in a period. Parts are months, years, or one for all time."""
-    told: dict[tuple[str, str], Told] = {}
-    for family in kind.families:
-        parts: Sequence[ToldPart]
-        if family == MULTIPLE:
-            parts = await told_parts(session, report=family)
-        else:
-            parts = await told_parts(session, report=family, first=first[:4], last=last)
-        told |= {(one.report, one.part): Told.of_json(decode_object(one.document)) for one in parts}
-    return told
 
 
 def _rows(
