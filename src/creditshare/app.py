@@ -27,6 +27,7 @@ from creditshare.api.routes import (
     records,
     reports,
     tokens,
+    warrants,
 )
 from creditshare.api.routes import log as log_routes
 from creditshare.api.routes import sandbox as sandbox_routes
@@ -173,6 +174,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         members.first_key,
         members.router,
         reports.router,
+        warrants.router,
     ):
         app.include_router(router)
     if chosen.mode == "sandbox":

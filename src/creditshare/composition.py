@@ -57,6 +57,7 @@ from creditshare.subjects.budgets import Budgets
 from creditshare.subjects.service import Subjects
 from creditshare.subjects.tokeniser import Tokeniser
 from creditshare.tlog.note import Signer
+from creditshare.warrants.service import Warrants
 
 ADDRESS_FILE: Final = "public_address"
 POSTGRES_FOLDER: Final = "postgres"
@@ -237,7 +238,6 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         keys=member_keys,
         approvals=approvals,
     )
-    approvals.take(members.kinds(), role_of=members.role_of)
     key_table = KeyTable(
         watching,
         rows=members.rows,
@@ -274,6 +274,16 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         handle_key=keyring.secret("handle"),
         skew_s=settings.skew_s,
     )
+    warrants = Warrants(
+        subjects=subjects,
+        records=records,
+        sharing=sharing,
+        approvals=approvals,
+        policy=policy,
+        seals=keyring.row_seals(),
+    )
+    approvals.take([*members.kinds(), warrants.kind()], role_of=members.role_of)
+    members.when_stopped(warrants.end_all_of)
     return Services(
         settings=settings,
         clock=clock,
@@ -332,6 +342,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             consents=consents,
             sharing=sharing,
         ),
+        warrants=warrants,
         reports=Reports(
             policy=policy,
             told=ToldStore(keyring.row_seals()),

@@ -14,6 +14,7 @@ from creditshare.sandbox import models as sandbox
 from creditshare.sharing import models as sharing
 from creditshare.storage.metadata import metadata
 from creditshare.subjects import models as subjects
+from creditshare.warrants import models as warrants
 
 __all__ = [
     "access",
@@ -30,4 +31,5 @@ __all__ = [
     "sandbox",
     "sharing",
     "subjects",
+    "warrants",
 ]

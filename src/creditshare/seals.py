@@ -21,6 +21,8 @@ from creditshare.policy.service import load_policy
 from creditshare.storage.engine import Database
 from creditshare.subjects.budgets import TABLE as BUDGETS
 from creditshare.subjects.budgets import Budgets
+from creditshare.warrants.repository import TABLE as WARRANTS
+from creditshare.warrants.repository import WarrantRows
 
 WHOLE: Final = "key_table"
 """Stands for the set of all members and keys, where a name of a row is asked for."""
@@ -47,6 +49,7 @@ async def review(database: Database, seals: RowSeals) -> Reviewed:
     async with database.reading() as session:
         budgets = await Budgets(seals).broken(session)
         proposals = await ProposalRows(seals).broken(session)
+        warrants = await WarrantRows(seals).broken(session)
         try:
             await load_policy(session, seals)
             policy = None
@@ -54,6 +57,7 @@ async def review(database: Database, seals: RowSeals) -> Reviewed:
             policy = str(error)
     names = [f"{row.table}:{row.identity}" for row in rows] + [f"{BUDGETS}:{member_id}" for member_id in budgets]
     names += [f"{PROPOSALS}:{proposal_id}" for proposal_id in proposals]
+    names += [f"{WARRANTS}:{warrant_id}" for warrant_id in warrants]
     return Reviewed(tuple(sorted(names)), whole, policy)
 
 
@@ -71,12 +75,14 @@ async def accept(names: Sequence[str], *, database: Database, seals: RowSeals, a
     rows = [Broken(*name.split(":", 1)) for name in names if name != WHOLE]
     async with database.writing() as session:
         sealed = SealedRows(seals)
-        await sealed.accept(session, [row for row in rows if row.table not in {BUDGETS, PROPOSALS}])
+        await sealed.accept(session, [row for row in rows if row.table not in {BUDGETS, PROPOSALS, WARRANTS}])
         for row in rows:
             if row.table == BUDGETS:
                 await Budgets(seals).accept(session, UUID(row.identity))
             elif row.table == PROPOSALS:
                 await ProposalRows(seals).accept(session, UUID(row.identity))
+            elif row.table == WARRANTS:
+                await WarrantRows(seals).accept(session, UUID(row.identity))
         if found.whole or WHOLE in names:
             await sealed.take_for_whole(session)
         entry = Entry("accept_rows", details={"key_table": int(WHOLE in names), "rows": len(rows)})

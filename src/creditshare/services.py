@@ -41,6 +41,7 @@ from creditshare.telemetry import (
 )
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.policy import TrustPolicy
+from creditshare.warrants.service import Warrants
 
 LOOK_LIFE_S: Final = 3.0
 NEVER: Final = float("-inf")
@@ -124,6 +125,7 @@ class Services:
     batches: Batches
     hand_back: HandBack
     reports: Reports
+    warrants: Warrants
     reciprocity: Reciprocity
 
     async def newest_cosigned(self, session: ReadSession) -> int | None:

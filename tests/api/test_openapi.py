@@ -35,7 +35,14 @@ ROOT: Final = Path(__file__).parents[2]
 META_SCHEMA: Final = json.loads((Path(__file__).parent / "oas-3.1-schema.json").read_text())
 DOCUMENT: Final[dict[str, Any]] = openapi_document()
 UNKNOWN: Final = "01900000-0000-7000-8000-000000000000"
-PREFIXES: Final = {"member_id": "mem_", "consent_id": "cns_", "record_id": "rec_", "query_id": "qry_", "job_id": "job_"}
+PREFIXES: Final = {
+    "member_id": "mem_",
+    "consent_id": "cns_",
+    "record_id": "rec_",
+    "query_id": "qry_",
+    "job_id": "job_",
+    "warrant_id": "wrt_",
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,10 @@ class Operation:
     @property
     def role(self) -> str:
         return str(self.described.get("x-caller", {}).get("role", "anyone"))
+
+    @property
+    def roles(self) -> set[str]:
+        return {self.role, str(self.described.get("x-caller", {}).get("also"))}
 
     @property
     def success(self) -> int:
@@ -116,6 +127,8 @@ class Stage:
         self.lender = service.admit("Lender", region="US", evaluations_per_day=100_000)
         self.proposer, self.operator = (service.client(identity) for identity in service.operators)
         self.anyone = httpx.Client(base_url=service.url)
+        self.named = ""
+        self.until = _instant(datetime.now(UTC).replace(microsecond=0) + timedelta(days=1))
         self.clients: dict[str, Client] = {"lender": self.lender, "operator": self.operator, "any": self.lender}
 
     def caller(self, role: str) -> Client:
@@ -175,6 +188,17 @@ class Stage:
         path = f"/v1/members/{self.member()}/proposals"
         return str(self.proposer.call("POST", path, data={"action": "recovery"}, if_match="*").data["proposal_id"])
 
+    def warrant(self, *, in_force: bool = False) -> str:
+        """Ask for a warrant by the document's own example, as an approval by its own repeats it."""
+        examples = {one.name: one.examples()[0] for one in OPERATIONS if one.name.endswith("_warrant")}
+        self.named = self.record()
+        body = self.fill(examples["request_warrant"])
+        made = str(self.caller("regulator").call("POST", "/v1/warrants", data=body).data["warrant_id"])
+        for operator in (self.proposer, self.operator)[: 2 if in_force else 0]:
+            approval = self.fill(examples["approve_warrant"])
+            operator.call("POST", f"/v1/warrants/{made}/approvals", data=approval)
+        return made
+
     def event(self) -> str:
         entry = self.lender.call("POST", "/v1/tokens/evaluate", data=_evaluation(self)).log_entry
         assert entry is not None
@@ -223,6 +247,8 @@ class Stage:
             "retire_key": lambda: {"member_id": owner, "kid": self.succeeded_key()},
             "review_key": lambda: {"member_id": owner, "kid": self.own_key()},
             "list_keys": lambda: {"member_id": owner},
+            "show_warrant_records": lambda: {"warrant_id": self.warrant(in_force=True)},
+            "show_warrant_inquiries": lambda: {"warrant_id": self.warrant(in_force=True)},
         }
         if operation.name in special:
             return special[operation.name]()
@@ -234,6 +260,7 @@ class Stage:
             "job_id": self.job,
             "event_id": self.event,
             "proposal_id": self.proposal,
+            "warrant_id": self.warrant,
             "report": lambda: "member_quality",  # which a lender may read
         }
         missing = set(operation.parameters) - makers.keys()
@@ -262,6 +289,9 @@ class Stage:
             "valid_until": lambda: _instant(now + timedelta(days=30)),
             "signed_at": lambda: _instant(now - timedelta(minutes=1)),
             "on": lambda: today,
+            "named": lambda: self.named or self.record(),
+            "ends_at": lambda: self.until,
+            "regulator_id": lambda: self.caller("regulator").session.signer.member_id,
         }
         return {name: known[name]() if name in known else self.fill(value) for name, value in body.items()}
 
@@ -485,7 +515,7 @@ def test_without_a_signature(stage: Stage, operation: Operation) -> None:
     "operation", [op for op in OPERATIONS if op.role not in {"any", "anyone"}], ids=lambda operation: operation.name
 )
 def test_in_the_wrong_role(stage: Stage, operation: Operation) -> None:
-    client = stage.operator if operation.role != "operator" else stage.lender
+    client = stage.lender if "operator" in operation.roles else stage.operator
     body = next((example for example in operation.examples() if example is not None), None)
     answer = client.send(client.sign(operation.method, path_of(operation), data=body))
     assert (answer.status, answer.data["code"]) == (403, "role_forbidden")

@@ -70,6 +70,16 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     },
     "show_report": outcomes("regulator", "operator", else_forbidden="suspended operator")
     | {"suspended regulator": "member_suspended"},
+    **dict.fromkeys(
+        ["request_warrant", "show_warrant_records", "show_warrant_inquiries"],
+        outcomes("regulator", else_forbidden="suspended regulator"),
+    ),
+    **dict.fromkeys(["approve_warrant", "revoke_warrant"], outcomes("operator", else_forbidden="suspended operator")),
+    **dict.fromkeys(
+        ["list_warrants", "show_warrant"],
+        outcomes("regulator", "operator", else_forbidden="suspended operator")
+        | {"suspended regulator": "member_suspended"},
+    ),
     # A first key comes without a signature: the code is its way in.
     "add_key": dict.fromkeys(CALLERS, "admitted"),
 }

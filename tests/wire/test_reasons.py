@@ -46,6 +46,8 @@ PUBLISHED = [
     "consent_expired",
     "consent_exhausted",
     "consent_scope",
+    "warrant_not_in_force",
+    "warrant_scope",
     "enrolment_code_invalid",
     "proof_invalid",
     "not_found",

@@ -15,9 +15,13 @@ CORRECTING_LENDER: Final = Admits("lenders, limited and suspended ones too", "le
 REPORTING_LENDER: Final = Admits("lenders that are active or limited", "lender", act="report")
 ASKING_LENDER: Final = Admits("active lenders", "lender", act="ask")
 ACTIVE_OPERATOR: Final = Admits("the operator's people", "operator", act="oversee")
+REGULATOR: Final = Admits("regulators", "regulator", act="oversee")
+OVERSEER: Final = Admits("regulators about their own, operators about all", "regulator", also="operator", act="oversee")
 
 MemberWork = Annotated[Work, Depends(ANY_MEMBER)]
 CorrectingLenderWork = Annotated[Work, Depends(CORRECTING_LENDER)]
 ReportingLenderWork = Annotated[Work, Depends(REPORTING_LENDER)]
 AskingLenderWork = Annotated[Work, Depends(ASKING_LENDER)]
 OperatorWork = Annotated[Work, Depends(ACTIVE_OPERATOR)]
+RegulatorWork = Annotated[Work, Depends(REGULATOR)]
+OverseerWork = Annotated[Work, Depends(OVERSEER)]

@@ -6,6 +6,7 @@ from creditshare.consents import rules as consents
 from creditshare.notices import rules as notices
 from creditshare.records import grid, rules
 from creditshare.sharing import answer
+from creditshare.warrants import rules as warrants
 from creditshare.wire.reasons import REASONS
 
 CODE_LISTS: Final[dict[str, list[str]]] = {
@@ -33,5 +34,7 @@ CODE_LISTS: Final[dict[str, list[str]]] = {
     "region_schemes": list(rules.REGION_SCHEMES),
     "scopes": list(consents.SCOPES),
     "size_classes": list(rules.SIZE_CLASSES),
+    "warrant_bases": list(warrants.LEGAL_BASES),
+    "warrant_scopes": list(warrants.SCOPES),
     "withdrawal_reasons": list(rules.WITHDRAWAL_REASONS),
 }

@@ -30,6 +30,8 @@ from creditshare.consents import rules as consents
 from creditshare.members.service import MemberRole, ProposalAction
 from creditshare.members.standing import Status, may
 from creditshare.members.tiers import TIERS, WHY
+from creditshare.warrants.rules import LEGAL_BASES, SCOPES, STATUSES
+from creditshare.warrants.service import KIND as WARRANT
 
 DESCRIPTION: Final = """\
 Every request of a member is a JWT signed by the member's key over method, address and body, used once; every answer is
@@ -126,6 +128,12 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "withdraw_record": _CHANGED,
     "show_report": ("role_forbidden", "member_suspended", "member_limited", "validation_failed", "not_found"),
     "list_reports": ("member_suspended", "member_limited"),
+    "request_warrant": ("not_found", "state_conflict"),
+    "show_warrant": ("erased",),
+    "approve_warrant": ("state_conflict", "erased"),
+    "revoke_warrant": ("state_conflict",),
+    "show_warrant_records": ("warrant_not_in_force", "warrant_scope", "erased"),
+    "show_warrant_inquiries": ("warrant_not_in_force", "warrant_scope", "erased"),
     "run_query": (*_SUBJECT, *_CONSENT, "purpose_not_allowed"),
     "show_query": ("erased",),
 }
@@ -159,7 +167,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("ReceivedRecord", "product"): CODE_LISTS["products"],
     ("ReceivedRecord", "amount_band"): CODE_LISTS["amount_bands"],
     ("WithheldOut", "what"): (*CODE_LISTS["scopes"], "records"),
-    ("WithheldOut", "why"): ("not_offered_yet", WHY),
+    ("WithheldOut", "why"): ("not_offered_yet", WHY, "jurisdiction_not_admitted"),
     ("TierOut", "tier"): TIERS,
     ("ReciprocityOut", "tier"): TIERS,
     **{(name, "tier"): TIERS for name in _MEMBERS},
@@ -167,8 +175,19 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("Summary", "worst_bucket"): ("none", *CODE_LISTS["buckets"]),
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},
     **{(name, "status"): get_args(Status) for name in _MEMBERS},
-    ("ProposalOut", "action"): get_args(ProposalAction),
+    ("ProposalOut", "action"): (*get_args(ProposalAction), WARRANT),
     ("ProposalOut", "decision"): ("approved", "rejected", "withdrawn"),
+    **{(name, "status"): STATUSES for name in ("WarrantOut", "WarrantShownOut")},
+    ("WarrantShownOut", "legal_basis"): LEGAL_BASES,
+    ("WarrantShownOut", "scopes"): SCOPES,
+    ("WarrantRecord", "role"): ("borrower", "guarantor"),
+    ("WarrantRecord", "status"): _RECORD_STATUSES,
+    ("WarrantRecord", "bucket"): CODE_LISTS["buckets"],
+    ("WarrantRecord", "classification"): CODE_LISTS["classifications"],
+    ("WarrantRecord", "product"): CODE_LISTS["products"],
+    ("WarrantRecord", "amount_band"): CODE_LISTS["amount_bands"],
+    ("WarrantInquiry", "purpose"): CODE_LISTS["query_purposes"],
+    ("WarrantInquiry", "scopes"): CODE_LISTS["scopes"],
     ("KeyOut", "status"): ("pending", "active", "retiring", "revoked", "expired"),
     ("QueryResult", "code"): CODE_LISTS["error_codes"],
     ("JobOut", "status"): get_args(JobStatus),
@@ -199,6 +218,7 @@ PAGED: Final = frozenset(
         "list_members",
         "list_proposals",
         "list_quota_usage",
+        "list_warrants",
         "review_key",
     }
 )
@@ -223,6 +243,7 @@ IDS: Final[dict[str, str]] = {
     "job_id": "job_ and a UUID",
     "event_id": "evt_ and a UUID",
     "proposal_id": "prp_ and a UUID",
+    "warrant_id": "wrt_ and a UUID",
     "kid": "RFC 7638 thumbprint of the key",
 }
 
@@ -385,6 +406,7 @@ READING_ORDER: Final = (
     "batches",
     "queries",
     "reports",
+    "warrants",
     "sandbox",
 )
 """The order of the document; that of the routes follows how often they are called."""
@@ -489,6 +511,7 @@ def _complete_operation(operation: Json, method: str, facts: Facts) -> None:
     if facts.signed:
         operation["x-caller"] = {
             "role": facts.role or "any",
+            **({"also": facts.admits.also} if facts.admits and facts.admits.also else {}),
             **{state: facts.admits is None or may(state, facts.admits.act) for state in ("limited", "suspended")},
         }
     for parameter in operation.get("parameters", []):

@@ -50,6 +50,8 @@ STATUS: Final[dict[str, int]] = {
             "consent_expired",
             "consent_exhausted",
             "consent_scope",
+            "warrant_not_in_force",
+            "warrant_scope",
             "enrolment_code_invalid",
             "proof_invalid",
         ),

@@ -48,7 +48,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Admits:
-    """A route's caller: which role, and which kind of act its state must allow.
+    """A route's caller: which role (or one of two), and which kind of act its state must allow.
 
     Its instances are the dependencies in routes' signatures. The edge asks ``check`` itself before it tells a stored
     answer again, when the route does not run.
@@ -56,11 +56,12 @@ class Admits:
 
     who: str
     role: MemberRole | None = None
+    also: MemberRole | None = None
     act: standing.Act = "oversee"
 
     def check(self, member: Member) -> None:
         """Refuse a member of another role, or one whose state does not allow this."""
-        if self.role is not None and member.role != self.role:
+        if self.role is not None and member.role not in {self.role, self.also}:
             raise Refused("role_forbidden")
         standing.require(member.status, self.act)
 

@@ -15,7 +15,7 @@ from creditshare.errors import IntegrityError
 from creditshare.storage.engine import ReadSession, WriteSession
 
 TABLE: Final = "proposal"
-LATER: Final = frozenset({"decision"})
+LATER: Final = frozenset({"decision", "approved_by"})
 """Sealed where it has a value, so that rows from before keep their seals."""
 
 
@@ -58,6 +58,12 @@ class ProposalRows:
         newest_first = waiting.order_by(proposal.c.proposed_at.desc(), proposal.c.proposal_id.desc())
         return [row for row in (await session.execute(newest_first)).mappings() if self.holds(row)]
 
+    async def newest(self, session: ReadSession, about: UUID, kind: str) -> RowMapping | None:
+        """Return the newest row of a kind about something, checked, decided or not."""
+        found = select(proposal).where(proposal.c.about == about, proposal.c.kind == kind)
+        newest = found.order_by(proposal.c.proposed_at.desc(), proposal.c.proposal_id.desc()).limit(1)
+        return self._checked((await session.execute(newest)).mappings().one_or_none())
+
     async def add(self, session: WriteSession, made: Proposal) -> None:
         """Insert a proposal."""
         values = {
@@ -71,6 +77,7 @@ class ProposalRows:
             "decided_by": None,
             "decided_at": None,
             "decision": None,
+            "approved_by": None,
         }
         await session.execute(proposal.insert().values({**values, "seal": self.seals.seal(TABLE, _decisive(values))}))
 
@@ -104,9 +111,10 @@ class ProposalRows:
 def proposal_of(row: RowMapping) -> Proposal:
     """Return a row as a value."""
     names = ("proposal_id", "kind", "about", "terms", "proposed_by", "proposed_at", "expires_at", "decision")
-    return Proposal(*(row[name] for name in names))
+    values = {name: row[name] for name in names}
+    return Proposal(**values, approved_by=tuple(map(UUID, row["approved_by"] or ())))
 
 
 def _decisive(row: Mapping[Any, Any]) -> dict[str, Any]:
     names = (column.name for column in proposal.c if column.name != "seal")
-    return {name: row[name] for name in names if name not in LATER or row[name] is not None}
+    return {name: row[name] for name in names if name not in LATER or row.get(name) is not None}

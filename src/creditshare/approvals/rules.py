@@ -21,6 +21,8 @@ class Proposal:
     proposed_at: datetime
     expires_at: datetime
     decision: str | None = None
+    approved_by: tuple[UUID, ...] = ()
+    """Who approved one that takes more than one approval, the last one included once it is decided."""
 
 
 def approved(proposals: Sequence[Proposal], terms: Mapping[str, Any], *, by: UUID, repeated: bool) -> Proposal:
@@ -28,9 +30,13 @@ def approved(proposals: Sequence[Proposal], terms: Mapping[str, Any], *, by: UUI
 
     Unless the terms must be ``repeated``, an approval that states none is for the newest proposal.
     """
-    others = [proposal for proposal in proposals if proposal.proposed_by != by]
+    others = [proposal for proposal in proposals if by not in {proposal.proposed_by, *proposal.approved_by}]
     if not others:
-        raise Refused("role_forbidden", extra={"hint": "another person must approve it"})
+        twice = any(by in proposal.approved_by for proposal in proposals)
+        hint = (
+            "you approved it already; another person must approve it too" if twice else "another person must approve it"
+        )
+        raise Refused("role_forbidden", extra={"hint": hint})
     for proposal in others:
         if terms == proposal.terms or not (terms or repeated):
             return proposal

@@ -31,6 +31,7 @@ class Kind:
     ``hold`` locks what the proposal is about, so that of two decisions at once the second finds nothing open.
     ``carry_out`` does what was proposed, for the person who approved it; ``dropped`` tidies up after a rejection.
     ``alone``: approving one says nothing of others of the kind about the same, which stay open.
+    ``approvals``: how many different persons must approve it, none of whom proposed it.
     """
 
     name: str
@@ -42,15 +43,21 @@ class Kind:
     carry_out: Callable[[WriteSession, Proposal, UUID, datetime], Awaitable[Outcome]]
     dropped: Callable[[WriteSession, Proposal, datetime], Awaitable[None]] | None = None
     alone: bool = False
+    approvals: int = 1
     life: timedelta = LIFE
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A proposal that was approved, and what it brought."""
+    """A proposal that somebody approved; once the last approval is there it is decided, and brought something."""
 
     proposal: Proposal
     outcome: Outcome
+
+    @property
+    def whole(self) -> bool:
+        """Whether nobody else has to approve it."""
+        return self.proposal.decision is not None
 
 
 RoleOf = Callable[[ReadSession, UUID], Awaitable[str | None]]
@@ -85,6 +92,13 @@ class Approvals:
         roles = {by: await self._role(session, by) for by in {one.proposed_by for one in proposals}}
         return [one for one in proposals if roles[one.proposed_by] in self.kind(one.kind).proposers]
 
+    async def newest(self, session: ReadSession, about: UUID, kind: str) -> Proposal:
+        """Return what was proposed last of a kind about something, decided or not."""
+        row = await self._rows.newest(session, about, kind)
+        if row is None:
+            raise IntegrityError(f"nothing of the kind {kind} was proposed about what was proposed by it")
+        return proposal_of(row)
+
     async def propose(
         self, session: WriteSession, name: str, about: UUID, terms: Mapping[str, Any], *, by: UUID, now: datetime
     ) -> Proposal:
@@ -106,9 +120,10 @@ class Approvals:
         now: datetime,
         repeated: bool = True,
     ) -> Decided:
-        """Decide an open proposal of a kind as the second person, and carry it out; others of the kind end.
+        """Approve an open proposal of a kind; the last approval that it takes carries it out, others of the kind end.
 
-        Unless they must be ``repeated``, an approval that states no terms is for the newest one.
+        Who approved before counts only while it may approve still. Unless they must be ``repeated``, an approval that
+        states no terms is for the newest one.
         """
         kind = self.kind(name)
         await kind.hold(session, about)
@@ -120,7 +135,12 @@ class Approvals:
         row = await self._rows.lock(session, chosen.proposal_id)
         if row is None:
             raise IntegrityError("a proposal was taken away while it was approved")
-        changed = await self._rows.change(session, row, decided_by=by, decided_at=now, decision="approved")
+        before = [one for one in chosen.approved_by if await self._role(session, one) in kind.approvers]
+        approvers = {} if kind.approvals == 1 else {"approved_by": [str(one) for one in (*before, by)]}
+        if len(before) + 1 < kind.approvals:
+            return Decided(proposal_of(await self._rows.change(session, row, **approvers)), Outcome())
+        decided = {"decided_by": by, "decided_at": now, "decision": "approved"}
+        changed = await self._rows.change(session, row, **decided, **approvers)
         if not kind.alone:
             await self.end(session, about, now=now, kinds=[name])
         return Decided(proposal_of(changed), await kind.carry_out(session, chosen, by, now))

@@ -45,6 +45,7 @@ app = typer.Typer(
             "seals": "creditshare.cli.seals:seals",
             "sandbox": "creditshare.cli.sandbox:sandbox",
             "report": "creditshare.cli.reports:report",
+            "warrant": "creditshare.cli.warrants:warrant",
             "consent": "creditshare.cli.lender:consent",
             "record": "creditshare.cli.lender:record",
             "query": "creditshare.cli.lender:query",

@@ -19,7 +19,7 @@ from creditshare.crypto.sealing import (
 )
 from creditshare.keys.provider import KeyProvider, Wrapped
 
-Kind = Literal["element", "consent", "answer", "opening", "idempotency"]
+Kind = Literal["element", "consent", "answer", "opening", "idempotency", "warrant"]
 
 _MAC_INFO: Final = b"creditshare/mac"
 _RECORD_INFO: Final = b"creditshare/record"

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast, get_args
@@ -35,6 +35,8 @@ ProposalAction = Literal[
     "admission", "quotas", "lift_suspension", "recovery", "jurisdictions", "lift_limitation", "termination", "key"
 ]
 Restriction = Literal["limitation", "suspension"]
+Stopped = Callable[[WriteSession, UUID, datetime], Awaitable[None]]
+"""Ends, in a higher concept, what a member that was suspended or terminated had in hand."""
 
 CODE_LIFE: Final = timedelta(hours=72)
 CODE_BYTES: Final = 20  # 160 bits; signing.md asks for at least 128
@@ -115,6 +117,15 @@ class Members:
         self._box = service_box
         self._evaluations_per_day = default_evaluations_per_day
         self.rows = SealedRows(seals)
+        self._when_stopped: list[Stopped] = []
+
+    def when_stopped(self, end: Stopped) -> None:
+        """Have this done in the transaction that suspends or terminates a member; called once, when all is wired."""
+        self._when_stopped.append(end)
+
+    async def _stop(self, session: WriteSession, member_id: UUID, now: datetime) -> None:
+        for end in self._when_stopped:
+            await end(session, member_id, now)
 
     async def get(self, session: ReadSession, member_id: UUID) -> Member:
         """Return a member; ``not_found`` if there is none."""
@@ -325,6 +336,7 @@ class Members:
         await self.rows.change(session, "member", row, status="terminated")
         ended = await self._keys.end_all(session, member_id, now=now)
         await self._approvals.end(session, member_id, now=now)
+        await self._stop(session, member_id, now)
         return Outcome(details={"keys": ended})
 
     async def _others_who_oversee(self, session: ReadSession, member_id: UUID) -> int:
@@ -374,6 +386,8 @@ class Members:
         follows = standing.after(restriction, row["status"], role=row["role"])
         changed = await self.rows.change(session, "member", row, status=follows)
         await self._approvals.end(session, member_id, now=now, kinds=LIFTING)
+        if restriction == "suspension":
+            await self._stop(session, member_id, now)
         operation = "limit_member" if restriction == "limitation" else "suspend_member"
         return Recorded(member_of(changed), membership_entry(operation, member_id, reason=reason))
 

@@ -44,6 +44,7 @@ from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import erased_of, keys_of
 from creditshare.tlog.checkpoint import Checkpoint, open_checkpoint
 from creditshare.tlog.note import Verifier
+from creditshare.warrants.repository import ids_of_warrants
 from creditshare.wire.leaf import LogEntry
 
 PAGE: Final = 4_096
@@ -200,7 +201,7 @@ class _Mentioned:
             return
         for value in act.references.values():
             kind: Prefix
-            for kind in ("rec", "cns", "qry", "mem"):
+            for kind in ("rec", "cns", "qry", "mem", "wrt"):
                 if value.startswith(f"{kind}_"):
                     self._fresh.append((kind, parse(kind, value).bytes))
         if len(self._fresh) >= PAGE:
@@ -225,6 +226,7 @@ async def _compare_rows(report: _Report, session: ReadSession, mentioned: _Menti
         "cns": ("consents", lambda after: ids_of_consents(session, after=after, limit=PAGE)),
         "qry": ("questions", lambda after: ids_of_questions(session, after=after, limit=PAGE)),
         "mem": ("members", members),
+        "wrt": ("warrants", lambda after: ids_of_warrants(session, after=after, limit=PAGE)),
     }
     seen = []
     for kind, (what, page) in pages.items():

@@ -80,21 +80,18 @@ def section_of(report: Mapping[str, Any], language: str) -> Iterator[str]:
     """Yield a report's part of a page."""
     words = WORDS[language]
     yield f"<h1>{escape(report['title'])}</h1><p class=facts>"
-    facts = [(words["period"], span_of(report) or words["all"])]
-    if titles := _dimension_titles(report):
-        facts.append((words["by"], ", ".join(titles)))
+    facts = [(words["period"], span_of(report) or words["all"]), (words["by"], ", ".join(_dimension_titles(report)))]
     facts += [("", f"{name} = {value}") for name, value in report["filters"].items()]
     release = report["release"]
     if release:
         facts.append((words["release"], f"{release['number']} · {release['made_at'][:10]}"))
     yield "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts) + "</p>"
     chart = make_chart(report)
-    if chart is not None:
-        yield f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(chart.encode()).decode()}">'
-    if report["rows"]:
-        yield from _table(report, words)
-    else:
+    if chart is None:
         yield f"<p>{words['nothing']}</p>"
+    else:
+        yield f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(chart.encode()).decode()}">'
+        yield from _table(report, words)
     yield from _explained(report, words)
 
 

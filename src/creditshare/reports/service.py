@@ -8,7 +8,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from creditshare.audit.service import Entry, Recorded
-from creditshare.audit.state import LogState, log_state
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
@@ -16,7 +15,7 @@ from creditshare.members import standing
 from creditshare.members.service import Member, names_of_members
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports import conduct
-from creditshare.reports.catalogue import KINDS, LABELS, LOG_HEALTH, STATUSES, Kind
+from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind
 from creditshare.reports.cells import UNIT
 from creditshare.reports.documents import Row, Told
 from creditshare.reports.repository import still_waiting
@@ -126,8 +125,6 @@ class Reports:
                 raise Refused("role_forbidden")
         told = await self._documents(session, kind, first, last)
         rows, held = _rows(kind, by, told, first=first, last=last, filters=filters)
-        if kind.name == LOG_HEALTH:
-            rows = [_health(await log_state(session))]
         if len(rows) > MOST_ROWS:
             detail = f"a shorter period: it has {len(rows)} rows, and {MOST_ROWS} is the most"
             raise Refused("validation_failed", fields=[FieldError("/query/from", "too_long", detail)])
@@ -184,17 +181,6 @@ def _explained(kind: Kind, by: str, language: str) -> dict[str, Any]:
             for name in (*kind.views[by], *kind.measures)
         ],
         "statuses": {status: text.of(language) for status, text in STATUSES.items()},
-    }
-
-
-def _health(state: LogState) -> dict[str, int]:
-    return {
-        "entries": state.size,
-        "waiting": state.pending,
-        "oldest_waiting_s": round(state.oldest_pending_s),
-        "checkpoint_age_s": round(state.checkpoint_age_s),
-        "unstamped_s": round(state.unanchored_s),
-        "held": int(state.hold is not None),
     }
 
 

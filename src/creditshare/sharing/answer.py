@@ -110,6 +110,14 @@ def told(history: History, asking: Asking) -> RecordState | None:
 
 
 def _record(asking: Asking, history: History, state: RecordState, handle_key: bytes) -> dict[str, Any]:
+    return row_of(state, now=asking.now, amounts="amounts" in asking.grant.scopes) | {
+        "handle": _handle(asking.member_id, history.record_id, handle_key),
+        "own": history.member_id == asking.member_id,
+    }
+
+
+def row_of(state: RecordState, *, now: datetime, amounts: bool) -> dict[str, Any]:
+    """Return what is told of a record, whoever is told it: neither whose it is nor how to name it."""
     report = state.report
     row: dict[str, Any] = {
         "amount_band": band(exposure(state)) if state.open else NO_EXPOSURE,
@@ -119,14 +127,12 @@ def _record(asking: Asking, history: History, state: RecordState, handle_key: by
         "days_past_due": report.days_past_due,
         "default_on": report.default_on.isoformat(),
         "disputed": False,
-        "freshness_days": (asking.now.astimezone(UTC).date() - state.last_recorded_at.astimezone(UTC).date()).days,
-        "handle": _handle(asking.member_id, history.record_id, handle_key),
-        "own": history.member_id == asking.member_id,
+        "freshness_days": (now.astimezone(UTC).date() - state.last_recorded_at.astimezone(UTC).date()).days,
         "product": report.product,
         "role": report.role,
         "status": state.status,
     }
-    if "amounts" in asking.grant.scopes:
+    if amounts:
         row["amounts"] = _amounts(report)
     return row
 

@@ -63,6 +63,17 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked about a borrower, when and for what; what for is not known any more of an emptied answer."""
+
+    query_id: UUID
+    member_id: UUID
+    told_at: datetime
+    purpose: str | None
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What was once told, and whether it still holds."""
 
@@ -177,6 +188,23 @@ class Sharing:
             found.append(asked)
         return found
 
+    async def questions_about(self, session: ReadSession, state: SubjectState) -> list[Asked]:
+        """Return all that anybody asked about a borrower, oldest first, not what was told."""
+        asked = select(query_answer).where(query_answer.c.subject_id == state.subject_id)
+        found: list[Asked] = []
+        for row in (await session.execute(asked.order_by(query_answer.c.told_at, query_answer.c.query_id))).mappings():
+            stored = None if row["sealed"] is None else _open_stored(state.keys, row)
+            found.append(
+                Asked(
+                    row["query_id"],
+                    row["member_id"],
+                    row["told_at"],
+                    None if stored is None else str(stored["purpose"]),
+                    () if stored is None else tuple(stored["scopes"]),
+                )
+            )
+        return found
+
     def _open(self, seen: Mapping[str, Any], token: BorrowerToken) -> tuple[SubjectState | None, Consent | None]:
         if seen["subject_id"] is None or seen["dek"] is None:
             return None, None
@@ -217,6 +245,15 @@ async def questions_since(session: ReadSession, member_id: UUID, *, since: datet
     """Return how many of a member's questions were answered since an instant."""
     asked = select(func.count()).where(query_answer.c.member_id == member_id, query_answer.c.told_at >= since)
     return int((await session.execute(asked)).scalar_one())
+
+
+async def subject_of_question(session: ReadSession, query_id: UUID) -> UUID:
+    """Return the borrower that a question was about; ``not_found`` for an unknown one."""
+    found = await session.execute(select(query_lookup.c.subject_id).where(query_lookup.c.query_id == query_id))
+    subject_id = found.scalar_one_or_none()
+    if subject_id is None:
+        raise Refused("not_found")
+    return UUID(str(subject_id))
 
 
 async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:

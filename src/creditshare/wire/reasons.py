@@ -498,6 +498,27 @@ _RIGHTS: Final = (
         ),
     ),
     _reason(
+        "warrant_not_in_force",
+        (
+            "The warrant waits for an approval, was rejected or revoked, or its time is over.",
+            "调阅令尚待批准、已被驳回或撤销，或已到期。",
+        ),
+        title=("Warrant is not in force", "调阅令未生效或已失效"),
+        detail=(
+            "Nothing is read without a warrant in force. Its status says which; ask for a new one where it has ended.",
+            "无有效调阅令不得查阅。请查看其状态；如已终止，请重新申请。",
+        ),
+    ),
+    _reason(
+        "warrant_scope",
+        ("The warrant does not name what was to be read.", "调阅令未载明所请求查阅的内容。"),
+        title=("Warrant does not cover this", "调阅令范围不包含此项"),
+        detail=(
+            "Read only what the scopes of the warrant name, or ask for one that names more.",
+            "请仅查阅调阅令范围内的内容，或申请范围更大的调阅令。",
+        ),
+    ),
+    _reason(
         "notice_required",
         (
             "A negative record came without a sent notice or another legal basis, or its notice has lapsed.",

@@ -277,7 +277,8 @@ async def propose_quotas(
 
 
 def _presented(services: Services, proposal: Proposal) -> ProposalOut:
-    return ProposalOut.of(proposal, about=services.approvals.kind(proposal.kind).about)
+    kind = services.approvals.kind(proposal.kind)
+    return ProposalOut.of(proposal, about=kind.about, approvals=kind.approvals)
 
 
 def _newest_first(

@@ -170,9 +170,13 @@ class ProposalOut(BaseModel):
     proposed_at: Instant
     expires_at: Instant
     decision: str | None = Field(None, description="Null while it waits.")
+    approved_by: list[str] = Field(
+        default_factory=list, description="Of what takes more than one approval: who approved it so far."
+    )
+    approvals_needed: int = Field(1, description="How many different people must approve it.")
 
     @classmethod
-    def of(cls, proposal: Proposal, *, about: Prefix) -> "ProposalOut":
+    def of(cls, proposal: Proposal, *, about: Prefix, approvals: int) -> "ProposalOut":
         """Present a proposal; ``about`` is the sort of thing that its kind is about."""
         named = spell(about, proposal.about)
         return cls(
@@ -185,6 +189,8 @@ class ProposalOut(BaseModel):
             proposed_at=proposal.proposed_at,
             expires_at=proposal.expires_at,
             decision=proposal.decision,
+            approved_by=[spell("mem", one) for one in proposal.approved_by],
+            approvals_needed=approvals,
         )
 
 
