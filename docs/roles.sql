@@ -21,7 +21,7 @@ CREATE ROLE creditshare_owner NOLOGIN;         -- owns all tables; migrations, b
 CREATE ROLE creditshare_app NOLOGIN;           -- the service
 CREATE ROLE creditshare_worker NOLOGIN;        -- the log's sequencer
 CREATE ROLE creditshare_eraser NOLOGIN;        -- erasures, nothing else deletes
-CREATE ROLE creditshare_regulator_ro NOLOGIN;  -- may read the log's tables
+CREATE ROLE creditshare_regulator_ro NOLOGIN;  -- may read the log, the policy and told reports, of no borrower
 
 CREATE ROLE creditshare_owner_login LOGIN PASSWORD :'owner_password' IN ROLE creditshare_owner;
 CREATE ROLE creditshare_app_login LOGIN PASSWORD :'app_password' IN ROLE creditshare_app;

@@ -13,6 +13,7 @@ from creditshare.members.service import Members
 from creditshare.records.service import live_records
 from creditshare.sharing.service import questions_since
 from creditshare.storage.engine import ReadSession
+from creditshare.warrants.repository import live_warrants
 
 DAYS: Final = 30
 """How far back the questions are counted: what the member does every day, not its history."""
@@ -30,6 +31,7 @@ class Impact:
     proposals_about: int
     proposals_by: int
     questions: int
+    warrants: int
     hand_back_kid: str | None
 
 
@@ -57,5 +59,6 @@ async def impact_on(
         proposals_about=sum(one.about == member_id for one in waiting),
         proposals_by=sum(one.proposed_by == member_id for one in waiting),
         questions=await questions_since(session, member_id, since=now - timedelta(days=DAYS)),
+        warrants=await live_warrants(session, member_id, now=now),
         hand_back_kid=member.hand_back_kid,
     )

@@ -27,6 +27,8 @@ class Warrants:
     carried_out: list[Proposal] = field(default_factory=list)
     dropped: list[Proposal] = field(default_factory=list)
 
+    approvals_needed: int = 1
+
     def __post_init__(self) -> None:
         self.approvals = Approvals(ProposalRows(KEYRING.row_seals()))
         kind = Kind(
@@ -38,6 +40,7 @@ class Warrants:
             hold=self._hold,
             carry_out=self._carry_out,
             dropped=self._drop,
+            approvals=self.approvals_needed,
         )
         self.approvals.take([kind], role_of=self._role_of)
 
@@ -92,6 +95,32 @@ def test_it_is_carried_out_for_a_second_person_alone(run: Callable[[Act], Any]) 
         assert (decided.proposal.decision, decided.outcome.details) == ("approved", {"days": 31})
         assert warrants.carried_out == [made]
         assert await approvals.open(session, now=NOW) == []
+
+    run(act)
+
+
+def test_what_takes_two_approvals_takes_them_of_two_others(run: Callable[[Act], Any]) -> None:
+    warrants, about = Warrants(approvals_needed=2), uuid4()
+    asking, first, second, third = (warrants.person("regulator") for _ in range(4))
+
+    async def act(session: WriteSession) -> None:
+        approvals = warrants.approvals
+        await approvals.propose(session, "warrant", about, TERMS, by=asking, now=NOW)
+
+        async def approve(by: UUID) -> tuple[bool, tuple[UUID, ...]]:
+            decided = await approvals.approve(session, "warrant", about, TERMS, by=by, now=NOW)
+            return decided.whole, decided.proposal.approved_by
+
+        assert await approve(first) == (False, (first,))
+        for by in (first, asking):
+            with pytest.raises(Refused, match="role_forbidden"):
+                await approve(by)
+        warrants.roles[first] = None  # who may not approve any more does not count
+        assert await approve(second) == (False, (second,))
+        assert not warrants.carried_out
+        assert await approve(third) == (True, (second, third))
+        assert len(warrants.carried_out) == 1
+        assert (await approvals.newest(session, about, "warrant")).approved_by == (second, third)
 
     run(act)
 

@@ -57,6 +57,7 @@ def test_what_an_act_would_touch_is_counted(shared_service: RunningService) -> N
         "proposals_about": 1,
         "proposals_by": 0,
         "questions": 3,
+        "warrants": 0,
         "hand_back_kid": None,
     }
     assert attempt(desk, "GET", f"/v1/members/mem_{NOWHERE}/impact") == "not_found"

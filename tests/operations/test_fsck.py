@@ -84,6 +84,11 @@ def story(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Te
         consents = [grant(asker, subject, max_uses=400) for subject in asked]
         assert ask(asker, asked[0], consents[0]) == "2 defaults"
         assert ask(asker, asked[1], consents[1]) == "1 defaults"
+        regulator = service.admit("Regulator", role="regulator", region="US")
+        terms = {"legal_basis": "court_order", "reference": "17", "reason": "pledges", "scopes": ["records"]}
+        ends_at = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for named in (ids[0], ids[2]):
+            regulator.call("POST", "/v1/warrants", data={**terms, "named": named, "ends_at": ends_at})
         for words in (("borrower", ids[2]), ("record", ids[1])):
             done = command(service, "erase", *words, "--yes", "--data", str(service.folder))
             assert done.returncode == 0, done.stderr
@@ -110,7 +115,7 @@ def test_a_whole_log_holds_and_the_service_runs_on(story: Story) -> None:
     document = json.loads(told.stdout)
     seen = {one["check"]: one["seen"] for one in document["findings"]}
     assert document["holds"] is True
-    assert seen["business rows and events"] == "3 records, 2 consents, 2 questions, 4 members, 0 warrants"
+    assert seen["business rows and events"] == "3 records, 2 consents, 2 questions, 5 members, 2 warrants"
     assert (seen["receipts"], seen["checkpoints that others hold"]) == ("1 receipts", "1 files, 0 of 0 witnesses")
     assert httpx.get(story.service.url + "/readyz").status_code == 200
 
@@ -318,6 +323,19 @@ ATTACKS: dict[str, tuple[tuple[str, ...], dict[Check, str]]] = {
     "a consent is taken away": (
         ("DELETE FROM consent_lookup WHERE consent_id = %(consent)s",),
         {Check.ROWS: "events name consents that are not there: cns_{consent}"},
+    ),
+    "a warrant is put in": (
+        ("INSERT INTO warrant_lookup SELECT gen_random_uuid(), subject_id FROM warrant_lookup LIMIT 1",),
+        {Check.ROWS: "warrants that no event names: wrt_"},
+    ),
+    "a warrant is taken away": (
+        (
+            (
+                "DELETE FROM warrant_lookup WHERE subject_id ="
+                " (SELECT subject_id FROM consent_lookup WHERE consent_id = %(consent)s)"
+            ),
+        ),
+        {Check.ROWS: "events name warrants that are not there: wrt_"},
     ),
     "a member is put in": (
         (

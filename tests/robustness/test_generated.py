@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -60,6 +61,7 @@ class World:
 
     service: RunningService
     lender: Identity
+    regulator: Identity
     http: requests.Session
     ids: dict[str, str]
     real: dict[str, Any]
@@ -68,7 +70,7 @@ class World:
     def caller(self, operation: Operation) -> Identity:
         """Return somebody whom the operation admits."""
         role = operation.definition.raw.get("x-caller", {}).get("role")
-        return self.service.operators[0] if role == "operator" else self.lender
+        return {"operator": self.service.operators[0], "regulator": self.regulator}.get(str(role), self.lender)
 
     def send(self, case: AnyCase, *, real: bool) -> requests.Response:
         """Sign a generated request as it will be sent, and send it."""
@@ -110,22 +112,35 @@ def world(shared_service: RunningService) -> Iterator[World]:
     other = shared_service.admit("Other", region="US").identity
     assert lender.identity is not None
     assert other is not None
+    regulator = shared_service.admit("Regulator", role="regulator", region="US")
+    assert regulator.identity is not None
     (subject,) = lender.tokenise(["91999999DEM000014G"])
     record = lender.call("POST", "/v1/records", data=record_body(subject, "A-1")).data["record_id"]
     granted = lender.grant_consent(subject, kind="query", purposes=["pre_loan"], scopes=["defaults"], document=b"x")
     consent = granted.data["consent_id"]
     asked = {"subject": subject, "consent_id": consent, "purpose": "pre_loan", "scopes": ["defaults"]}
     query = lender.call("POST", "/v1/queries", data=asked).data["query_id"]
+    warrant = {"named": record, "legal_basis": "court_order", "reference": "17", "reason": "pledges"}
+    warrant |= {
+        "scopes": ["records"],
+        "ends_at": (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
     ids = {
         "record_id": record,
         "consent_id": consent,
         "query_id": query,
         "member_id": other.member_id,
         "kid": other.key.kid,
+        "warrant_id": regulator.call("POST", "/v1/warrants", data=warrant).data["warrant_id"],
     }
-    real = {"subject": subject, "consent_id": consent, "region": {"scheme": "ISO 3166-2", "code": "US-CA"}}
+    real = {
+        "named": record,
+        "subject": subject,
+        "consent_id": consent,
+        "region": {"scheme": "ISO 3166-2", "code": "US-CA"},
+    }
     with requests.Session() as http:
-        yield World(shared_service, lender.identity, http, ids, real)
+        yield World(shared_service, lender.identity, regulator.identity, http, ids, real)
 
 
 def make_up(world: World, operation: Operation, examples: int) -> None:

@@ -327,6 +327,7 @@ def test_a_request_that_was_revoked_is_not_approved_any_more(case: Case) -> None
     warrant = case.ask()
     assert case.approve(case.service.desk[0], warrant) == "done"
     case.third.call("POST", f"/v1/warrants/{warrant}/revocation", data={"reason": "no order"})
+    assert warrant not in {one["about"] for one in case.third.pages("/v1/proposals")}
     assert case.approve(case.service.desk[1], warrant) == "state_conflict"
     assert case.reads(warrant) == "warrant_not_in_force"
 
@@ -359,6 +360,7 @@ def test_it_does_not_come_back_with_the_rights_of_a_suspended_regulator(case: Ca
     for who in (first, second):
         assert case.approve(who, warrant, **named) == "done"
     member = f"/v1/members/{named['regulator_id']}"
+    assert first.call("GET", f"{member}/impact").data["warrants"] == 1
     first.call("POST", f"{member}/suspension", data={"reason": "key lost"})
     assert case.reads(warrant, who=suspended) == "member_suspended"
     first.call("POST", f"{member}/proposals", data={"action": "lift_suspension"}, if_match="*")
@@ -411,8 +413,18 @@ def test_guessing_ids_finds_nothing_and_looks_the_same(case: Case) -> None:
     assert all(one == seen[0] for one in seen)
 
 
-def erase(case: Case, record: str) -> None:
-    done = command(case.service, "erase", "borrower", record, "--yes", "--data", str(case.service.folder))
+def test_an_erased_record_names_nobody_though_its_borrower_is_there(case: Case) -> None:
+    warrant = case.in_force()
+    erase(case, case.record, "record")
+    assert attempt(case.regulator, "POST", "/v1/warrants", case.terms) == "not_found"
+    assert attempt(case.regulator, "POST", "/v1/warrants", {**case.terms, "named": case.consent}) == "done"
+    assert case.regulator.call("GET", f"/v1/warrants/{warrant}/records").data["records"] == []
+    (asked,) = case.regulator.call("GET", f"/v1/warrants/{warrant}/inquiries").data["inquiries"]
+    assert (asked["lender"]["name"], asked["purpose"]) == ("Asking Bank", None)  # what was told is emptied with it
+
+
+def erase(case: Case, record: str, what: str = "borrower") -> None:
+    done = command(case.service, "erase", what, record, "--yes", "--data", str(case.service.folder))
     assert done.returncode == 0, done.stderr
 
 

@@ -33,6 +33,7 @@ IMPACT: Final = (
     "proposals_about",
     "proposals_by",
     "questions",
+    "warrants",
 )
 
 member = typer.Typer(

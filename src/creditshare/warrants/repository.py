@@ -119,6 +119,14 @@ class WarrantRows:
         await self._write(session, (await session.execute(locked)).mappings().one(), {})
 
 
+async def live_warrants(session: ReadSession, regulator_id: UUID, *, now: datetime) -> int:
+    """Return how many of a regulator's warrants are in force."""
+    live = select(func.count()).where(
+        warrant.c.regulator_id == regulator_id, warrant.c.state == "active", warrant.c.ends_at > now
+    )
+    return int((await session.execute(live)).scalar_one())
+
+
 async def ids_of_warrants(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next warrants in the order of their ids, each with its borrower."""
     ids = warrant_lookup.c

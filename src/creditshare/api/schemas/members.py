@@ -271,6 +271,7 @@ class ImpactOut(BaseModel):
     proposals_about: int
     proposals_by: int
     questions: int
+    warrants: int = Field(description="In force; a suspension or the end of the membership ends them for good.")
     hand_back_kid: str | None = Field(description="Null: it named no key that its data could be encrypted to.")
 
     @classmethod
