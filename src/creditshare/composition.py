@@ -199,6 +199,7 @@ def reports(settings: Settings, database: Database, services: Services) -> Repor
             policy=services.policy,
             store=store,
             told=ToldStore(keyring_file(settings).load().row_seals()),
+            audit=services.audit,
             every=timedelta(seconds=settings.reports_told_every_s),
         ),
         every_s=settings.reports_every_s,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from creditshare.records.history import History
 from creditshare.records.rules import Coded, Happened, Report
 from creditshare.reports.cells import Cell, Cells, Holding, Part, Share, add_difference, added, read, spelled
-from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
+from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES, is_over
 from creditshare.reports.views import industry_of, next_change, region_of, share_of
 
 START = datetime(2025, 3, 1, 12, tzinfo=UTC)
@@ -102,6 +102,13 @@ def test_how_late_a_report_came(days: int, measure: str) -> None:
 def test_how_old_a_loan_was(opened: date, age: str) -> None:
     share = share_of([history(1, submitted(a_report(opened_on=opened)))], version=None, at=START)
     assert ("opened,age", str(opened.year), age) in shares(share, VINTAGES)
+
+
+def test_a_year_that_nobody_meant_has_four_digits_too() -> None:
+    """A typing error of one lender must not stop what is told of all."""
+    share = share_of([history(1, submitted(a_report(opened_on=date(202, 4, 1))))], version=None, at=START)
+    assert {part for part, _ in share if part[0] == VINTAGES} == {(VINTAGES, "0202")}
+    assert is_over("0202-12", on=START.date(), closes_after_days=45)
 
 
 def test_what_is_not_visible_yet_or_was_withdrawn_counts_for_its_lender_alone() -> None:

@@ -11,8 +11,10 @@ from tests.fixtures.service import RunningService, record_body, running_service,
 
 from creditshare.client.bank import Client
 from creditshare.client.problems import Problem
+from creditshare.errors import IntegrityError
 from creditshare.reports.cells import UNIT
-from creditshare.reports.repository import CellStore, Position
+from creditshare.reports.counting import _frozen
+from creditshare.reports.repository import FROZEN, CellStore, PartState, Position
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import WriteSession
@@ -144,6 +146,28 @@ def test_a_borrower_whose_rows_do_not_fit_their_seals_stops_nobody(service: Runn
     assert in_month(service)[:2] == (2, 2)
     with service.superuser() as database:
         assert database.execute("SELECT count(*) FROM report_due WHERE event_no = 99").fetchone() == (1,)
+
+
+def test_what_was_told_by_another_definition_stays_as_told() -> None:
+    """Everybody would seem to have changed, so that the change of one could not be told from nothing."""
+    told = PartState(3, complete=True)
+    before = Position(0, 7, {(DEFAULTS, "2024"): told, (DEFAULTS, "2025"): PartState(), (QUALITY, "2025"): told})
+    assert _frozen(before) == {(DEFAULTS, "2024"): PartState(FROZEN, complete=True)}
+
+
+@pytest.mark.slow
+def test_a_position_that_an_administrator_moved_is_not_believed(service: RunningService) -> None:
+    lender = service.admit("One", region="US")
+    submit(lender, USCC[0], "a")
+    wait_until_counted(service)
+    with service.superuser() as database:
+        database.execute("UPDATE report_position SET log_index = 0")
+
+    async def position(store: CellStore, session: WriteSession) -> Position | None:
+        return await store.position(session)
+
+    with pytest.raises(IntegrityError):
+        as_worker(service, position)
 
 
 @pytest.mark.slow

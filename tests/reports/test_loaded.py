@@ -210,6 +210,14 @@ def test_what_lenders_did_is_counted_by_lender(loaded: Loaded, regulator: Client
 
 
 @pytest.mark.slow
+def test_the_logs_health_is_told_as_it_is(regulator: Client) -> None:
+    (row,) = regulator.call("GET", "/v1/reports/log_health")["rows"]
+    assert row["entries"] > 1_000
+    assert row["held"] == 0
+    assert row["oldest_waiting_s"] < 60
+
+
+@pytest.mark.slow
 def test_reading_a_report_is_an_event(regulator: Client) -> None:
     answer = regulator.call("GET", "/v1/reports/erasures", query="from=2026-01")
     assert answer.log_entry is not None

@@ -160,6 +160,17 @@ def test_a_year_that_was_told_is_held_as_a_whole() -> None:
     assert year.row("year", "CNY", "2025").records == 24
 
 
+def test_a_year_that_was_told_whole_stays_bound_whatever_the_calendar_says() -> None:
+    year = Year()
+    for month in ("2025-01", "2025-12"):
+        year.many(12, month)
+    year.tell("2025-12")
+    year.count(1_000, "2025-01")
+    for until in ("2025-06", "2025-12"):  # months close later now, and then as before
+        assert year.tell(until).documents[DEFAULTS].held == ("2025",)
+        assert year.row("year", "CNY", "2025").records == 24
+
+
 def test_what_a_month_withheld_stays_withheld_in_its_year() -> None:
     year = Year()
     year.many(12, "2025-01", "A")
@@ -296,6 +307,17 @@ def test_ends_of_months_are_told_anew_only_where_enough_changed() -> None:
         assert again.held == held
         assert bool(settled) == (not held)
         assert again.rows[0].borrowers == (8 if held else 14)
+
+
+def test_single_late_reports_in_many_months_are_held_together() -> None:
+    """Five changed in all, but each month's end would show one more of them."""
+    months = [f"2025-{number:02}" for number in range(1, 6)]
+    cells = added([moved(month, range(100 * place, 100 * place + 8)) for place, month in enumerate(months)])
+    told, _ = tell_stocks(cells, None, over=lambda _: True, rules=RULES)
+    late = [moved(month, [900 + place], told=True) for place, month in enumerate(months)]
+    again, _ = tell_stocks(added([cells, *late]), told, over=lambda _: True, rules=RULES)
+    assert again.held == ("all",)
+    assert again.rows == told.rows
 
 
 def test_conduct_names_lenders_and_is_told_as_it_is() -> None:

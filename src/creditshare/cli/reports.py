@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -26,7 +27,7 @@ from creditshare.cli.options import (
 from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.errors import ConfigurationError, VerificationFailed
-from creditshare.reports.files import CSV, PDF, XLSX
+from creditshare.reports.files import CSV, PDF, XLSX, make_csv
 from creditshare.reports.pack import SUMS, files_of, pack_files
 from creditshare.wire.instants import spell_instant
 from creditshare.wire.reports import verify_report
@@ -146,19 +147,26 @@ def verify(
     issuer: Annotated[str, typer.Option(help="The service's address, as its answers name it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check offline that reports say what the service signed, and that a pack's files are those of its checksums."""
+    """Check offline that reports say what the service signed, and that a pack's tables say the same.
+
+    PDF and workbook are drawn from them and not signed: compare what matters with the JSON or the CSV.
+    """
     known = parse_jwks(parse_json(read_text(keys), of=str(keys)))
     files = [place] if place.is_file() else sorted(place.glob("*.json"))
     if place.is_dir():
         _check_sums(place)
     signed = {}
     for file in files:
-        at = verify_report(parse_json(read_text(file), of=str(file)), known, issuer=issuer)
+        document = parse_json(read_text(file), of=str(file))
+        at = verify_report(document, known, issuer=issuer)
+        table = file.with_suffix(".csv")
+        if place.is_dir() and make_csv([document], "en") != read_bytes(table):
+            raise VerificationFailed(f"{table.name} does not say what {file.name} says")
         signed[file.name] = spell_instant(datetime.fromtimestamp(at, UTC))
     if not signed:
         raise VerificationFailed(f"there is no report in {place}")
     lines = "\n".join(f"{name}: signed {at}" for name, at in signed.items())
-    show({"verified": signed}, as_json=as_json, line=f"{lines}\nall hold")
+    show({"verified": signed}, as_json=as_json, line=f"{lines}\nwhat these reports say was signed by the service")
 
 
 def _check_sums(folder: Path) -> None:
@@ -222,4 +230,4 @@ def _cell(value: object, lenders: dict[str, str]) -> str:
         return WITHHELD
     if isinstance(value, int):
         return f"{value:,}"
-    return printable(lenders.get(str(value), str(value)))
+    return escape(printable(lenders.get(str(value), str(value))))

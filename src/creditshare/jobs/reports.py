@@ -12,6 +12,8 @@ from creditshare.reports.releases import Releases
 
 log = structlog.get_logger()
 
+STEPS: Final = 50
+"""After so many busy steps it is looked whether a release is due all the same."""
 PAUSE_AFTER_FAILURE_S: Final = 1.0
 
 
@@ -23,6 +25,7 @@ class ReportRuns:
         self._log_counting = log_counting
         self._releases = releases
         self._every_s = every_s
+        self._steps = 0
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -44,7 +47,8 @@ class ReportRuns:
         """Count the next that wait, and tell once nothing does; return whether more may wait."""
         borrowers = await self._counting.step()
         events = await self._log_counting.step()
-        if borrowers or events:
+        self._steps += 1
+        if (borrowers or events) and self._steps % STEPS:
             return True
         await self._releases.make_if_due()
-        return False
+        return borrowers or events

@@ -21,6 +21,8 @@ from creditshare.reports.tables import (
     Table,
 )
 
+LOG_HEALTH: Final = "log_health"
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -53,7 +55,7 @@ class Kind:
     @property
     def of_conduct(self) -> bool:
         """Whether it tells of what members did, and nothing of borrowers."""
-        return self.families[0] in {QUALITY, ACTIVITY}
+        return bool(self.families) and self.families[0] in {QUALITY, ACTIVITY}
 
     @property
     def default_view(self) -> str:
@@ -216,6 +218,21 @@ KINDS: Final[Mapping[str, Kind]] = {
             {"month": ("month",)},
             ("records_erased", "borrowers_erased"),
         ),
+        Kind(
+            LOG_HEALTH,
+            Text("Health of the log", "日志状态"),
+            _text(
+                "The audit log as it stands when this is read: its entries, what waits for its place and for how long,"
+                " the age of the newest checkpoint, for how long no time-stamp covers what was signed, and whether"
+                " witnesses hold it because they saw another one.",
+                "读取时审计日志的状态：条目数、待入列事件及最长等待、最新检查点的存续时间、未获时间戳覆盖的时长，"
+                "以及见证方是否因发现分歧而暂停签署。",
+            ),
+            ("RFC 9162, RFC 3161; C2SP tlog-checkpoint, tlog-witness",),
+            (),
+            {"now": ()},
+            ("entries", "waiting", "oldest_waiting_s", "checkpoint_age_s", "unstamped_s", "held"),
+        ),
     )
 }
 LABELS: Final[Mapping[str, Text]] = {
@@ -226,6 +243,12 @@ LABELS: Final[Mapping[str, Text]] = {
     "asked": Text("Asked", "查询"),
     "at_lenders": Text("In default at lenders", "违约机构数"),
     "borrowers": Text("Borrowers", "借款人"),
+    "checkpoint_age_s": Text("Checkpoint's age, seconds", "检查点存续秒数"),
+    "entries": Text("Entries", "条目"),
+    "held": Text("Held by witnesses", "见证方暂停"),
+    "oldest_waiting_s": Text("Longest wait, seconds", "最长等待秒数"),
+    "unstamped_s": Text("Not stamped for, seconds", "未获时间戳秒数"),
+    "waiting": Text("Waiting", "等待"),
     "borrowers_erased": Text("Borrowers erased", "已删除借款人"),
     "corrected": Text("Corrected since", "其后更正"),
     "currency": Text("Currency", "币种"),

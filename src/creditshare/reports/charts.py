@@ -50,7 +50,7 @@ def make_chart(report: Mapping[str, Any], *, theme: str = "light") -> str | None
 def chart_of(report: Mapping[str, Any], *, theme: str) -> Spec | None:
     """Return the specification: bars along one dimension, a heat map over two, lines where months have several."""
     rows, dimensions = report["rows"], [c["name"] for c in report["columns"] if c["kind"] == "dimension"]
-    if not rows:
+    if not rows or not dimensions:
         return None
     titles = {column["name"]: column["title"] for column in report["columns"]}
     measure = next(c["name"] for c in report["columns"] if c["kind"] == "measure" and c["name"] != "borrowers")

@@ -19,6 +19,7 @@ from creditshare.records.opening import OpenedBorrower, open_borrowers
 from creditshare.reports.cells import Cells, Part, Share, add_difference
 from creditshare.reports.repository import (
     COUNTING_LOCK,
+    FROZEN,
     CellStore,
     PartState,
     Position,
@@ -27,6 +28,8 @@ from creditshare.reports.repository import (
     settle,
     waiting,
 )
+from creditshare.reports.tables import PROTECTED
+from creditshare.reports.told import anything_told
 from creditshare.reports.views import DEFINITION, next_change, share_of
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, WriteSession
@@ -78,7 +81,9 @@ class Counting:
             while ids := await ids_of_subjects(session, after=last, limit=ANEW_AT_ONCE):
                 await enqueue(session, ids, at=now)
                 last = ids[-1]
-        await self._store.move(session, Position(DEFINITION, 0, {} if before is None else before.parts))
+        elif await anything_told(session):
+            raise IntegrityError("the position of the reports is gone, and something was told")
+        await self._store.move(session, Position(DEFINITION, 0, {} if before is None else _frozen(before)))
 
     async def _count(
         self,
@@ -120,6 +125,15 @@ class Counting:
             parts = {**dict.fromkeys(changes, PartState()), **position.parts}
             await self._store.move(session, Position(DEFINITION, position.log_index, parts))
         await settle(session, done, later, at=now)
+
+
+def _frozen(before: Position) -> dict[Part, PartState]:
+    """Keep what was told by another definition as it was told: the difference to it could be of one borrower."""
+    return {
+        part: PartState(FROZEN, complete=True)
+        for part, state in before.parts.items()
+        if state.told_seq and part[0] in PROTECTED
+    }
 
 
 async def hold_counting(session: WriteSession) -> bool:

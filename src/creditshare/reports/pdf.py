@@ -15,7 +15,7 @@ from creditshare.errors import ConfigurationError
 from creditshare.reports.charts import make_chart
 from creditshare.reports.workbook import MISSING
 
-MOST_LINES: Final = 2_000
+MOST_LINES: Final = 400
 """Rows of a PDF; who needs more takes another format."""
 WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
@@ -80,18 +80,21 @@ def section_of(report: Mapping[str, Any], language: str) -> Iterator[str]:
     """Yield a report's part of a page."""
     words = WORDS[language]
     yield f"<h1>{escape(report['title'])}</h1><p class=facts>"
-    facts = [(words["period"], span_of(report) or words["all"]), (words["by"], ", ".join(_dimension_titles(report)))]
+    facts = [(words["period"], span_of(report) or words["all"])]
+    if titles := _dimension_titles(report):
+        facts.append((words["by"], ", ".join(titles)))
     facts += [("", f"{name} = {value}") for name, value in report["filters"].items()]
     release = report["release"]
     if release:
         facts.append((words["release"], f"{release['number']} · {release['made_at'][:10]}"))
     yield "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts) + "</p>"
     chart = make_chart(report)
-    if chart is None:
-        yield f"<p>{words['nothing']}</p>"
-    else:
+    if chart is not None:
         yield f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(chart.encode()).decode()}">'
+    if report["rows"]:
         yield from _table(report, words)
+    else:
+        yield f"<p>{words['nothing']}</p>"
     yield from _explained(report, words)
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
 from creditshare.audit.checkpoints import latest_checkpoint
-from creditshare.errors import Refused
+from creditshare.audit.service import Audit, Entry
+from creditshare.errors import IntegrityError, Refused
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports.cells import Cells, Part
 from creditshare.reports.counting import hold_counting
 from creditshare.reports.documents import Told
 from creditshare.reports.protection import rules_of
-from creditshare.reports.repository import CellStore, PartState, Position, still_waiting
+from creditshare.reports.repository import FROZEN, CellStore, PartState, Position, still_waiting
 from creditshare.reports.stocks import tell_stocks
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, ROLLS, VINTAGES, is_over
 from creditshare.reports.telling import Telling, tell_cohort, tell_conduct, tell_year
@@ -25,14 +27,25 @@ from creditshare.wire.strict_json import canonical, decode_object
 
 log = structlog.get_logger()
 
+PATIENCE: Final = timedelta(hours=1)
+"""How long a release waits for what is not counted yet."""
+
 
 class Releases:
     """Makes a release where something new may be told, at most every so often."""
 
     def __init__(
-        self, *, database: Database, policy: Policy, store: CellStore, told: ToldStore, every: timedelta
+        self,
+        *,
+        database: Database,
+        policy: Policy,
+        store: CellStore,
+        told: ToldStore,
+        audit: Audit,
+        every: timedelta,
     ) -> None:
         self._database = database
+        self._audit = audit
         self._told = told
         self._policy = policy
         self._store = store
@@ -41,7 +54,8 @@ class Releases:
     async def make_if_due(self) -> int | None:
         """Tell what may be told; return the release's number, or nothing where nothing is new or it is not time yet.
 
-        Nothing is told while borrowers wait to be counted: half of a file is no state of anything.
+        Half of a file is no state of anything, so it waits until every borrower is counted, but not for ever: where
+        reports come at every moment it tells what there is.
         """
         async with self._database.writing() as session:
             position = await self._store.position(session) if await hold_counting(session) else None
@@ -49,10 +63,11 @@ class Releases:
                 return None
             now = (await business_time(session)).now
             last = await self._told.last_release(session)
-            if last is not None and now < last.made_at + self._every:
+            due = now if last is None else last.made_at + self._every
+            if now < due or (now < due + PATIENCE and await still_waiting(session, now=now)):
                 return None
-            if await still_waiting(session, now=now):
-                return None
+            if last is not None and digest_of(await self._told.parts(session)) != last.digest:
+                raise IntegrityError("what stands told is not what the last release told")
             number = 1 if last is None else last.release + 1
             new = await self._tell(session, position, number, now=now)
             if not new:
@@ -60,6 +75,8 @@ class Releases:
             size, note = await _checkpoint(session)
             digest = digest_of(await self._told.parts(session))
             await self._told.keep_release(session, Release(number, now, size, note, self._policy.version, digest))
+            entry = Entry("tell_reports", details={"release": number, "digest": digest})
+            await self._audit.record_own_act(session, entry, sub="worker", now=now)
             await session.commit()
             log.info("reports told", release=number, documents=new)
             return number
@@ -78,7 +95,11 @@ class Releases:
                 continue
             cells = {one: await self._store.load(session, name) for one, name in members.items()}
             before = {one: Told.of_json(decode_object(told[name])) for one, name in members.items() if name in told}
-            telling = asking.tell(family, part, cells, before)
+            try:
+                telling = asking.tell(family, part, cells, before)
+            except (ValueError, KeyError, AssertionError):  # of this part alone: no other waits for it
+                log.exception("a part of the reports cannot be told", family=family, part=part)
+                continue
             for one, document in telling.documents.items():
                 data = canonical(document.as_json())
                 if data != told.get((one, part)):
@@ -93,6 +114,8 @@ class Releases:
 
     async def _as_told(self, session: WriteSession, part: Part, state: PartState) -> bool:
         """Whether nothing happened to a part since all of it was told."""
+        if state.told_seq == FROZEN:
+            return True
         return state.complete and await self._store.is_at(session, part, state.told_seq)
 
     async def _forget_who(self, session: WriteSession, part: Part, cells: Cells, telling: Telling) -> int | None:

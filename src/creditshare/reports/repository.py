@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.crypto.sealing import Box, Place
+from creditshare.errors import IntegrityError
 from creditshare.reports.cells import Cells, Part, added, read, size_of, spelled
 from creditshare.reports.models import (
     report_cells,
@@ -28,6 +29,10 @@ MOST_WAITING: Final = 1_000_000
 GROWTH: Final = 2
 """Differences are put together with those before them while these are not so many times more: each is then written
 anew a number of times that grows with the logarithm of all of them."""
+
+
+FROZEN: Final = -1
+"""The place of a part that was told by another definition: who changed it since is not known, so it stays as told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,20 @@ class CellStore:
         if row is None:
             return None
         kept = json.loads(self._box.open(_POSITION, bytes(row.parts)))
-        parts = {_part(name): PartState(*state) for name, state in kept.items()}
+        if kept["definition"] != row.definition or kept["log_index"] != row.log_index:
+            raise IntegrityError("the position of the reports does not match its seal")
+        parts = {_part(name): PartState(*state) for name, state in kept["parts"].items()}
         return Position(row.definition, row.log_index, parts)
 
     async def move(self, session: WriteSession, position: Position) -> None:
         """Write how far the counting is."""
-        kept = canonical({"|".join(part): [s.told_seq, s.complete] for part, s in position.parts.items()})
+        kept = canonical(
+            {
+                "definition": position.definition,
+                "log_index": position.log_index,
+                "parts": {"|".join(part): [s.told_seq, s.complete] for part, s in position.parts.items()},
+            }
+        )
         values = {
             "single": True,
             "definition": position.definition,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from creditshare.audit.service import Entry, Recorded
+from creditshare.audit.state import LogState, log_state
 from creditshare.crypto.jws import SigningKey
 from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
@@ -15,7 +16,7 @@ from creditshare.members import standing
 from creditshare.members.service import Member, names_of_members
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports import conduct
-from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind
+from creditshare.reports.catalogue import KINDS, LABELS, LOG_HEALTH, STATUSES, Kind
 from creditshare.reports.cells import UNIT
 from creditshare.reports.documents import Row, Told
 from creditshare.reports.repository import still_waiting
@@ -125,6 +126,8 @@ class Reports:
                 raise Refused("role_forbidden")
         told = await self._documents(session, kind, first, last)
         rows, held = _rows(kind, by, told, first=first, last=last, filters=filters)
+        if kind.name == LOG_HEALTH:
+            rows = [_health(await log_state(session))]
         if len(rows) > MOST_ROWS:
             detail = f"a shorter period: it has {len(rows)} rows, and {MOST_ROWS} is the most"
             raise Refused("validation_failed", fields=[FieldError("/query/from", "too_long", detail)])
@@ -135,14 +138,12 @@ class Reports:
             "by": by,
             "filters": filters,
             "rows": rows,
+            "lenders": await _lenders(session, kind.views[by], rows),
             "held": held,
             "release": told_now.release,
             "rules": [self._rule(name, now) for name in RULES],
         }
         digest, signature = sign_report(self._signing_key, content, issuer=self._issuer, iat=int(now.timestamp()))
-        if "lender" in kind.views[by]:
-            names = await names_of_members(session)
-            content["lenders"] = {one: names[one] for one in sorted({row["lender"] for row in rows}) if one in names}
         entry = Entry(
             "show_report", details={"report": kind.name, "by": by, "from": asked.first or "", "to": asked.last or ""}
         )
@@ -181,6 +182,25 @@ def _explained(kind: Kind, by: str, language: str) -> dict[str, Any]:
             for name in (*kind.views[by], *kind.measures)
         ],
         "statuses": {status: text.of(language) for status, text in STATUSES.items()},
+    }
+
+
+async def _lenders(session: ReadSession, view: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the lenders that rows name."""
+    if "lender" not in view:
+        return {}
+    names = await names_of_members(session)
+    return {one: names[one] for one in sorted({row["lender"] for row in rows}) if one in names}
+
+
+def _health(state: LogState) -> dict[str, int]:
+    return {
+        "entries": state.size,
+        "waiting": state.pending,
+        "oldest_waiting_s": round(state.oldest_pending_s),
+        "checkpoint_age_s": round(state.checkpoint_age_s),
+        "unstamped_s": round(state.unanchored_s),
+        "held": int(state.hold is not None),
     }
 
 

@@ -31,12 +31,9 @@ def tell_stocks(
     The difference of two months' ends is who came and left in between, so a month's end is told only where since the
     one told before it nobody did, or enough; and all ends anew only where enough changed in each number.
     """
-    if before is not None and before.units:
-        changed = [
-            change_of([cell.touched for key, cell in cells.items() if key[2] == number]) for number in _numbers(cells)
-        ]
-        if not may_be_seen(changed, rules):
-            return Told(before.rows, (WHOLE,), before.units), set()
+    told = () if before is None or not before.units else tuple(sorted({row.values[0] for row in before.rows}))
+    if before is not None and told and not may_be_seen(_changes(cells, told), rules):
+        return Told(before.rows, (WHOLE,), before.units), set()
     ends = [end for end in _ends(cells, over) if _may_stand(end, rules)]
     rows = [
         Row("month,lenders", (end.month, number), "s", "s", stock.borrowers, None, len(stock.lenders), None)
@@ -44,6 +41,19 @@ def tell_stocks(
         for number, stock in sorted(end.stocks.items())
     ]
     return Told(tuple(rows), (), (WHOLE,) if rows else ()), {(MULTIPLE, *key) for key in cells} if rows else set()
+
+
+def _changes(cells: Cells, told: Sequence[str]) -> list[Change]:
+    """Return who changed what was told: up to each month's end that was, and between any two that follow each other."""
+    changes = []
+    for number in _numbers(cells):
+        for place, end in enumerate(told):
+            begins = ("", told[place - 1]) if place else ("",)
+            changes += [
+                change_of(cell.touched for key, cell in cells.items() if key[2] == number and begin < key[1] <= end)
+                for begin in begins
+            ]
+    return changes
 
 
 def _may_stand(end: MonthEnd, rules: Rules) -> bool:

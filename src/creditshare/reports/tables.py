@@ -18,6 +18,8 @@ MULTIPLE: Final = "multiple"
 QUALITY: Final = "quality"
 ACTIVITY: Final = "activity"
 """The families: tables whose cells are kept together, part by part."""
+PROTECTED: Final = frozenset({DEFAULTS, VINTAGES, ROLLS, MULTIPLE})
+"""Families that say something about borrowers, if only about many."""
 MONTHS: Final = 12
 Name = tuple[str, ...]
 """A cell among those of all families: the family, the table, then its value in each dimension."""

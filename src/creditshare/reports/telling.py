@@ -67,7 +67,7 @@ def tell_year(
     """Tell a year's defaults and how they went on. Before the year is over, each month that is."""
     families = {DEFAULTS: _living(defaults), ROLLS: _living(rolls)}
     units = before[DEFAULTS].units if DEFAULTS in before else ()
-    if over(f"{year}-12"):
+    if WHOLE in units or over(f"{year}-12"):  # what was told whole stays bound as a whole
         whole = _Unit(WHOLE, System.of(families, _relations_of_year(families[DEFAULTS], families[ROLLS])))
         whole.protection = decide(whole.system, _before(whole.system, before, units), rules)
         if whole.protection is not None:

@@ -112,3 +112,8 @@ def digest_of(parts: Sequence[ToldPart]) -> str:
     """Return the digest over all documents that stand told: of each one's report, part, release and SHA-256."""
     listed = [[one.report, one.part, one.release, sha256_b64url(one.document)] for one in parts]
     return content_digest(canonical(listed))
+
+
+async def anything_told(session: ReadSession) -> bool:
+    """Whether there ever was a release."""
+    return (await session.execute(select(report_release.c.release).limit(1))).first() is not None

@@ -79,6 +79,11 @@ def month_of(day: date) -> str:
     return f"{day.year:04}-{day.month:02}"
 
 
+def year_of(day: date) -> str:
+    """Return a day's year as ``YYYY``: also one that nobody meant, such as 202."""
+    return f"{day.year:04}"
+
+
 def region_of(region: Coded) -> str:
     """Return the first level below a country: a province's six digits (GB/T 2260), a subdivision (ISO 3166-2)."""
     return f"{region.code[:2]}0000" if region.scheme == "GB/T 2260" else region.code
@@ -103,7 +108,7 @@ def _names_of(one: Counted) -> Iterator[tuple[Part, Key]]:
     """Yield every cell that a record stands in, but those of how many lenders its borrower has."""
     if one.visible:
         report = one.state.report
-        year, month, currency = str(report.default_on.year), month_of(report.default_on), report.currency
+        year, month, currency = year_of(report.default_on), month_of(report.default_on), report.currency
         region, industry = region_of(report.region), industry_of(report.industry)
         size = report.size_class or UNKNOWN
         for key in (
@@ -118,7 +123,7 @@ def _names_of(one: Counted) -> Iterator[tuple[Part, Key]]:
             ("year,region,industry", year, region, industry),
         ):
             yield (DEFAULTS, year), (*key[:1], currency, *key[1:])
-        opened, age = str(report.opened_on.year), min(_years(report.opened_on, report.default_on), OLDEST)
+        opened, age = year_of(report.opened_on), min(_years(report.opened_on, report.default_on), OLDEST)
         yield (VINTAGES, opened), ("opened", opened)
         yield (VINTAGES, opened), ("opened,age", opened, f"{age:02}")
         began, stands = _beginning(one.state), one.state.status
@@ -137,7 +142,7 @@ def _beginning(state: RecordState) -> str:
 def _quality_of(one: Counted) -> Iterator[tuple[Part, Key]]:
     """Yield what a record says about its lender's reporting, by the month in which it came."""
     reported = one.reported_at.astimezone(UTC).date()
-    part, month = (QUALITY, str(reported.year)), month_of(reported)
+    part, month = (QUALITY, year_of(reported)), month_of(reported)
     for measure in _measures(one, reported):
         yield part, (month, measure)
 

@@ -24,6 +24,7 @@ OWN_ACTS: Final[Mapping[str, str]] = MappingProxyType(
         "load_record": "A row of a file of records became a record.",
         "refusals": "Refusals of one member with one code within one minute, counted into one event.",
         "set_tier": "The depth of a lender's answers changed, by its figures and the published rules of reciprocity.",
+        "tell_reports": "What changed was told in the reports: the release, and the digest of all that stands told.",
         "retire_kek": "A key-encryption key that wraps nothing any more was removed from the key file.",
         "rotate_kek": "The borrowers' keys were wrapped anew by another key-encryption key.",
     }

@@ -1,6 +1,6 @@
 """Signed reports: the digest over what a report says, and the service's signature over it.
 
-Titles, methods and names of lenders may be in another language or change later; they are not what was reported. Made
+Titles and methods may be in another language or change later; they are not what was reported. Lenders' names are. Made
 by the service, checked by whoever keeps the document, with nothing but the service's public keys.
 """
 
@@ -13,7 +13,7 @@ from creditshare.errors import Malformed, VerificationFailed
 from creditshare.wire.strict_json import canonical, decode_object
 
 TYP: Final = "cs-report+jwt"
-CONTENT: Final = ("report", "period", "by", "filters", "rows", "held", "release", "rules")
+CONTENT: Final = ("report", "period", "by", "filters", "rows", "lenders", "held", "release", "rules")
 """The members that the digest is over, as canonical JSON of an object that holds them."""
 
 
