@@ -20,6 +20,7 @@ from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import (
     batches,
     consents,
+    debts,
     discovery,
     documentation,
     members,
@@ -165,6 +166,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         records.router,
         tokens.router,
         consents.router,
+        debts.router,
         batches.router,
         discovery.router,
         documentation.router,

@@ -29,6 +29,7 @@ from creditshare.crypto.sealing import derive_key
 from creditshare.crypto.timestamps import StampRoots
 from creditshare.errors import ConfigurationError, Malformed
 from creditshare.handback.service import HandBack
+from creditshare.indebtedness.service import Indebtedness
 from creditshare.jobs.anchors import Anchors
 from creditshare.jobs.reports import ReportRuns
 from creditshare.jobs.witnesses import Witnesses
@@ -285,6 +286,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
     )
     approvals.take([*members.kinds(), warrants.kind()], role_of=members.role_of)
     members.when_stopped(warrants.end_all_of)
+    indebtedness = Indebtedness(subjects=subjects, consents=consents, records=records, policy=policy)
     return Services(
         settings=settings,
         clock=clock,
@@ -316,6 +318,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         consents=consents,
         records=records,
         sharing=sharing,
+        indebtedness=indebtedness,
         batches=Batches(
             database=database,
             records=records,
@@ -342,6 +345,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             records=records,
             consents=consents,
             sharing=sharing,
+            indebtedness=indebtedness,
         ),
         warrants=warrants,
         reports=Reports(

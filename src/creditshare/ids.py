@@ -13,7 +13,7 @@ from typing import Literal
 
 from creditshare.errors import Malformed
 
-Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd", "prp", "wrt"]
+Prefix = Literal["mem", "cns", "rec", "qry", "ntc", "dsp", "job", "evt", "hnd", "prp", "wrt", "dbt"]
 RandomBytes = Callable[[int], bytes]
 
 _UUID_TEXT = 36

@@ -5,6 +5,7 @@ from creditshare.approvals import models as approvals
 from creditshare.audit import models as audit
 from creditshare.batches import models as batches
 from creditshare.consents import models as consents
+from creditshare.indebtedness import models as indebtedness
 from creditshare.members import models as members
 from creditshare.policy import models as policy
 from creditshare.reciprocity import models as reciprocity
@@ -22,6 +23,7 @@ __all__ = [
     "audit",
     "batches",
     "consents",
+    "indebtedness",
     "members",
     "metadata",
     "policy",

@@ -19,6 +19,7 @@ from creditshare.clock import Clock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import SigningKey
 from creditshare.handback.service import HandBack
+from creditshare.indebtedness.service import Indebtedness
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.policy.service import Policy
@@ -122,6 +123,7 @@ class Services:
     consents: Consents
     records: Records
     sharing: Sharing
+    indebtedness: Indebtedness
     batches: Batches
     hand_back: HandBack
     reports: Reports

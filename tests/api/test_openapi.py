@@ -111,7 +111,7 @@ OPERATIONS: Final = [
 # move the clock, so it comes last.
 WRITES: Final = [
     (operation, example)
-    for operation in sorted(OPERATIONS, key=lambda operation: "sandbox" in operation.described["tags"])
+    for operation in sorted(OPERATIONS, key=lambda operation: operation.described["tags"] in (["debts"], ["sandbox"]))
     if operation.method != "GET" and not operation.unsigned_too
     for example in operation.examples()
 ]
@@ -126,10 +126,29 @@ class Stage:
         self.source = random.Random("openapi")  # noqa: S311  synthetic borrowers, not secrets
         self.lender = service.admit("Lender", region="US", evaluations_per_day=100_000)
         self.proposer, self.operator = (service.client(identity) for identity in service.operators)
+        self.admit_to("US", "CN")
         self.anyone = httpx.Client(base_url=service.url)
         self.named = ""
         self.until = _instant(datetime.now(UTC).replace(microsecond=0) + timedelta(days=1))
         self.clients: dict[str, Client] = {"lender": self.lender, "operator": self.operator, "any": self.lender}
+
+    def admit_to(self, *jurisdictions: str) -> None:
+        """Let the lender report in these jurisdictions, by two people."""
+        change = {"action": "jurisdictions", "jurisdictions": list(jurisdictions)}
+        path = f"/v1/members/{self.lender.session.signer.member_id}"
+        proposed = self.proposer.call("POST", f"{path}/proposals", data=change, if_match="*")
+        self.operator.call("POST", f"{path}/approvals", data=change, if_match=proposed.version)
+
+    def month(self) -> str:
+        """Return the month of which debts can be stated, after waiting for its end."""
+        with self.service.superuser() as database:
+            row = database.execute("SELECT creditshare_now() AT TIME ZONE 'Asia/Shanghai'").fetchone()
+        assert row is not None
+        now: datetime = row[0]
+        if now.day > 14:
+            now = (now.replace(day=1) + timedelta(days=31)).replace(day=1, hour=1)
+            self.service.advance(seconds=(now - row[0]).total_seconds())
+        return f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
 
     def caller(self, role: str) -> Client:
         """Return a client of a member in this role."""
@@ -143,7 +162,11 @@ class Stage:
 
     def consent(self, subject: dict[str, Any] | None = None) -> str:
         granted = self.lender.grant_consent(
-            subject or self.subject(), kind="query", purposes=["pre_loan"], scopes=["defaults"], document=b"signed"
+            subject or self.subject(),
+            kind="query",
+            purposes=["pre_loan", "post_loan_monitoring"],
+            scopes=["defaults"],
+            document=b"signed",
         )
         return str(granted["consent_id"])
 
@@ -292,6 +315,7 @@ class Stage:
             "named": lambda: self.named or self.record(),
             "ends_at": lambda: self.until,
             "regulator_id": lambda: self.caller("regulator").session.signer.member_id,
+            "month": self.month,
         }
         return {name: known[name]() if name in known else self.fill(value) for name, value in body.items()}
 

@@ -30,8 +30,8 @@ OPERATORS = (
     " reject_proposal propose_quotas begin_due_diligence limit_member"
     " show_impact list_expiring_keys list_quota_usage suspend_member advance_clock"
 )
-ASKING_LENDERS = "run_query run_query_batch show_query"
-REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch"
+ASKING_LENDERS = "run_query run_query_batch show_query run_non_performing_test"
+REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch state_debt"
 """A lender that is limited may report and correct; of consents those to provide (``members/test_states.py``)."""
 CORRECTING_LENDERS = (
     "show_reciprocity name_hand_back_key show_consent revoke_consent pause_consent show_record advance_record"

@@ -48,6 +48,7 @@ APPEND_ONLY = {
     "audit_cosignature": "size, witness",
     "audit_anchor": "size, tsa",
     "record_event": "subject_id, event_no",
+    "debt_statement": "subject_id, number",
 }
 
 

@@ -115,7 +115,10 @@ def test_a_whole_log_holds_and_the_service_runs_on(story: Story) -> None:
     document = json.loads(told.stdout)
     seen = {one["check"]: one["seen"] for one in document["findings"]}
     assert document["holds"] is True
-    assert seen["business rows and events"] == "3 records, 2 consents, 2 questions, 5 members, 2 warrants"
+    assert (
+        seen["business rows and events"]
+        == "3 records, 2 consents, 0 debt statements, 2 questions, 5 members, 2 warrants"
+    )
     assert (seen["receipts"], seen["checkpoints that others hold"]) == ("1 receipts", "1 files, 0 of 0 witnesses")
     assert httpx.get(story.service.url + "/readyz").status_code == 200
 

@@ -56,6 +56,7 @@ APPEND_ONLY = (
     "audit_cosignature",
     "audit_anchor",
     "record_event",
+    "debt_statement",
 )
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from creditshare.consents import rules as consents
+from creditshare.indebtedness import rules as indebtedness
 from creditshare.notices import rules as notices
 from creditshare.records import grid, rules
 from creditshare.sharing import answer
@@ -21,6 +22,7 @@ CODE_LISTS: Final[dict[str, list[str]]] = {
     "classifications": list(grid.TIER_ZH),
     "consent_channels": list(consents.CHANNELS),
     "correction_reasons": list(rules.CORRECTION_REASONS),
+    "coverage_bands": [band for band, _ in indebtedness.COVERAGES],
     "default_reasons": list(rules.REASONS),
     "error_codes": sorted(REASONS),
     "guarantees": list(rules.GUARANTEES),

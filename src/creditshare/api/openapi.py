@@ -27,6 +27,7 @@ from creditshare.api.readers import may_read, require_reader
 from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
+from creditshare.indebtedness import rules as indebtedness
 from creditshare.members.service import MemberRole, ProposalAction
 from creditshare.members.standing import Status, may
 from creditshare.members.tiers import TIERS, WHY
@@ -70,6 +71,7 @@ _CONSENT: Final = (
     "consent_exhausted",
     "consent_scope",
 )
+_PROVIDED: Final = tuple(code for code in _CONSENT if code != "consent_scope")
 _CHANGED: Final = ("state_conflict", "erased")
 REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "is_ready": ("unavailable",),
@@ -136,6 +138,8 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "show_warrant_inquiries": ("warrant_not_in_force", "warrant_scope", "erased"),
     "run_query": (*_SUBJECT, *_CONSENT, "purpose_not_allowed"),
     "show_query": ("erased",),
+    "state_debt": (*_SUBJECT, *_PROVIDED, "jurisdiction_not_admitted"),
+    "run_non_performing_test": (*_SUBJECT[:3], *_CONSENT, "purpose_not_allowed", "jurisdiction_not_admitted"),
 }
 """Codes of the domain by operation. What the edge itself may answer is derived and does not stand here."""
 
@@ -171,6 +175,9 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("TierOut", "tier"): TIERS,
     ("ReciprocityOut", "tier"): TIERS,
     **{(name, "tier"): TIERS for name in _MEMBERS},
+    ("DebtStatementOut", "lawful_basis"): get_args(indebtedness.Basis),
+    ("NonPerformingTestOut", "reason"): (indebtedness.TOO_FEW,),
+    ("NonPerformingTestOut", "coverage"): CODE_LISTS["coverage_bands"],
     ("Summary", "exposure_band"): CODE_LISTS["amount_bands"],
     ("Summary", "worst_bucket"): ("none", *CODE_LISTS["buckets"]),
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},
@@ -404,6 +411,7 @@ READING_ORDER: Final = (
     "consents",
     "records",
     "batches",
+    "debts",
     "queries",
     "reports",
     "warrants",

@@ -48,6 +48,7 @@ app = typer.Typer(
             "warrant": "creditshare.cli.warrants:warrant",
             "consent": "creditshare.cli.lender:consent",
             "record": "creditshare.cli.lender:record",
+            "debt": "creditshare.cli.lender:debt",
             "query": "creditshare.cli.lender:query",
             "log": "creditshare.cli.proofs:log",
             "witness": "creditshare.cli.witness:witness",

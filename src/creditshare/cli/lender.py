@@ -13,6 +13,7 @@ from creditshare.wire.consent_receipt import DPV_PURPOSES
 
 consent = typer.Typer(no_args_is_help=True, help="Consents of borrowers: nothing is asked without one.")
 record = typer.Typer(no_args_is_help=True, help="Default records that you report, and their life.")
+debt = typer.Typer(no_args_is_help=True, help="What borrowers owe you, stated for the 20 % test.")
 query = typer.Typer(no_args_is_help=True, help="Questions about borrowers, and what you asked before.")
 record.command("import", help=imports.HELP)(imports.import_file)
 
@@ -221,6 +222,65 @@ def show_tier(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson 
     when = f"computed {own['computed_at']}" if own["computed_at"] else "not computed yet"
     lines = [f"tier {own['tier']}, {when}", *(figures if own["computed_at"] else [])]
     show(own, as_json=as_json, line="\n".join(lines))
+
+
+@debt.command("state")
+def state_debt(
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    uscc: Uscc,
+    month: Annotated[str, typer.Option(help="The month that ended, YYYY-MM.")],
+    total: Annotated[str, typer.Option(help="All that is owed at its end, such as 1250000.00, in CNY.")],
+    overdue: Annotated[str, typer.Option(help="The part of it that is more than 90 days overdue.")],
+    consent_id: Annotated[
+        str | None, typer.Option("--consent", help="A consent to provide; without it on a legal duty.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """State what a non-retail borrower owes you at a month's end. The last statement before the cut-off counts."""
+    with client(url, key_file) as service:
+        done = service.debts.state(
+            uscc=_identifier(uscc), month=month, total=total, overdue=overdue, consent=consent_id
+        ).data
+    show(done, as_json=as_json, line=f"{done['statement_id']} of {month}; it can be replaced until {done['closes_at']}")
+
+
+@query.command("non-performing")
+def non_performing(
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    uscc: Uscc,
+    consent_id: Annotated[str, typer.Option("--consent", help="The consent that covers it.")],
+    purpose: Annotated[str, typer.Option(help="post_loan_monitoring or restructuring.")] = "post_loan_monitoring",
+    evidence: Annotated[Path | None, typer.Option(help="Keep the exchange as evidence here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask whether more than 20 % of a borrower's debt at all lenders is more than 90 days overdue.
+
+    If so, every bank has to class what it has of it as non-performing. Told for the month that closed last.
+    """
+    with client(url, key_file) as service:
+        answer = service.queries.non_performing(uscc=_identifier(uscc), purpose=purpose, consent=consent_id)
+        history.remember(
+            query_id=answer["query_id"],
+            purpose=purpose,
+            consent_id=consent_id,
+            scopes=["defaults"],
+            member_id=service.session.signer.member_id,
+            issuer=service.issuer,
+            now=datetime.now(UTC),
+        )
+        if evidence is not None:
+            service.evidence(answer).save(evidence)
+    told = answer.data
+    if told["flipped"] is None:
+        line = f"no answer for {told['month']}: too few lenders stated a debt"
+    else:
+        verdict = "more than 20 % is overdue: non-performing" if told["flipped"] else "20 % or less is overdue"
+        line = f"{told['month']}: {verdict}; of the lenders known, {told['coverage']} stated their debt"
+    show(told, as_json=as_json, line=line)
 
 
 @query.command("history")

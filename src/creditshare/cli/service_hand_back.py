@@ -45,8 +45,8 @@ def make(
     finally:
         draft.unlink(missing_ok=True)
     line = (
-        f"{out}: {tally.records} records, {tally.consents} consents, {tally.questions} questions of {tally.borrowers} "
-        f"borrowers, encrypted to key {kid}"
+        f"{out}: {tally.records} records, {tally.consents} consents, {tally.questions} questions, {tally.statements} "
+        f"debt statements of {tally.borrowers} borrowers, encrypted to key {kid}"
     )
     show({**asdict(tally), "kid": kid, "digest": digest, "file": str(out)}, as_json=as_json, line=line)
 
@@ -87,6 +87,7 @@ async def _write(services: Services, hand_back: HandBack, member_id: UUID, draft
         "kid": recipient.kid,
         "questions": tally.questions,
         "records": tally.records,
+        "statements": tally.statements,
     }
     entry = Entry("hand_back", references={"member_id": spell("mem", member_id)}, details=details)
     async with services.database.writing() as session:

@@ -15,7 +15,7 @@ from creditshare.client.core import Identity
 from creditshare.client.flow import Bound, Done, Flow, Step, Told, Wait, advance
 from creditshare.client.pins import Pins
 from creditshare.client.profile import Profile
-from creditshare.client.resources import ConsentFlows, KeyFlows, QueryFlows, RecordFlows
+from creditshare.client.resources import ConsentFlows, DebtFlows, KeyFlows, QueryFlows, RecordFlows
 from creditshare.client.session import Clock, Session
 
 S = TypeVar("S")
@@ -88,10 +88,17 @@ class AsyncRecords(Bound[RecordFlows, AsyncTransport]):
     withdraw = awaiting(RecordFlows.withdraw)
 
 
+class AsyncDebts(Bound[DebtFlows, AsyncTransport]):
+    """``bank.debts``."""
+
+    state = awaiting(DebtFlows.state)
+
+
 class AsyncQueries(Bound[QueryFlows, AsyncTransport]):
     """``bank.queries``."""
 
     run = awaiting(QueryFlows.run)
+    non_performing = awaiting(QueryFlows.non_performing)
     show = awaiting(QueryFlows.show)
 
 
@@ -121,6 +128,7 @@ class AsyncClient(Bound[Session, AsyncTransport]):
         super().__init__(session, AsyncTransport(url, transport))
         self.consents = AsyncConsents(ConsentFlows(session), self._transport)
         self.records = AsyncRecords(RecordFlows(session), self._transport)
+        self.debts = AsyncDebts(DebtFlows(session), self._transport)
         self.queries = AsyncQueries(QueryFlows(session), self._transport)
         self.keys = AsyncKeys(KeyFlows(session), self._transport)
 

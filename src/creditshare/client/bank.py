@@ -15,7 +15,7 @@ from creditshare.client.flow import Bound, Done, Flow, Received, Step, Told, Wai
 from creditshare.client.pins import Pins
 from creditshare.client.problems import Problem
 from creditshare.client.profile import Profile
-from creditshare.client.resources import ConsentFlows, KeyFlows, QueryFlows, RecordFlows
+from creditshare.client.resources import ConsentFlows, DebtFlows, KeyFlows, QueryFlows, RecordFlows
 from creditshare.client.session import Clock, Session
 from creditshare.errors import Unavailable
 
@@ -89,10 +89,17 @@ class Records(Bound[RecordFlows, Transport]):
     withdraw = blocking(RecordFlows.withdraw)
 
 
+class Debts(Bound[DebtFlows, Transport]):
+    """``bank.debts``."""
+
+    state = blocking(DebtFlows.state)
+
+
 class Queries(Bound[QueryFlows, Transport]):
     """``bank.queries``."""
 
     run = blocking(QueryFlows.run)
+    non_performing = blocking(QueryFlows.non_performing)
     show = blocking(QueryFlows.show)
 
 
@@ -139,6 +146,7 @@ class Client(Bound[Session, Transport]):
         super().__init__(session, transport)
         self.consents = Consents(ConsentFlows(session), transport)
         self.records = Records(RecordFlows(session), transport)
+        self.debts = Debts(DebtFlows(session), transport)
         self.queries = Queries(QueryFlows(session), transport)
         self.keys = Keys(KeyFlows(session), transport)
 

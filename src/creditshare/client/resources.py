@@ -1,4 +1,4 @@
-"""A lender's everyday work, by resource: consents, records, queries, keys. Each method is a flow of a session.
+"""A lender's everyday work, by resource: consents, records, debts, queries, keys. Each method is a flow of a session.
 
 A borrower is named by exactly one of ``uscc``, ``cnid``, ``lei``, which are blinded here and go no further, or by
 ``subject``, a token made before; making one uses up one evaluation of the day's budget.
@@ -217,6 +217,39 @@ class RecordFlows(Resource):
         return self._session.call("POST", f"/v1/records/{record_id}/withdrawal", data={"reason": reason})
 
 
+class DebtFlows(Resource):
+    """What borrowers owe this lender, stated for the 20 % test."""
+
+    def state(
+        self,
+        *,
+        month: str,
+        total: str,
+        overdue: str,
+        currency: str = "CNY",
+        consent: str | Mapping[str, Any] | SignedAnswer | None = None,
+        key: str | None = None,
+        **borrower: Unpack[Borrower],
+    ) -> Flow[SignedAnswer]:
+        """State a debt at a month's end, and the part of it that is more than 90 days overdue.
+
+        ``consent`` is one to provide; without it the statement rests on a legal duty.
+        """
+        subject = yield from self._subject(borrower)
+        body: dict[str, Any] = {
+            "subject": subject,
+            "month": month,
+            "currency": currency,
+            "total_debt": total,
+            "overdue_debt": overdue,
+            "lawful_basis": "legal_duty",
+        }
+        if consent is not None:
+            consent_id = consent if isinstance(consent, str) else str(consent["consent_id"])
+            body |= {"lawful_basis": "consent", "provide_consent_id": consent_id}
+        return (yield from self._session.call("POST", "/v1/debt-statements", data=body, key=key))
+
+
 class QueryFlows(Resource):
     """Questions about borrowers."""
 
@@ -238,6 +271,23 @@ class QueryFlows(Resource):
                 subject, purpose=purpose, consent_id=consent_id, scopes=scopes, as_of=as_of, key=key
             )
         )
+
+    def non_performing(
+        self,
+        *,
+        purpose: str,
+        consent: str | Mapping[str, Any] | SignedAnswer,
+        key: str | None = None,
+        **borrower: Unpack[Borrower],
+    ) -> Flow[SignedAnswer]:
+        """Ask whether more than 20 % of the borrower's debt at all lenders is more than 90 days overdue.
+
+        Told as ``flipped``, for the month that closed last; None where too few lenders stated their debt.
+        """
+        consent_id = consent if isinstance(consent, str) else str(consent["consent_id"])
+        subject = yield from self._subject(borrower)
+        body = {"subject": subject, "purpose": purpose, "consent_id": consent_id}
+        return (yield from self._session.call("POST", "/v1/non-performing-tests", data=body, key=key))
 
     def show(self, query_id: str) -> Flow[SignedAnswer]:
         """Return the bytes once told; the header ``cs-superseded`` says why they no longer hold, if they do not."""

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Date, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Entry, Recorded
 from creditshare.consents.models import consent, consent_evidence, consent_lookup
-from creditshare.consents.rules import Consent, Frequency, Kind
+from creditshare.consents.rules import Consent, Frequency, Kind, refusal
 from creditshare.crypto.sealing import length_prefixed
 from creditshare.errors import FieldError, IntegrityError, Refused
 from creditshare.ids import spell, uuid7
@@ -170,6 +170,56 @@ class Consents:
         )
         shown = await self.show(session, member_id, consent_id)
         return Recorded(shown.value, self._entry(f"{change}_consent", keys, consent_id))
+
+    async def require(
+        self,
+        session: WriteSession,
+        state: SubjectState,
+        consent_id: UUID,
+        *,
+        member_id: UUID,
+        kind: Kind,
+        purpose: str | None,
+        scopes: tuple[str, ...],
+        now: datetime,
+    ) -> Consent:
+        """Return the consent that covers an act, or refuse it. The borrower is locked."""
+        found = await session.execute(
+            select(consent).where(consent.c.subject_id == state.subject_id, consent.c.consent_id == consent_id)
+        )
+        row = found.mappings().one_or_none()
+        given = None if row is None else open_consent(state.keys, row, version=state.version)
+        reason = refusal(given, kind=kind, member_id=member_id, purpose=purpose, scopes=scopes, now=now)
+        if given is None or reason is not None:
+            raise Refused(reason or "consent_missing")
+        return given
+
+    async def use(self, session: WriteSession, state: SubjectState, given: Consent, *, now: datetime) -> None:
+        """Count one use of a consent that covers an act, unless somebody else had the last one meanwhile."""
+        window = literal(given.frequency.window(now) if given.frequency else None, Date)
+        used = await session.execute(
+            update(consent)
+            .where(
+                consent.c.subject_id == state.subject_id,
+                consent.c.consent_id == given.consent_id,
+                consent.c.state == "active",
+                or_(consent.c.max_uses.is_(None), consent.c.uses < consent.c.max_uses),
+                or_(
+                    consent.c.window_uses.is_(None),
+                    consent.c.window_start.is_(None),
+                    consent.c.window_start < window,
+                    consent.c.window_used < consent.c.window_uses,
+                ),
+            )
+            .values(
+                uses=consent.c.uses + 1,
+                window_start=func.greatest(consent.c.window_start, window),
+                window_used=case((consent.c.window_start >= window, consent.c.window_used + 1), else_=1),
+            )
+            .returning(consent.c.consent_id)
+        )
+        if used.first() is None:
+            raise Refused("consent_exhausted")
 
     async def own_in_full(self, session: ReadSession, state: SubjectState, member_id: UUID) -> list[dict[str, Any]]:
         """Return a member's own consents of a borrower with their terms, evidence and use."""

@@ -10,6 +10,7 @@ from creditshare.consents.service import Consents, borrowers_of_consents
 from creditshare.crypto.jwe import RecipientKey
 from creditshare.errors import Refused
 from creditshare.ids import spell
+from creditshare.indebtedness.service import Indebtedness, borrowers_of_statements
 from creditshare.members.keys import MemberKeys
 from creditshare.members.service import Members
 from creditshare.records.service import Records, borrowers_of_records
@@ -31,6 +32,7 @@ class Tally:
     records: int = 0
     consents: int = 0
     questions: int = 0
+    statements: int = 0
 
 
 class HandBack:
@@ -46,6 +48,7 @@ class HandBack:
         records: Records,
         consents: Consents,
         sharing: Sharing,
+        indebtedness: Indebtedness,
     ) -> None:
         self._database = database
         self._members = members
@@ -54,6 +57,7 @@ class HandBack:
         self._records = records
         self._consents = consents
         self._sharing = sharing
+        self._indebtedness = indebtedness
 
     async def recipient(self, member_id: UUID) -> RecipientKey:
         """Return the key that the member named; ``state_conflict`` where its membership goes on, or it named none."""
@@ -77,6 +81,7 @@ class HandBack:
                 await borrowers_of_records(session, member_id)
                 | await borrowers_of_consents(session, member_id)
                 | await borrowers_of_questions(session, member_id)
+                | await borrowers_of_statements(session, member_id)
             )
         yield [
             {
@@ -114,12 +119,19 @@ class HandBack:
         records = await self._records.own_in_full(session, state, member_id)
         consents = await self._consents.own_in_full(session, state, member_id)
         questions = await self._sharing.own_questions(session, state, member_id)
+        statements = await self._indebtedness.own_in_full(session, state, member_id)
         tally.records += len(records)
+        tally.statements += len(statements)
         tally.consents += len(consents)
         tally.questions += len(questions)
         subject = {"suite": token.suite, "key_version": token.key_version, "element": token.element}
         return [
             {"row": kind, "subject": subject, **row}
-            for kind, rows in (("record", records), ("consent", consents), ("question", questions))
+            for kind, rows in (
+                ("record", records),
+                ("consent", consents),
+                ("question", questions),
+                ("debt_statement", statements),
+            )
             for row in rows
         ]

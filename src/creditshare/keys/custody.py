@@ -19,7 +19,7 @@ from creditshare.crypto.sealing import (
 )
 from creditshare.keys.provider import KeyProvider, Wrapped
 
-Kind = Literal["element", "consent", "answer", "opening", "idempotency", "warrant"]
+Kind = Literal["element", "consent", "answer", "opening", "idempotency", "warrant", "debt"]
 
 _MAC_INFO: Final = b"creditshare/mac"
 _RECORD_INFO: Final = b"creditshare/record"

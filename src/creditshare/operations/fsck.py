@@ -32,6 +32,7 @@ from creditshare.composition import (
 from creditshare.consents.service import ids_of_consents
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
 from creditshare.ids import Prefix, parse, spell
+from creditshare.indebtedness.service import ids_of_statements
 from creditshare.jobs.witnesses import shown_by_all
 from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider
@@ -201,7 +202,7 @@ class _Mentioned:
             return
         for value in act.references.values():
             kind: Prefix
-            for kind in ("rec", "cns", "qry", "mem", "wrt"):
+            for kind in ("rec", "cns", "dbt", "qry", "mem", "wrt"):
                 if value.startswith(f"{kind}_"):
                     self._fresh.append((kind, parse(kind, value).bytes))
         if len(self._fresh) >= PAGE:
@@ -224,6 +225,7 @@ async def _compare_rows(report: _Report, session: ReadSession, mentioned: _Menti
     pages: dict[Prefix, tuple[str, Page]] = {
         "rec": ("records", lambda after: ids_of_records(session, after=after, limit=PAGE)),
         "cns": ("consents", lambda after: ids_of_consents(session, after=after, limit=PAGE)),
+        "dbt": ("debt statements", lambda after: ids_of_statements(session, after=after, limit=PAGE)),
         "qry": ("questions", lambda after: ids_of_questions(session, after=after, limit=PAGE)),
         "mem": ("members", members),
         "wrt": ("warrants", lambda after: ids_of_warrants(session, after=after, limit=PAGE)),

@@ -71,7 +71,7 @@ def _quality(view: Sequence[str], told: Mapping[tuple[str, str], Sequence[Row]])
 
 def _inquiries(view: Sequence[str], told: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[Line]:
     for act in _acts(told):
-        if act.action == "run_query":
+        if act.action in {"run_query", "run_non_performing_test"}:
             values = _values(view, act)
             if values is None:
                 continue

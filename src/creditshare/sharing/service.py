@@ -157,9 +157,11 @@ class Sharing:
             raise Refused("not_found")
         state = await self._subjects.read(session, row["subject_id"])
         stored = _open_stored(state.keys, row)
+        entry = Entry("show_query", subject=state.keys, references={"query_id": spell("qry", query_id)})
+        if "kind" in stored:  # of the state of a day that is over, which no later correction changes
+            return Recorded(Told(str(stored["body"]).encode(), None), entry)
         asking = _asking_again(row, stored)
         superseded = _superseded(await self._records.histories(session, state), asking)
-        entry = Entry("show_query", subject=state.keys, references={"query_id": spell("qry", query_id)})
         return Recorded(Told(str(stored["body"]).encode(), superseded), entry)
 
     async def rebuild(self, session: ReadSession, query_id: UUID) -> tuple[bytes, bytes]:
@@ -184,7 +186,7 @@ class Sharing:
             }
             if row["sealed"] is not None:
                 stored = _open_stored(state.keys, row)
-                asked |= {name: stored[name] for name in ("purpose", "scopes", "as_of")}
+                asked |= {name: stored[name] for name in ("purpose", "scopes", "as_of", "kind") if name in stored}
             found.append(asked)
         return found
 
@@ -265,6 +267,47 @@ async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: i
 async def empty_answers(session: WriteSession, subject_id: UUID) -> None:
     """Empty what was told about a borrower; the rows stay, so that asking for one again gives 410."""
     await session.execute(update(query_answer).where(query_answer.c.subject_id == subject_id).values(sealed=None))
+
+
+async def keep_told(
+    session: WriteSession,
+    state: SubjectState,
+    query_id: UUID,
+    *,
+    member_id: UUID,
+    consent_id: UUID,
+    kind: str,
+    purpose: str,
+    scopes: tuple[str, ...],
+    policy_version: str,
+    body: bytes,
+    now: datetime,
+) -> None:
+    """Keep an answer that is no answer about records, so that it is found among the borrower's questions."""
+    stored = canonical(
+        {
+            "as_of": "",
+            "body": body.decode(),
+            "consent_id": str(consent_id),
+            "kind": kind,
+            "member_id": str(member_id),
+            "policy_version": policy_version,
+            "purpose": purpose,
+            "scopes": list(scopes),
+        }
+    )
+    await session.execute(
+        query_answer.insert().values(
+            subject_id=state.subject_id,
+            query_id=query_id,
+            member_id=member_id,
+            consent_id=consent_id,
+            version=state.version,
+            told_at=now,
+            sealed=state.keys.box("answer").seal(seal_place("query_answer", "sealed", query_id), stored),
+        )
+    )
+    await session.execute(query_lookup.insert().values(query_id=query_id, subject_id=state.subject_id))
 
 
 def _require_past(question: Question, now: datetime) -> None:

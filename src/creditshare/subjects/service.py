@@ -211,6 +211,21 @@ class Subjects:
         row = (await session.execute(found)).one_or_none()
         return self.opened(None if row is None else row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
 
+    async def find(self, session: WriteSession, token: BorrowerToken) -> SubjectState | None:
+        """Return the borrower of a token as ``read`` does, or nothing where nobody named it, or it is erased."""
+        found = await session.execute(
+            select(subject)
+            .join(subject_index, subject_index.c.subject_id == subject.c.subject_id)
+            .where(subject_index.c.index == self.index(token))
+            .with_for_update(read=True, of=subject)
+        )
+        row = found.one_or_none()
+        if row is None or row.dek is None:
+            return None
+        state = self.opened(row._mapping)  # noqa: SLF001  SQLAlchemy's documented row mapping
+        check_token(state, row.element, token)
+        return state
+
     async def token_of(self, session: ReadSession, state: SubjectState) -> BorrowerToken:
         """Return the token that a borrower was first named by, for who named it."""
         found = await session.execute(

@@ -12,6 +12,7 @@ from creditshare.api.callers import AskingLenderWork
 from creditshare.api.exchange import JSON_TYPE, SignedRoute, takes_part
 from creditshare.api.problems import STATUS
 from creditshare.api.schemas.consents import consent_id
+from creditshare.api.schemas.debts import NonPerformingTestOut
 from creditshare.api.schemas.forms import unknown_codes
 from creditshare.api.schemas.queries import QueryBatchIn, QueryBatchOut, QueryIn, QueryOut
 from creditshare.api.wiring import Wired, opened
@@ -101,7 +102,7 @@ def _question_or_refusal(body: QueryIn) -> Question | Refused:
         return refusal
 
 
-@router.get("/v1/queries/{query_id}", response_model=QueryOut)
+@router.get("/v1/queries/{query_id}", response_model=QueryOut | NonPerformingTestOut)
 async def show_query(query_id: str, work: AskingLenderWork, services: Wired) -> Response:
     """Return the exact bytes once told; ``CS-Superseded`` says why they no longer hold, if they do not."""
     session, _ = opened(work)
