@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.fixtures.browser import browser
 from tests.fixtures.postgres import postgres
 from tests.fixtures.service import service, shared_service, template
 from tests.fixtures.system_postgres import oldest_postgres
@@ -43,4 +44,4 @@ def pytest_collection_finish() -> None:
     spare_the_collector()
 
 
-__all__ = ["oldest_postgres", "postgres", "service", "shared_service", "template"]
+__all__ = ["browser", "oldest_postgres", "postgres", "service", "shared_service", "template"]

@@ -20,6 +20,7 @@ from creditshare.api.requestlog import RequestLog, action_of
 from creditshare.api.routes import (
     batches,
     consents,
+    console_access,
     debts,
     discovery,
     documentation,
@@ -36,6 +37,9 @@ from creditshare.api.spans import Spans, trace_provider
 from creditshare.api.straight import Straight
 from creditshare.audit.state import log_state
 from creditshare.composition import build_services, database_url, keyring_file, public_address, spare_the_collector
+from creditshare.console.routes import bank, desk, entrance, oversight
+from creditshare.console.routes import passkeys as passkey_pages
+from creditshare.console.routes import reports as report_pages
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.keyring import Keyring
 from creditshare.services import Services
@@ -177,8 +181,19 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         members.router,
         reports.router,
         warrants.router,
+        console_access.router,
     ):
         app.include_router(router)
+    for pages in (
+        entrance.open_pages,
+        desk.router,
+        bank.router,
+        oversight.router,
+        report_pages.router,
+        passkey_pages.router,
+        entrance.router,
+    ):
+        app.include_router(pages)
     if chosen.mode == "sandbox":
         app.include_router(sandbox_routes.router)
     app.add_middleware(Straight, routers=(queries.router, records.router))

@@ -48,6 +48,8 @@ from creditshare.reports.repository import CellStore
 from creditshare.reports.service import Reports
 from creditshare.reports.told import ToldStore
 from creditshare.services import LogHealth, Services
+from creditshare.sessions.passkeys import Passkeys
+from creditshare.sessions.service import Sessions
 from creditshare.settings import Settings
 from creditshare.sharing.repository import Questions
 from creditshare.sharing.service import Sharing
@@ -354,6 +356,12 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             signing_key=keyring.signing_key(),
             issuer=issuer,
         ),
+        sessions=Sessions(
+            key_table=key_table,
+            box=keyring.box("service"),
+            form_key=derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/console-form"),
+        ),
+        passkeys=Passkeys(key_table=key_table, seals=keyring.row_seals()),
     )
 
 

@@ -12,6 +12,7 @@ from creditshare.reciprocity import models as reciprocity
 from creditshare.records import models as records
 from creditshare.reports import models as reports
 from creditshare.sandbox import models as sandbox
+from creditshare.sessions import models as sessions
 from creditshare.sharing import models as sharing
 from creditshare.storage.metadata import metadata
 from creditshare.subjects import models as subjects
@@ -31,6 +32,7 @@ __all__ = [
     "records",
     "reports",
     "sandbox",
+    "sessions",
     "sharing",
     "subjects",
     "warrants",

@@ -18,6 +18,8 @@ from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import ConfigurationError, IntegrityError
 from creditshare.members.repository import Broken, SealedRows
 from creditshare.policy.service import load_policy
+from creditshare.sessions.passkeys import TABLE as PASSKEYS
+from creditshare.sessions.passkeys import accept_passkey, broken_passkeys
 from creditshare.storage.engine import Database
 from creditshare.subjects.budgets import TABLE as BUDGETS
 from creditshare.subjects.budgets import Budgets
@@ -50,6 +52,7 @@ async def review(database: Database, seals: RowSeals) -> Reviewed:
         budgets = await Budgets(seals).broken(session)
         proposals = await ProposalRows(seals).broken(session)
         warrants = await WarrantRows(seals).broken(session)
+        passkeys = await broken_passkeys(session, seals)
         try:
             await load_policy(session, seals)
             policy = None
@@ -58,6 +61,7 @@ async def review(database: Database, seals: RowSeals) -> Reviewed:
     names = [f"{row.table}:{row.identity}" for row in rows] + [f"{BUDGETS}:{member_id}" for member_id in budgets]
     names += [f"{PROPOSALS}:{proposal_id}" for proposal_id in proposals]
     names += [f"{WARRANTS}:{warrant_id}" for warrant_id in warrants]
+    names += [f"{PASSKEYS}:{digest}" for digest in passkeys]
     return Reviewed(tuple(sorted(names)), whole, policy)
 
 
@@ -75,7 +79,7 @@ async def accept(names: Sequence[str], *, database: Database, seals: RowSeals, a
     rows = [Broken(*name.split(":", 1)) for name in names if name != WHOLE]
     async with database.writing() as session:
         sealed = SealedRows(seals)
-        await sealed.accept(session, [row for row in rows if row.table not in {BUDGETS, PROPOSALS, WARRANTS}])
+        await sealed.accept(session, [row for row in rows if row.table not in {BUDGETS, PROPOSALS, WARRANTS, PASSKEYS}])
         for row in rows:
             if row.table == BUDGETS:
                 await Budgets(seals).accept(session, UUID(row.identity))
@@ -83,6 +87,8 @@ async def accept(names: Sequence[str], *, database: Database, seals: RowSeals, a
                 await ProposalRows(seals).accept(session, UUID(row.identity))
             elif row.table == WARRANTS:
                 await WarrantRows(seals).accept(session, UUID(row.identity))
+            elif row.table == PASSKEYS:
+                await accept_passkey(session, seals, row.identity)
         if found.whole or WHOLE in names:
             await sealed.take_for_whole(session)
         entry = Entry("accept_rows", details={"key_table": int(WHOLE in names), "rows": len(rows)})

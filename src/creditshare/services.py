@@ -26,6 +26,8 @@ from creditshare.policy.service import Policy
 from creditshare.reciprocity.service import Reciprocity
 from creditshare.records.service import Records
 from creditshare.reports.service import Reports
+from creditshare.sessions.passkeys import Passkeys
+from creditshare.sessions.service import Sessions
 from creditshare.settings import Settings
 from creditshare.sharing.service import Sharing
 from creditshare.storage.engine import Database, ReadSession
@@ -129,6 +131,8 @@ class Services:
     reports: Reports
     warrants: Warrants
     reciprocity: Reciprocity
+    sessions: Sessions
+    passkeys: Passkeys
 
     async def newest_cosigned(self, session: ReadSession) -> int | None:
         """Return the size of the newest checkpoint with a quorum of witnesses, beginning at what was seen before."""

@@ -1,18 +1,14 @@
 """The pages of documentation need no internet, run no foreign script, and say everything in both languages."""
 
-import json
 import re
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
+from tests.fixtures.browser import Browser, asked_by
 from tests.fixtures.service import RunningService
 
 from creditshare.api.openapi import DESCRIPTION
@@ -157,86 +153,6 @@ def _escaped(text: str) -> str:
 
 
 # In a real browser
-
-
-class Browser:
-    """A headless Chromium, driven over the W3C WebDriver protocol."""
-
-    def __init__(self, driver: str, binary: str, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self._process = subprocess.Popen(
-            [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
-        self._session = ""
-        try:
-            self._wait()
-            arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}"]
-            arguments += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
-            wanted = {
-                "browserName": "chrome",
-                "goog:chromeOptions": {"binary": binary, "args": arguments},
-                "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            }
-            made = self._post("/session", {"capabilities": {"alwaysMatch": wanted}})
-            self._session = f"/session/{made['sessionId']}"
-        except BaseException:
-            self.close()
-            raise
-
-    def open(self, url: str) -> None:
-        self._post(f"{self._session}/url", {"url": url})
-
-    def run(self, script: str) -> Any:
-        return self._post(f"{self._session}/execute/sync", {"script": script, "args": []})
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self._post(f"{self._session}/se/log", {"type": kind})
-        return entries
-
-    def close(self) -> None:
-        if self._session:
-            self._http.delete(self._session)
-        self._http.close()
-        self._process.terminate()
-        self._process.wait(timeout=15)
-
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
-        got = self._http.post(path, json=body).json()["value"]
-        assert not (isinstance(got, dict) and "error" in got), got
-        return got
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                if self._http.get("/status").json()["value"]["ready"]:
-                    return
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, "chromedriver did not start"
-            time.sleep(0.05)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    driver = shutil.which("chromedriver")
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    if driver is None or binary is None:
-        pytest.skip("no Chromium with its driver on this machine (Debian: apt-get install chromium chromium-driver)")
-    made = Browser(driver, binary, tmp_path)
-    yield made
-    made.close()
-
-
-def asked_by(browser: Browser, page: str) -> list[str]:
-    """Return what documents of an address asked for. What the browser loads by itself, a start page, is not theirs."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
-    requests = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    sockets = [event["params"]["url"] for event in events if event["method"] == "Network.webSocketCreated"]
-    asked = sockets + [one["request"]["url"] for one in requests if one["documentURL"].startswith(page)]
-    return [url for url in asked if not url.startswith("data:")]  # what the page itself carries
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from jsonschema import Draft202012Validator
 from tests.fixtures.contract import Contract
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
@@ -25,7 +26,9 @@ from creditshare.cli.demo.story import synthetic_uscc
 from creditshare.client.bank import Client
 from creditshare.client.core import File
 from creditshare.crypto.digests import content_digest
+from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey
+from creditshare.ids import parse
 from creditshare.settings import Settings
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.wire.reasons import REASONS
@@ -257,6 +260,30 @@ class Stage:
             self.spare_key()
         return self.own_key()
 
+    def passkey(self) -> str:
+        """Offer a passkey as a page would, whose digest waits for a signature."""
+        point = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+        jwk = {"kty": "EC", "crv": "P-256"}
+        jwk |= {name: b64url_encode(getattr(point, name).to_bytes(32, "big")) for name in ("x", "y")}
+        services, identity = self.service.services, self.lender.identity
+        assert identity is not None
+
+        async def offered() -> str:
+            async with services.database.writing() as session:
+                done = await services.passkeys.offer(
+                    session,
+                    parse("mem", identity.member_id),
+                    credential_id=secrets.token_bytes(32),
+                    jwk=jwk,
+                    sign_count=0,
+                    label="a passkey",
+                    now=services.clock.now(),
+                )
+                await session.commit()
+                return done.value.digest
+
+        return str(self.service.run(offered()))
+
     def place(self, operation: Operation) -> dict[str, str]:
         """Return what stands in the path: things that exist and are in the state that the operation is for."""
         assert self.lender.identity is not None
@@ -272,6 +299,7 @@ class Stage:
             "list_keys": lambda: {"member_id": owner},
             "show_warrant_records": lambda: {"warrant_id": self.warrant(in_force=True)},
             "show_warrant_inquiries": lambda: {"warrant_id": self.warrant(in_force=True)},
+            "revoke_passkey": lambda: {"passkey": self.passkey()},
         }
         if operation.name in special:
             return special[operation.name]()
@@ -316,6 +344,7 @@ class Stage:
             "ends_at": lambda: self.until,
             "regulator_id": lambda: self.caller("regulator").session.signer.member_id,
             "month": self.month,
+            "passkey": self.passkey,
         }
         return {name: known[name]() if name in known else self.fill(value) for name, value in body.items()}
 

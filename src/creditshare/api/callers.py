@@ -18,10 +18,14 @@ ACTIVE_OPERATOR: Final = Admits("the operator's people", "operator", act="overse
 REGULATOR: Final = Admits("regulators", "regulator", act="oversee")
 OVERSEER: Final = Admits("regulators about their own, operators about all", "regulator", also="operator", act="oversee")
 
+PAGE_READER: Final = Admits("members that are active or limited", act="report")
+"""Whoever is suspended has no pages; the signed API does all that is left to it."""
+
 MemberWork = Annotated[Work, Depends(ANY_MEMBER)]
 CorrectingLenderWork = Annotated[Work, Depends(CORRECTING_LENDER)]
 ReportingLenderWork = Annotated[Work, Depends(REPORTING_LENDER)]
 AskingLenderWork = Annotated[Work, Depends(ASKING_LENDER)]
+PageReaderWork = Annotated[Work, Depends(PAGE_READER)]
 OperatorWork = Annotated[Work, Depends(ACTIVE_OPERATOR)]
 RegulatorWork = Annotated[Work, Depends(REGULATOR)]
 OverseerWork = Annotated[Work, Depends(OVERSEER)]

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from creditshare.access.service import Claim, public_id
 from creditshare.api.bodies import MAX_DEPTH, field_errors
-from creditshare.api.exchange import JSON_TYPE, read_body
+from creditshare.api.exchange import JSON_TYPE
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, refused
 from creditshare.api.schemas.keys import KeyIn, KeyOut
-from creditshare.api.tracing import Trace, trace_of
 from creditshare.audit.service import Actor, ExchangeDigests
 from creditshare.crypto.digests import content_digest, sha256_b64url
+from creditshare.edge.bodies import read_body
+from creditshare.edge.tracing import Trace, trace_of
 from creditshare.errors import FieldError, Malformed, Refused, Unavailable
 from creditshare.ids import spell
 from creditshare.members.keys import WrongCode, checked_jwk

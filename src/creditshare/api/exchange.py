@@ -40,13 +40,14 @@ from creditshare.api.formats import chosen
 from creditshare.api.problems import NOT_KEPT, UNAVAILABLE_RETRY_S, framework_code, refusal_of
 from creditshare.api.ratelimit import rate_headers
 from creditshare.api.spool import Spool
-from creditshare.api.tracing import trace_of
 from creditshare.api.work import Admits, Work
 from creditshare.audit.service import Audit, Entry, ExchangeDigests, Recorded
 from creditshare.clock import Clock
 from creditshare.crypto.digests import content_digest
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.jws import SigningKey
+from creditshare.edge.bodies import check_length, media_type, read_body
+from creditshare.edge.tracing import trace_of
 from creditshare.errors import IntegrityError, Malformed, Refused, Unavailable
 from creditshare.ids import spell
 from creditshare.members.service import Member
@@ -463,41 +464,3 @@ class Exchange:
             day = access.quotas.standing(self._member, counted) if counted else None
             told |= rate_headers(access.limits.members.rate, self._standing, day)
         return Response(body, status, headers=told)
-
-
-def check_length(request: Request, *, limit: int) -> None:
-    """Refuse a body that says of itself that it is too large, before any of it is read."""
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > limit:
-        raise Refused("content_too_large")
-
-
-def media_type(request: Request) -> str:
-    """Return the body's media type without its parameters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-async def read_body(request: Request, *, limit: int, time_limit_s: float) -> bytes:
-    """Read a body of at most ``limit`` bytes in at most this time; more is refused before it is held in memory."""
-    try:
-        async with asyncio.timeout(time_limit_s):
-            return await _read_body(request, limit)
-    except TimeoutError:
-        raise Refused("request_timeout", retry_after=1) from None
-    except ClientDisconnect:  # no fault of ours, and no reason for a stranger's line in the log
-        raise Refused("body_malformed") from None
-
-
-async def _read_body(request: Request, limit: int) -> bytes:
-    check_length(request, limit=limit)
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise Refused("content_too_large")
-        parts.append(part)
-    body = b"".join(parts)
-    # The framework keeps what `body()` once read; giving it the bytes spares it a stream that is used up.
-    request._body = body  # noqa: SLF001
-    return body

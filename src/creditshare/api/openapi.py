@@ -110,6 +110,9 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "reject_proposal": ("state_conflict",),
     "revoke_key": ("state_conflict",),
     "retire_key": ("state_conflict",),
+    "create_console_link": ("member_suspended",),
+    "confirm_passkey": ("member_suspended", "role_forbidden", "not_found", "state_conflict"),
+    "revoke_passkey": ("state_conflict",),
     "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted", "enumeration_suspected"),
     "grant_consent": (*_SUBJECT, "quota_exhausted", "member_limited"),
     "show_consent": ("erased",),
@@ -157,6 +160,7 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("ConsentOut", "status"): get_args(consents.Status),
     ("ConsentOut", "purposes"): CODE_LISTS["provide_purposes"],
     ("ConsentOut", "scopes"): CODE_LISTS["scopes"],
+    ("PasskeyOut", "state"): ("pending", "active", "revoked"),
     ("RecordOut", "status"): _RECORD_STATUSES,
     ("RecordOut", "classification"): CODE_LISTS["classifications"],
     ("RecordOut", "bucket"): CODE_LISTS["buckets"],
@@ -252,6 +256,7 @@ IDS: Final[dict[str, str]] = {
     "proposal_id": "prp_ and a UUID",
     "warrant_id": "wrt_ and a UUID",
     "kid": "RFC 7638 thumbprint of the key",
+    "passkey": "SHA-256 over a passkey's id and public key",
 }
 
 PROBLEM: Final[dict[str, Any]] = {
@@ -415,6 +420,7 @@ READING_ORDER: Final = (
     "queries",
     "reports",
     "warrants",
+    "pages",
     "sandbox",
 )
 """The order of the document; that of the routes follows how often they are called."""

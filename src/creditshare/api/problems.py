@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from fastapi import Request, Response
 
-from creditshare.api.tracing import trace_of
+from creditshare.edge.tracing import trace_of
 from creditshare.errors import Refused
 from creditshare.wire.reasons import REASONS
 
@@ -54,6 +54,9 @@ STATUS: Final[dict[str, int]] = {
             "warrant_scope",
             "enrolment_code_invalid",
             "proof_invalid",
+            "console_code_invalid",
+            "form_token_invalid",
+            "passkey_invalid",
         ),
         403,
     ),
@@ -61,7 +64,9 @@ STATUS: Final[dict[str, int]] = {
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "request_timeout": 408,
-    **dict.fromkeys(("idempotency_in_progress", "state_conflict", "key_exists", "key_limit"), 409),
+    **dict.fromkeys(
+        ("idempotency_in_progress", "state_conflict", "key_exists", "key_limit", "confirmation_ended"), 409
+    ),
     "erased": 410,
     "precondition_failed": 412,
     "content_too_large": 413,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from creditshare.api.spans import SERVER_ERROR, Spans
-from creditshare.api.tracing import Trace
+from creditshare.edge.tracing import Trace
 from creditshare.telemetry import REFUSALS, REQUESTS, quick_logger
 
 log = quick_logger(__name__)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from starlette.types import Scope
 
-from creditshare.api.tracing import TRACEPARENT
+from creditshare.edge.tracing import TRACEPARENT
 
 SERVER_ERROR: Final = 500
 HEADER: Final = b"traceparent"

@@ -133,6 +133,8 @@ class LoggedAct:
     purpose: str
     actor: str
     details: Mapping[str, object]
+    event_id: uuid.UUID | None = None
+    sub: str = ""
 
 
 class Series:
@@ -276,10 +278,9 @@ class Audit:
         acts = []
         for row, meta in await self._metas(session, start, limit):
             details = meta["details"]
-            said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "actor")}
-            acts.append(
-                LoggedAct(row.idx, row.recorded_at, details=details if isinstance(details, dict) else {}, **said)
-            )
+            said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "actor", "sub")}
+            told = details if isinstance(details, dict) else {}
+            acts.append(LoggedAct(row.idx, row.recorded_at, details=told, event_id=row.event_id, **said))
         return acts
 
     async def _metas(

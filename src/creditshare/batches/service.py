@@ -399,6 +399,28 @@ async def rows_ended_since(session: ReadSession, member_id: UUID, *, since: date
     return int(row.dealt), int(row.refused)
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """How many files are in which state, since when the oldest waits, and the newest of all with their members."""
+
+    by_status: Mapping[str, int]
+    waits_since: datetime | None
+    newest: Sequence[tuple[UUID, Job]]
+
+
+async def queue(session: ReadSession, *, limit: int) -> Queue:
+    """Return how the queue stands, for who runs the service; what is in a file is told to its member alone."""
+    counted = await session.execute(select(job.c.status, func.count().label("jobs")).group_by(job.c.status))
+    waits = select(func.min(job.c.created_at)).where(job.c.status.in_(("queued", "running")))
+    newest = await session.execute(select(job).order_by(job.c.created_at.desc()).limit(limit))
+    rows = list(newest.mappings())
+    return Queue(
+        {row.status: row.jobs for row in counted},
+        (await session.execute(waits)).scalar(),
+        [(row["member_id"], _job(row)) for row in rows],
+    )
+
+
 async def forget_jobs(session: WriteSession) -> None:
     """Delete jobs whose time is over, with their error files."""
     over = select(job.c.job_id).where(job.c.expires_at < func.creditshare_now())

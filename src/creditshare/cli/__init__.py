@@ -55,6 +55,7 @@ app = typer.Typer(
             "verify-evidence": "creditshare.cli.proofs:verify_evidence",
             "profile": "creditshare.cli.profiles:profile",
             "call": "creditshare.cli.call:call",
+            "console": "creditshare.cli.console:console",
         }
     ),
     no_args_is_help=True,

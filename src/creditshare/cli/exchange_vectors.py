@@ -24,7 +24,6 @@ from creditshare.api.schemas.queries import QueryIn
 from creditshare.api.schemas.records import RecordIn
 from creditshare.api.schemas.records import RecordOut as RecordAnswer
 from creditshare.api.schemas.tokens import EvaluateIn, EvaluateOut
-from creditshare.api.tracing import Trace
 from creditshare.audit.service import Actor, Audit, ComposedEvent, Entry, ExchangeDigests
 from creditshare.client.identifiers import borrower_input
 from creditshare.composition import log_signer
@@ -35,6 +34,7 @@ from creditshare.crypto.digests import content_digest, sha256_b64url
 from creditshare.crypto.encoding import b64url_decode, b64url_encode
 from creditshare.crypto.jws import SigningKey, split
 from creditshare.crypto.sealing import Place
+from creditshare.edge.tracing import Trace
 from creditshare.errors import IntegrityError, Refused
 from creditshare.ids import spell, uuid7
 from creditshare.keys.custody import SubjectKeys

@@ -360,3 +360,21 @@ def _content(keys: SubjectKeys, row: Mapping[Any, Any]) -> dict[str, Any]:
     if not isinstance(opened, dict):
         raise IntegrityError("a consent's content is not an object")
     return opened
+
+
+async def consents_by_state(session: ReadSession, member_id: UUID, *, now: datetime) -> dict[tuple[str, str], int]:
+    """Return how many consents a member has of each kind in each state; nothing is opened."""
+    column = consent.c
+    state = case(
+        (column.state == "revoked", "revoked"),
+        (column.valid_until <= now, "expired"),
+        (column.uses >= column.max_uses, "exhausted"),
+        (column.valid_from > now, "pending"),
+        else_=column.state,
+    ).label("now")
+    found = await session.execute(
+        select(column.kind, state, func.count().label("consents"))
+        .where(column.member_id == member_id)
+        .group_by(column.kind, state)
+    )
+    return {(row.kind, row.now): row.consents for row in found}

@@ -26,6 +26,7 @@ import psycopg
 from creditshare.composition import ADDRESS_FILE, database_url, public_address
 from creditshare.errors import ConfigurationError, Unavailable
 from creditshare.keys.keyring import is_sealed
+from creditshare.marks import mark_backup
 from creditshare.operations import programs
 from creditshare.settings import Settings
 from creditshare.storage.engine import Database
@@ -98,6 +99,7 @@ def back_up(settings: Settings, folder: Path, *, keys_to: Path | None = None) ->
     manifest.write(folder)
     if keys_to is not None:
         _copy_keys(settings, keys_to)
+    mark_backup(settings.data, at=datetime.fromisoformat(manifest.made_at), leaves=manifest.leaves)
     return manifest
 
 

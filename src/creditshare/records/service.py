@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Text, and_, cast, func, select, update
+from sqlalchemy import Text, and_, case, cast, func, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import (
@@ -549,3 +549,16 @@ async def still_readable(
 def _named(name: str, columns: Columns, values: Sequence[Any]) -> dict[str, Any]:
     """Return the values of the columns ``<name>_<column>`` of ``q``."""
     return {f"{name}_{column}": value for column, value in zip(columns, values, strict=True)}
+
+
+async def records_by_lifecycle(session: ReadSession, member_id: UUID) -> dict[str, int]:
+    """Return how many records a member has in each lifecycle, and how many of the live ones are not visible yet.
+
+    Read from what stands in clear; nothing is opened.
+    """
+    pending = and_(record_current.c.lifecycle == "live", record_current.c.visible_from > func.creditshare_now())
+    name = case((pending, "pending"), else_=record_current.c.lifecycle).label("name")
+    found = await session.execute(
+        select(name, func.count().label("records")).where(record_current.c.member_id == member_id).group_by(name)
+    )
+    return {row.name: row.records for row in found}

@@ -13,11 +13,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select, update
+from sqlalchemy import Date, RowMapping, cast, func, select, update
 
 from creditshare.access.service import Access, Caller, Claim
 from creditshare.access.statements import answered_before, claim_parameters, read_parameters, require_key
@@ -379,3 +379,14 @@ def _entry(action: str, keys: SubjectKeys, asking: Asking) -> Entry:
         "query_id": spell("qry", asking.query_id),
     }
     return Entry(action, asking.question.purpose, keys, references)
+
+
+async def questions_by_day(session: ReadSession, member_id: UUID, *, since: datetime) -> dict[date, int]:
+    """Return how many of a member's questions were answered on each day (UTC) since an instant."""
+    day = cast(func.timezone("UTC", query_answer.c.told_at), Date).label("day")
+    found = await session.execute(
+        select(day, func.count().label("questions"))
+        .where(query_answer.c.member_id == member_id, query_answer.c.told_at >= since)
+        .group_by(day)
+    )
+    return {row.day: row.questions for row in found}

@@ -757,7 +757,58 @@ _LIMITS: Final = (
     ),
 )
 
+_PAGES: Final = (
+    _reason(
+        "console_code_invalid",
+        (
+            "On the pages: the one-time code is unknown, was used already, or is older than a minute.",
+            "页面端：一次性代码不存在、已被使用，或已超过一分钟。",
+        ),
+        title=("This link does not sign in any more", "此登录链接已失效"),
+        detail=(
+            "Each link works once and for one minute. Make a new one: creditshare console login.",
+            "每个链接仅在一分钟内可用一次。请重新生成：creditshare console login。",
+        ),
+    ),
+    _reason(
+        "form_token_invalid",
+        (
+            "On the pages: a form came without the token of its session, or from another page.",
+            "页面端：表单未携带本会话的令牌，或来自其他页面。",
+        ),
+        title=("This form was not sent from your page", "该表单并非由您的页面发送"),
+        detail=("Open the page again and send it from there.", "请重新打开页面并从该页面提交。"),
+    ),
+    _reason(
+        "passkey_invalid",
+        (
+            "On the pages: the passkey is not one of this member's, or what it signed does not hold.",
+            "页面端：通行密钥不属于该成员，或其签名不成立。",
+        ),
+        title=("The passkey did not confirm this", "通行密钥未能确认此操作"),
+        detail=(
+            "Use a passkey that your member's key confirmed, or run the command that the page shows.",
+            "请使用已由成员密钥确认的通行密钥，或运行页面所示的命令。",
+        ),
+    ),
+    _reason(
+        "confirmation_ended",
+        (
+            "On the pages: what was to be confirmed was confirmed already, or was shown more than five minutes ago.",
+            "页面端：待确认的内容已被确认，或已展示超过五分钟。",
+        ),
+        title=("There is nothing left to confirm here", "此处已无待确认的内容"),
+        detail=(
+            "Look at how things stand now and begin anew. Nothing was done by this.",
+            "请查看当前状态后重新开始。本次提交未产生任何操作。",
+        ),
+    ),
+)
+
 REASONS: Final[Mapping[str, Reason]] = MappingProxyType(
-    {reason.code: reason for reason in (*_FORM, *_SIGNATURE, *_RIGHTS, *_ENROLMENT, *_STATE, *_TOKENS, *_LIMITS)}
+    {
+        reason.code: reason
+        for reason in (*_FORM, *_SIGNATURE, *_RIGHTS, *_ENROLMENT, *_STATE, *_TOKENS, *_LIMITS, *_PAGES)
+    }
 )
 """The published table, by code."""

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse
 
 from creditshare.api.problem_page import language_of, problem_page
+from creditshare.edge.hardening import HARDENED
 from creditshare.errors import Refused
 
 router = APIRouter(include_in_schema=False)
@@ -20,17 +21,6 @@ ASSETS: Final[dict[str, tuple[Path, str]]] = {
     "swagger-ui.css": (SWAGGER_UI / "swagger-ui.css", "text/css"),
     "docs.js": (OWN / "docs.js", "text/javascript"),
     "pages.css": (OWN / "pages.css", "text/css"),
-}
-HARDENED: Final[dict[str, str]] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 API_PAGE: Final = """<!doctype html>
 <html lang="en">

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -73,6 +74,18 @@ def seed_identifiers(url: str, operators: tuple[Path, Path], data: Path) -> list
     return seeded.arguments(url)
 
 
+def print_links(url: str, keys: Mapping[str, Path]) -> None:
+    """Print a link for each kind of user that signs in to the pages, and the command that makes another."""
+    out.print("\npages; each link signs in once, within a minute:", highlight=False)
+    there = {who: file for who, file in keys.items() if file.exists()}
+    for who, file in there.items():
+        with Client(url, Identity.from_file(file, sub=f"demo-{who}")) as client:
+            link = client.call("POST", "/v1/console-links", data={}).data["url"]
+        out.print(f"  {who:13} {link}", markup=False, highlight=False, soft_wrap=True)
+    again = shlex.join([sys.executable, "-m", "creditshare", "console", "login"])
+    out.print(f"  another one   {again} --key KEYFILE --url {url}", markup=False, highlight=False, soft_wrap=True)
+
+
 def keep_serving(url: str, data: Path, tryout: list[str] | None) -> None:
     """Print where to go next and serve until interrupted."""
     out.print(
@@ -93,6 +106,7 @@ def keep_serving(url: str, data: Path, tryout: list[str] | None) -> None:
         if arguments:
             line = shlex.join([sys.executable, "-m", "creditshare", *arguments])
             out.print(f"  {who:13} {line}", markup=False, highlight=False, soft_wrap=True)
+    print_links(url, {"regulator": data / "members/regulator.jwk.json", "operator": operator, "bank": bank})
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -1,0 +1,1 @@
+"""Pages by kind of user; each handler shows one view or makes one change."""

@@ -1,0 +1,86 @@
+"""A lender's own pages: its records in figures, its questions and refusals, consents, the day's quota, its keys."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Response
+
+from creditshare.audit.service import LoggedAct
+from creditshare.audit.state import log_state
+from creditshare.consents.service import consents_by_state
+from creditshare.console import drawing
+from creditshare.console.routes.desk import quotas_of
+from creditshare.console.visits import Looks, PageRoute, Visit
+from creditshare.ids import spell
+from creditshare.records.service import records_by_lifecycle
+from creditshare.sharing.service import questions_by_day
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+LenderVisit = Annotated[Visit, Depends(Looks("lender"))]
+DAYS: Final = 30
+LOOKED_AT: Final = 2_000
+"""How many of the log's newest leaves are looked through for a member's own acts."""
+SHOWN_ACTS: Final = 100
+LIFECYCLES: Final = ("pending", "live", "ended", "withdrawn", "erased")
+ASKING: Final = frozenset({"run_query", "run_query_batch"})
+
+
+async def own_acts(visit: Visit) -> list[LoggedAct]:
+    """Return what the member did among the newest leaves, newest first."""
+    size = (await log_state(visit.session)).size
+    found = await visit.services.audit.acts(visit.session, start=max(0, size - LOOKED_AT), limit=LOOKED_AT)
+    own = spell("mem", visit.member.member_id)
+    return [act for act in reversed(found) if act.actor == own]
+
+
+@router.get("/console/bank")
+async def show_own_overview(visit: LenderVisit) -> Response:
+    """Show the member's records in figures, the day's quotas, and what ends soon."""
+    services, session, member = visit.services, visit.session, visit.member
+    return visit.page(
+        "bank/overview.html",
+        shows="own_overview",
+        records=await records_by_lifecycle(session, member.member_id),
+        lifecycles=LIFECYCLES,
+        quotas=await quotas_of(visit, member),
+        keys=await services.member_keys.keys_of(session, member.member_id),
+        reports=await services.reports.listed(session, member),
+    )
+
+
+@router.get("/console/bank/inquiries")
+async def show_own_inquiries(visit: LenderVisit) -> Response:
+    """Show the member's questions by day, and the newest of them with what was refused and why."""
+    since = visit.now - timedelta(days=DAYS)
+    counts = await questions_by_day(visit.session, visit.member.member_id, since=since)
+    acts = await own_acts(visit)
+    return visit.page(
+        "bank/inquiries.html",
+        shows="own_inquiries",
+        bars=drawing.days(counts, last=visit.now.date(), number=DAYS),
+        refusals=Counter(act.outcome for act in acts if act.outcome != "ok").most_common(),
+        acts=[act for act in acts if act.action in ASKING or act.outcome != "ok"][:SHOWN_ACTS],
+        looked_at=LOOKED_AT,
+    )
+
+
+@router.get("/console/bank/consents")
+async def show_own_consents(visit: LenderVisit) -> Response:
+    """Show how many consents the member has of each kind in each state."""
+    return visit.page(
+        "bank/consents.html",
+        shows="own_consents",
+        counts=await consents_by_state(visit.session, visit.member.member_id, now=visit.now),
+        states=("active", "pending", "paused", "exhausted", "expired", "revoked"),
+    )
+
+
+@router.get("/console/bank/keys")
+async def show_own_keys(visit: LenderVisit) -> Response:
+    """Show the member's keys, when each ends, and how to change one."""
+    return visit.page(
+        "bank/keys.html",
+        shows="own_keys",
+        keys=await visit.services.member_keys.keys_of(visit.session, visit.member.member_id),
+    )

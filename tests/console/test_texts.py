@@ -1,0 +1,46 @@
+"""Every word that a page uses is there in both languages, and none is left over."""
+
+import re
+
+import pytest
+
+from creditshare.console.render import FOLDER, TABS
+from creditshare.console.texts import TEXTS
+
+FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
+FAMILIES |= {"state", "term", "touched", "action", "restrict"}
+"""Whose keys are put together with a code of ours."""
+COMPOSED = {f"new.role_{role}" for role in TABS}
+
+
+def used() -> set[str]:
+    found = {key for tabs in TABS.values() for _, key in tabs}
+    for file in (FOLDER / "templates").rglob("*.html"):
+        found |= set(re.findall(r"""\bt\(['"]([a-z_.]+)['"][,)]""", file.read_text()))
+    return found
+
+
+def test_no_text_is_missing_and_none_is_left() -> None:
+    left = {key for key in TEXTS if key.partition(".")[0] not in FAMILIES} - COMPOSED
+    assert used() - TEXTS.keys() == set()
+    assert left - used() == set()
+
+
+@pytest.mark.parametrize("key", TEXTS)
+def test_each_text_is_in_both_languages(key: str) -> None:
+    text = TEXTS[key]
+    assert text.en
+    assert re.findall(r"\{\w+\}", text.en) == re.findall(r"\{\w+\}", text.zh) or sorted(
+        re.findall(r"\{\w+\}", text.en)
+    ) == sorted(re.findall(r"\{\w+\}", text.zh))
+    technical = key in {"frame.other_language", "health.stamped_note", "ago.seconds"}
+    assert technical or re.search(r"[\u4e00-\u9fff]", text.zh)
+    assert key == "frame.other_language" or not re.search(r"[\u4e00-\u9fff]", text.en)
+
+
+def test_no_template_runs_or_styles_anything_inline() -> None:
+    for file in (FOLDER / "templates").rglob("*.html"):
+        text = file.read_text()
+        assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|\|\s*safe\b|javascript:", text) == [], (
+            file
+        )
