@@ -265,7 +265,7 @@ class Stage:
         point = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
         jwk = {"kty": "EC", "crv": "P-256"}
         jwk |= {name: b64url_encode(getattr(point, name).to_bytes(32, "big")) for name in ("x", "y")}
-        services, identity = self.service.services, self.lender.identity
+        services, identity = self.service.services, self.operator.identity
         assert identity is not None
 
         async def offered() -> str:

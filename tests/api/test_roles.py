@@ -23,13 +23,11 @@ ANYONE = (
     " show_consistency_proof show_anchors show_reciprocity_rules"
 )
 """In a sandbox; in production the log is for its readers: ``access/test_readers.py``."""
-EVERY_MEMBER = (
-    "show_log_token show_opening show_me show_quota add_key list_keys revoke_key retire_key review_key revoke_passkey"
-)
+EVERY_MEMBER = "show_log_token show_opening show_me show_quota add_key list_keys revoke_key retire_key review_key"
 """Suspended ones too: what is a member's own, or refused inside where it is not."""
 OPERATORS = (
     "propose_member list_members show_member list_proposals propose_change approve_member list_all_proposals"
-    " reject_proposal propose_quotas begin_due_diligence limit_member"
+    " reject_proposal propose_quotas begin_due_diligence confirm_passkey revoke_passkey limit_member"
     " show_impact list_expiring_keys list_quota_usage suspend_member advance_clock"
 )
 ASKING_LENDERS = "run_query run_query_batch show_query run_non_performing_test"
@@ -83,12 +81,9 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
         | {"suspended regulator": "member_suspended"},
     ),
     # Whoever is suspended has no pages.
-    **dict.fromkeys(
-        ("create_console_link", "confirm_passkey"),
-        dict.fromkeys(CALLERS, "admitted")
-        | {"stranger": "token_missing"}
-        | {caller: "member_suspended" for caller in CALLERS if caller.startswith("suspended")},
-    ),
+    "create_console_link": dict.fromkeys(CALLERS, "admitted")
+    | {"stranger": "token_missing"}
+    | {caller: "member_suspended" for caller in CALLERS if caller.startswith("suspended")},
     # A first key comes without a signature: the code is its way in.
     "add_key": dict.fromkeys(CALLERS, "admitted"),
 }

@@ -13,7 +13,16 @@ from tests.fixtures.service import RunningService
 
 from creditshare.registry import metadata
 
-OWN = {"show_me", "show_quota", "add_key", "list_keys", "revoke_key", "retire_key", "review_key"} | {
+OWN = {
+    "create_console_link",
+    "show_me",
+    "show_quota",
+    "add_key",
+    "list_keys",
+    "revoke_key",
+    "retire_key",
+    "review_key",
+} | {
     "show_log_token",
     "show_opening",  # of what others did only who did what: access/test_openings.py
 }
@@ -23,7 +32,7 @@ READS = {"list_reports", "show_report", "list_warrants", "show_warrant"}
 UNDER_A_WARRANT = {"show_warrant_records", "show_warrant_inquiries"}
 WRITES = {"request_warrant"}
 """The one thing that it writes about others."""
-OWN_WRITES = {"add_key", "revoke_key", "retire_key"}
+OWN_WRITES = {"add_key", "revoke_key", "retire_key", "create_console_link"}
 REGULATOR_TABLES = {
     *("audit_event", "audit_leaf", "audit_tile", "audit_checkpoint", "audit_cosignature", "audit_anchor"),
     *("policy_rule", "report_told", "report_release"),

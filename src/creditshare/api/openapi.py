@@ -111,7 +111,7 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "revoke_key": ("state_conflict",),
     "retire_key": ("state_conflict",),
     "create_console_link": ("member_suspended",),
-    "confirm_passkey": ("member_suspended", "role_forbidden", "not_found", "state_conflict"),
+    "confirm_passkey": ("not_found", "state_conflict"),
     "revoke_passkey": ("state_conflict",),
     "evaluate_tokens": (*_SUBJECT[:3], "quota_exhausted", "enumeration_suspected"),
     "grant_consent": (*_SUBJECT, "quota_exhausted", "member_limited"),
