@@ -23,6 +23,7 @@ from creditshare.errors import Refused
 from creditshare.ids import parse, spell
 from creditshare.indebtedness.rules import Debt
 from creditshare.sandbox.service import business_time
+from creditshare.sharing.service import subject_of_question
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.subjects.service import BorrowerToken
 
@@ -136,6 +137,15 @@ def test_what_no_bank_can_compute_alone(service: RunningService, banks: list[Cli
     )
     ask(asker, subject, consent)
     assert asker.consents.show(consent)["uses"] == 3
+
+    async def who_asked() -> list[tuple[str | None, str]]:
+        async with service.services.database.reading() as session:
+            about = await subject_of_question(session, parse("qry", told["query_id"]))
+            state = await service.services.subjects.read(session, about)
+            asked = await service.services.sharing.questions_about(session, state)
+            return [(one.purpose, spell("mem", one.member_id)) for one in asked]
+
+    assert ("restructuring", asker.session.signer.member_id) in service.run(who_asked())
     assert code_of(lambda: ask(asker, subject, consent)) == "consent_exhausted"
     service.contract.verify()
 
