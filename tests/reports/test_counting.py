@@ -14,7 +14,7 @@ from creditshare.client.problems import Problem
 from creditshare.errors import IntegrityError
 from creditshare.reports.cells import UNIT
 from creditshare.reports.counting import _frozen
-from creditshare.reports.repository import FROZEN, CellStore, PartState, Position
+from creditshare.reports.repository import COUNTING_LOCK, FROZEN, CellStore, PartState, Position
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
 from creditshare.storage.embedded import EmbeddedPostgres
 from creditshare.storage.engine import WriteSession
@@ -160,14 +160,16 @@ def test_a_position_that_an_administrator_moved_is_not_believed(service: Running
     lender = service.admit("One", region="US")
     submit(lender, USCC[0], "a")
     wait_until_counted(service)
-    with service.superuser() as database:
-        database.execute("UPDATE report_position SET log_index = 0")
 
     async def position(store: CellStore, session: WriteSession) -> Position | None:
         return await store.position(session)
 
-    with pytest.raises(IntegrityError):
-        as_worker(service, position)
+    with service.superuser() as database:
+        # While whoever counts is kept out: a step that had read the position before would write it anew.
+        database.execute("SELECT pg_advisory_lock(%s)", [COUNTING_LOCK])
+        database.execute("UPDATE report_position SET log_index = log_index + 1")
+        with pytest.raises(IntegrityError):
+            as_worker(service, position)
 
 
 @pytest.mark.slow
