@@ -224,6 +224,17 @@ def _advanced(state: RecordState, event: Happened) -> RecordState:
     )
 
 
+def defaulted_debt(state: RecordState) -> Decimal:
+    """Return the debt that was in default, whatever was paid since: the closest amount that its lender gave."""
+    report = state.report
+    if state.written_off and report.written_off_amount is not None:
+        return report.written_off_amount
+    if report.outstanding_principal is not None:
+        return report.outstanding_principal
+    overdue = [amount for amount in (report.overdue_principal, report.overdue_interest) if amount is not None]
+    return sum(overdue, Decimal(0)) if overdue else report.original_amount
+
+
 def shown(state: RecordState, *, visible_from: datetime, at: datetime) -> bool:
     """Whether a record may appear in an answer about an instant.
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from creditshare.records.grid import bucket
 from creditshare.records.history import History
-from creditshare.records.rules import Coded, RecordState, shown
+from creditshare.records.rules import Coded, RecordState, defaulted_debt, shown
 from creditshare.reports.cells import UNIT, Holding, Key, Part, Share
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, QUALITY, ROLLS, VINTAGES
 
@@ -47,7 +47,7 @@ def share_of(histories: Sequence[History], *, version: int | None, at: datetime)
             holding = share.setdefault(name, {}).setdefault(one.member_id, Holding())
             holding.records += 1
             if name[0][0] == DEFAULTS:
-                holding.amount += units(exposure(one.state))
+                holding.amount += units(defaulted_debt(one.state))
     for name, lenders in _lenders_by_month([one for one in counted if one.visible]):
         share.setdefault(name, {}).update({lender: Holding(1) for lender in lenders})
     return share
@@ -56,17 +56,6 @@ def share_of(histories: Sequence[History], *, version: int | None, at: datetime)
 def next_change(histories: Sequence[History], at: datetime) -> datetime | None:
     """Return when one of these records will begin to be seen, if one is not yet: it is counted anew then."""
     return min((history.visible_from for history in histories if history.visible_from > at), default=None)
-
-
-def exposure(state: RecordState) -> Decimal:
-    """Return the debt that was in default, whatever was paid since: the closest amount that its lender gave."""
-    report = state.report
-    if state.written_off and report.written_off_amount is not None:
-        return report.written_off_amount
-    if report.outstanding_principal is not None:
-        return report.outstanding_principal
-    overdue = [amount for amount in (report.overdue_principal, report.overdue_interest) if amount is not None]
-    return sum(overdue, Decimal(0)) if overdue else report.original_amount
 
 
 def units(amount: Decimal) -> int:

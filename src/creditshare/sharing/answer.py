@@ -15,7 +15,7 @@ from uuid import UUID
 from creditshare.ids import spell, uuid8
 from creditshare.records.grid import SEVERITY, Bucket
 from creditshare.records.history import History
-from creditshare.records.rules import RecordState, Report, shown
+from creditshare.records.rules import RecordState, Report, defaulted_debt, shown
 from creditshare.sharing.rules import Grant, Question
 from creditshare.wire.instants import spell_instant
 from creditshare.wire.strict_json import canonical
@@ -65,15 +65,7 @@ def band(amount: Decimal) -> str:
 
 def exposure(state: RecordState) -> Decimal:
     """Return what is still owed as far as reported: nothing once ended, else the closest amount given."""
-    report = state.report
-    if not state.open:
-        return Decimal(0)
-    if state.written_off and report.written_off_amount is not None:
-        return report.written_off_amount
-    if report.outstanding_principal is not None:
-        return report.outstanding_principal
-    overdue = [amount for amount in (report.overdue_principal, report.overdue_interest) if amount is not None]
-    return sum(overdue, Decimal(0)) if overdue else report.original_amount
+    return defaulted_debt(state) if state.open else Decimal(0)
 
 
 def compose(asking: Asking, histories: Sequence[History], *, handle_key: bytes) -> bytes:
