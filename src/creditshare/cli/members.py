@@ -131,8 +131,7 @@ def suspend(
 ) -> None:
     """Suspend a member at once: it may only correct. What it would touch is shown first."""
     with client(url, key_file) as service:
-        _confirm(service, member_id, "suspend", yes=yes)
-        done = service.call("POST", f"/v1/members/{member_id}/suspension", data={"reason": reason}).data
+        done = _restrict(service, member_id, "suspend", "suspension", reason, yes=yes)
     show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
 
 
@@ -148,8 +147,7 @@ def limit(
 ) -> None:
     """Limit a lender at once: it may report and correct, not ask. What it would touch is shown first."""
     with client(url, key_file) as service:
-        _confirm(service, member_id, "limit", yes=yes)
-        done = service.call("POST", f"/v1/members/{member_id}/limitation", data={"reason": reason}).data
+        done = _restrict(service, member_id, "limit", "limitation", reason, yes=yes)
     show(done, as_json=as_json, line=f"{member_id} is {done['status']}")
 
 
@@ -299,6 +297,13 @@ def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJs
         members = service.pages("/v1/members")
     lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:13}  {m['name']}" for m in members)
     show({"data": members}, as_json=as_json, line=lines)
+
+
+def _restrict(service: Client, member_id: str, verb: str, resource: str, reason: str, *, yes: bool) -> dict[str, Any]:
+    """Restrict a member once its reach was shown and agreed to."""
+    _confirm(service, member_id, verb, yes=yes)
+    done: dict[str, Any] = service.call("POST", f"/v1/members/{member_id}/{resource}", data={"reason": reason}).data
+    return done
 
 
 def _confirm(service: Client, member_id: str, what: str, *, yes: bool) -> None:
