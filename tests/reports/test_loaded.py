@@ -38,8 +38,10 @@ LOANS = 1_000
 
 @pytest.fixture(scope="module")
 def loaded(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
-    with running_service(postgres, template, reports_every_s=0.2, reports_told_every_s=0) as service:
-        yield load(service, made_up(LENDERS, LOANS), tmp_path_factory.mktemp("loans"), lenders=LENDERS)
+    # Told once, after the last loan: half of a market would be held as its past.
+    with running_service(postgres, template, reports_every_s=0.2, reports_told_every_s=100 * 86_400) as service:
+        loans = made_up(LENDERS, LOANS)
+        yield load(service, loans, tmp_path_factory.mktemp("loans"), lenders=LENDERS, after_days=101)
 
 
 @pytest.mark.slow
