@@ -53,6 +53,8 @@ def add(
     region: Annotated[str, typer.Option(help="ISO 3166-2 code, such as US-CA or CN.")],
     jurisdiction: Annotated[list[str] | None, typer.Option(help="Countries it may report in; default its own.")] = None,
     key_thumbprint: Annotated[str | None, typer.Option(help="The kid that alone may enrol.")] = None,
+    licence_no: Annotated[str | None, typer.Option(help="The number of its licence.")] = None,
+    contact: Annotated[list[str] | None, typer.Option(help="KIND=WHO, such as technical=ops@bank.example.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Propose an institution. A second operator must approve it."""
@@ -61,6 +63,10 @@ def add(
         body["jurisdictions"] = jurisdiction
     if key_thumbprint:
         body["key_thumbprint"] = key_thumbprint
+    if licence_no:
+        body["licence_no"] = licence_no
+    if contact:
+        body["contacts"] = _contacts(contact)
     with client(url, key_file) as service:
         added = service.call("POST", "/v1/members", data=body).data
     show(added, as_json=as_json, line=f"{added['member_id']} proposed; another operator must approve it")
@@ -297,6 +303,13 @@ def list_members(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJs
         members = service.pages("/v1/members")
     lines = "\n".join(f"{m['member_id']}  {m['role']:9}  {m['status']:13}  {m['name']}" for m in members)
     show({"data": members}, as_json=as_json, line=lines)
+
+
+def _contacts(given: list[str]) -> dict[str, str]:
+    parted = [one.partition("=") for one in given]
+    if not all(kind and who for kind, _, who in parted):
+        raise ConfigurationError("a contact is KIND=WHO, such as technical=ops@bank.example")
+    return {kind: who for kind, _, who in parted}
 
 
 def _restrict(service: Client, member_id: str, verb: str, resource: str, reason: str, *, yes: bool) -> dict[str, Any]:

@@ -27,17 +27,18 @@ def request(
     reason: Annotated[str, typer.Option(help="Why; it names no borrower.")],
     scope: Annotated[list[str] | None, typer.Option(help="records, inquiries; default both.")] = None,
     days: Annotated[float, typer.Option(help="How long from now.")] = 14,
+    until: Annotated[str | None, typer.Option(help="Until which instant (RFC 3339), instead of --days.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask to read about one borrower. Nothing can be read before two operators approved it."""
-    ends_at = datetime.now(UTC) + timedelta(days=days)
+    ends_at = until or spell_instant(datetime.now(UTC) + timedelta(days=days))
     body = {
         "named": named,
         "legal_basis": legal_basis,
         "reference": reference,
         "reason": reason,
         "scopes": scope or ["records", "inquiries"],
-        "ends_at": spell_instant(ends_at),
+        "ends_at": ends_at,
     }
     with client(url, key_file) as service:
         made = service.call("POST", "/v1/warrants", data=body).data
