@@ -37,9 +37,10 @@ from creditshare.api.spans import Spans, trace_provider
 from creditshare.api.straight import Straight
 from creditshare.audit.state import log_state
 from creditshare.composition import build_services, database_url, keyring_file, public_address, spare_the_collector
-from creditshare.console.routes import bank, desk, entrance, oversight
+from creditshare.console.routes import bank, confirming, desk, entrance, oversight
 from creditshare.console.routes import passkeys as passkey_pages
 from creditshare.console.routes import reports as report_pages
+from creditshare.console.routes import warrants as warrant_pages
 from creditshare.errors import ConfigurationError, Refused, Unavailable
 from creditshare.keys.keyring import Keyring
 from creditshare.services import Services
@@ -190,6 +191,8 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         bank.router,
         oversight.router,
         report_pages.router,
+        warrant_pages.router,
+        confirming.router,
         passkey_pages.router,
         entrance.router,
     ):

@@ -27,7 +27,7 @@ EVERY_MEMBER = "show_log_token show_opening show_me show_quota add_key list_keys
 """Suspended ones too: what is a member's own, or refused inside where it is not."""
 OPERATORS = (
     "propose_member list_members show_member list_proposals propose_change approve_member list_all_proposals"
-    " reject_proposal propose_quotas begin_due_diligence confirm_passkey revoke_passkey limit_member"
+    " reject_proposal propose_quotas begin_due_diligence limit_member"
     " show_impact list_expiring_keys list_quota_usage suspend_member advance_clock"
 )
 ASKING_LENDERS = "run_query run_query_batch show_query run_non_performing_test"
@@ -76,7 +76,7 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     ),
     **dict.fromkeys(["approve_warrant", "revoke_warrant"], outcomes("operator", else_forbidden="suspended operator")),
     **dict.fromkeys(
-        ["list_warrants", "show_warrant"],
+        ["list_warrants", "show_warrant", "confirm_passkey", "revoke_passkey"],
         outcomes("regulator", "operator", else_forbidden="suspended operator")
         | {"suspended regulator": "member_suspended"},
     ),

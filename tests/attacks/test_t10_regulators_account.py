@@ -25,6 +25,7 @@ OWN = {
 } | {
     "show_log_token",
     "show_opening",  # of what others did only who did what: access/test_openings.py
+    *("confirm_passkey", "revoke_passkey"),  # its people's, with which they ask for a warrant on a page
 }
 """What every member may do with itself."""
 READS = {"list_reports", "show_report", "list_warrants", "show_warrant"}
@@ -32,7 +33,7 @@ READS = {"list_reports", "show_report", "list_warrants", "show_warrant"}
 UNDER_A_WARRANT = {"show_warrant_records", "show_warrant_inquiries"}
 WRITES = {"request_warrant"}
 """The one thing that it writes about others."""
-OWN_WRITES = {"add_key", "revoke_key", "retire_key", "create_console_link"}
+OWN_WRITES = {"add_key", "revoke_key", "retire_key", "create_console_link", "confirm_passkey", "revoke_passkey"}
 REGULATOR_TABLES = {
     *("audit_event", "audit_leaf", "audit_tile", "audit_checkpoint", "audit_cosignature", "audit_anchor"),
     *("policy_rule", "report_told", "report_release"),

@@ -1,24 +1,35 @@
 """Who attacks the pages: other sites, a stolen session, a replayed confirmation, a curious role, markup as text."""
 
-import time
 from collections.abc import Iterator
 from datetime import timedelta
-from html import unescape
-from typing import Any
 
 import httpx
 import psycopg
 import pytest
 from tests.fixtures.authenticator import Authenticator
-from tests.fixtures.pages import OPENED, Visitor, link_for, origin_of, token_in, words_of
+from tests.fixtures.pages import (
+    OPENED,
+    Visitor,
+    challenge_on,
+    link_for,
+    member_of,
+    opening_of,
+    origin_of,
+    problem,
+    shown_for,
+    token_in,
+    with_passkey,
+    words_of,
+)
 from tests.fixtures.service import KEYRING, RunningService, wait_for
 
 from creditshare.client.bank import Client
 from creditshare.client.confirmations import check_opening
+from creditshare.console.confirming import ACTIONS
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.errors import VerificationFailed
 from creditshare.seals import review
-from creditshare.wire.confirmation import challenge_of, check, passkey_digest
+from creditshare.wire.confirmation import check, passkey_digest
 
 ROUTES = {
     "operator": (
@@ -26,9 +37,8 @@ ROUTES = {
         "/console/desk/members",
         "/console/desk/jobs",
         "/console/desk/health",
-        "/console/passkeys",
     ),
-    "regulator": ("/console/oversight", "/console/reading"),
+    "regulator": ("/console/oversight", "/console/reading", "/console/warrants/new"),
     "lender": ("/console/bank", "/console/bank/inquiries", "/console/bank/consents", "/console/bank/keys"),
 }
 
@@ -61,36 +71,6 @@ def stranger(service: RunningService, cookies: dict[str, str]) -> httpx.Client:
     client = httpx.Client(base_url=service.url, cookies=cookies)
     OPENED.append(client)
     return client
-
-
-def with_passkey(visitor: Visitor, client: Client) -> tuple[Authenticator, str]:
-    """Make a passkey on the page and sign for it."""
-    authenticator = Authenticator(origin_of(visitor.service))
-    form = authenticator.make(challenge_on(visitor.get("/console/passkeys").text)) | {"label": "test"}
-    shown = visitor.post("/console/passkeys", form).text
-    digest = shown.partition("console passkey ")[2].split()[0]
-    client.call("POST", "/v1/me/passkeys", data={"passkey": digest})
-    return authenticator, digest
-
-
-def challenge_on(page: str) -> str:
-    return page.partition('name="challenge" value="')[2].partition('"')[0]
-
-
-def shown_for(visitor: Visitor, action: str, **form: str) -> str:
-    """Return the challenge of the page that shows an action."""
-    answer = visitor.post(f"/console/desk/confirm/{action}", form)
-    assert answer.status_code == 200, words_of(answer.text)
-    document = unescape(answer.text.partition("<pre>")[2].partition("</pre>")[0])
-    return b64url_encode(challenge_of(document.encode()))  # of exactly what the page shows
-
-
-def problem(answer: httpx.Response) -> str:
-    return answer.text.rpartition('<p class="small soft"><code>')[2].partition("<")[0]
-
-
-def member_of(client: Client) -> str:
-    return str(client.call("GET", "/v1/me")["member_id"])
 
 
 # Links
@@ -200,11 +180,11 @@ def test_a_session_ends_with_suspension_and_with_its_key(
 def test_a_form_needs_the_token_of_its_own_session(visitors: dict[str, Visitor], clients: dict[str, Client]) -> None:
     form = {"member_id": member_of(clients["lender"]), "reason": "x"}
     for token in ("", visitors["second"].form_token, "A" * 43):
-        refused = visitors["operator"].post("/console/desk/confirm/suspend_member", form, token=token)
+        refused = visitors["operator"].post("/console/confirm/suspend_member", form, token=token)
         assert (refused.status_code, problem(refused)) == (403, "form_token_invalid")
     own = {**form, "form_token": visitors["operator"].form_token}
     foreign = visitors["operator"].http.post(
-        "/console/desk/confirm/suspend_member", data=own, headers={"Origin": "https://elsewhere.example"}
+        "/console/confirm/suspend_member", data=own, headers={"Origin": "https://elsewhere.example"}
     )
     assert problem(foreign) == "form_token_invalid"
 
@@ -226,11 +206,29 @@ def test_a_page_of_another_role_is_not_there(visitors: dict[str, Visitor], role:
         assert got == {name: 200 if name == role else 404 for name in ROUTES}, path
 
 
-def test_a_regulator_and_a_lender_change_nothing(visitors: dict[str, Visitor], clients: dict[str, Client]) -> None:
-    for who in ("regulator", "lender"):
-        for path in ("/console/desk/confirm/suspend_member", "/console/desk/confirmations", "/console/passkeys"):
-            answer = visitors[who].post(path, {"member_id": member_of(clients["lender"]), "reason": "x"})
-            assert answer.status_code == 404, (who, path)
+@pytest.mark.parametrize("path", ["/console/passkeys", "/console/warrants"])
+def test_a_page_of_two_roles_is_not_there_for_the_third(visitors: dict[str, Visitor], path: str) -> None:
+    got = {name: visitors[name].get(path).status_code for name in ROUTES}
+    assert got == {"operator": 200, "regulator": 200, "lender": 404}
+
+
+def test_nobody_is_shown_what_another_role_changes(visitors: dict[str, Visitor], clients: dict[str, Client]) -> None:
+    form = {"member_id": member_of(clients["lender"]), "reason": "x"}
+    for action in ACTIONS.values():
+        for who in {*ROUTES} - {action.role}:
+            answer = visitors[who].post(f"/console/confirm/{action.name}", form)
+            assert (answer.status_code, problem(answer)) == (404, "not_found"), (who, action.name)
+
+
+def test_what_an_operator_was_shown_is_confirmed_by_no_regulator(
+    visitors: dict[str, Visitor], clients: dict[str, Client]
+) -> None:
+    challenge = shown_for(visitors["operator"], "suspend_member", member_id=member_of(clients["lender"]), reason="x")
+    authenticator, _ = with_passkey(visitors["regulator"], clients["regulator"])
+    refused = visitors["regulator"].post("/console/confirmations", authenticator.sign(challenge))
+    assert problem(refused) == "confirmation_ended"
+    for path in ("/console/confirmations", "/console/passkeys"):
+        assert visitors["lender"].post(path, authenticator.sign(challenge)).status_code == 404
 
 
 def test_names_and_reasons_are_text(shared_service: RunningService, clients: dict[str, Client]) -> None:
@@ -242,7 +240,7 @@ def test_names_and_reasons_are_text(shared_service: RunningService, clients: dic
         assert "<script>alert" not in page
         assert "<img src=x" not in page
     shown = visitor.post(
-        "/console/desk/confirm/suspend_member", {"member_id": member_of(clients["lender"]), "reason": markup}
+        "/console/confirm/suspend_member", {"member_id": member_of(clients["lender"]), "reason": markup}
     )
     assert "<script>alert" not in shown.text
     assert "alert(1)" in shown.text
@@ -282,9 +280,9 @@ def test_a_confirmation_is_done_once_and_leaves_evidence(
     bank, visitor = shared_service.admit("To be suspended"), visitors["operator"]
     named = member_of(bank)
     form = authenticator.sign(shown_for(visitor, "suspend_member", member_id=named, reason="key_theft"))
-    assert visitor.post("/console/desk/confirmations", form).status_code == 200
+    assert visitor.post("/console/confirmations", form).status_code == 200
     assert suspended(clients["operator"], named)
-    again = visitor.post("/console/desk/confirmations", form)
+    again = visitor.post("/console/confirmations", form)
     assert (again.status_code, problem(again)) == (409, "confirmation_ended")
     opening = opening_of(shared_service, clients["operator"], "suspend_member")
     checked = check_opening(opening, issuer=shared_service.url)
@@ -298,19 +296,6 @@ def test_a_confirmation_is_done_once_and_leaves_evidence(
             check_opening({**opening, "groups": {"body": wrong}}, issuer=shared_service.url)
     with pytest.raises(VerificationFailed):
         check(changed["request"], issuer=shared_service.url)
-
-
-def opening_of(service: RunningService, client: Client, action: str) -> dict[str, Any]:
-    """Return the opening of the newest event of an action that this member did."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with service.superuser() as database:
-            found = database.execute("SELECT event_id FROM audit_event ORDER BY recorded_at DESC LIMIT 40").fetchall()
-        for (event_id,) in found:
-            shown = client.call("GET", f"/audit/v1/events/evt_{event_id}/opening").data
-            if "body" in shown["groups"] and f'"action":"{action}"' in shown["groups"]["meta"]["payload"]:
-                return dict(shown)
-    raise AssertionError(f"no event of {action}")
 
 
 @pytest.mark.parametrize("wrong", ["origin", "rp_id", "unverified", "stranger", "other_action", "count"])
@@ -338,10 +323,10 @@ def test_a_wrong_assertion_confirms_nothing(
         other = authenticator.sign(
             shown_for(visitor, "limit_member", member_id=member_of(clients["lender"]), reason="x")
         )
-        assert visitor.post("/console/desk/confirmations", other).status_code == 200
+        assert visitor.post("/console/confirmations", other).status_code == 200
         authenticator.count -= 1
     form = signing.sign(asked) | {"challenge": challenge}
-    refused = visitor.post("/console/desk/confirmations", form)
+    refused = visitor.post("/console/confirmations", form)
     assert (refused.status_code, problem(refused)) == (403, "passkey_invalid")
     assert not suspended(clients["operator"], named)
 
@@ -351,7 +336,7 @@ def test_a_confirmation_of_another_session_is_none(
 ) -> None:
     named = member_of(clients["lender"])
     challenge = shown_for(visitors["second"], "suspend_member", member_id=named, reason="review")
-    refused = visitors["operator"].post("/console/desk/confirmations", authenticator.sign(challenge))
+    refused = visitors["operator"].post("/console/confirmations", authenticator.sign(challenge))
     assert problem(refused) == "confirmation_ended"
 
 
@@ -362,7 +347,7 @@ def test_a_stolen_session_makes_no_passkey_count(
     made = thief.make(challenge_on(visitor.get("/console/passkeys").text)) | {"label": "thief"}
     assert visitor.post("/console/passkeys", made).status_code == 200
     challenge = shown_for(visitor, "suspend_member", member_id=member_of(clients["lender"]), reason="review")
-    refused = visitor.post("/console/desk/confirmations", thief.sign(challenge))
+    refused = visitor.post("/console/confirmations", thief.sign(challenge))
     assert problem(refused) == "passkey_invalid"
 
 
@@ -380,7 +365,7 @@ def test_a_passkey_planted_in_the_database_confirms_nothing(
             [kid],
         )
     challenge = shown_for(visitor, "suspend_member", member_id=member_of(clients["lender"]), reason="review")
-    answer = visitor.post("/console/desk/confirmations", thief.sign(challenge))
+    answer = visitor.post("/console/confirmations", thief.sign(challenge))
     assert answer.status_code == 500
     reviewed = shared_service.run(review(shared_service.services.database, KEYRING.row_seals()))
     assert [name.partition(":")[0] for name in reviewed.broken] == ["passkey"]
@@ -394,7 +379,7 @@ def test_the_same_person_is_no_second_one(
     proposed = clients["operator"].call("POST", "/v1/members", data={"name": "Waits", "role": "lender", "region": "CN"})
     (open_one,) = clients["operator"].pages(f"/v1/members/{proposed['member_id']}/proposals")
     form = authenticator.sign(shown_for(visitors["operator"], "approve_member", proposal_id=open_one["proposal_id"]))
-    refused = visitors["operator"].post("/console/desk/confirmations", form)
+    refused = visitors["operator"].post("/console/confirmations", form)
     assert problem(refused) == "role_forbidden"
     assert "another person must approve it" in words_of(refused.text)
 
@@ -412,7 +397,7 @@ def test_what_changed_since_it_was_shown_is_not_approved(
     clients["operator"].call(
         "POST", f"/v1/members/{bank}/quotas", data={"queries_per_day": 78}, if_match=proposal.version
     )
-    assert problem(visitors["second"].post("/console/desk/confirmations", form)) == "precondition_failed"
+    assert problem(visitors["second"].post("/console/confirmations", form)) == "precondition_failed"
 
 
 def test_a_stranger_learns_nothing(shared_service: RunningService) -> None:

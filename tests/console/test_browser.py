@@ -26,6 +26,8 @@ PAGES = {
     ),
     "regulator": (
         "/console/oversight",
+        "/console/warrants/new",
+        "/console/passkeys",
         "/console/reports",
         "/console/reports/defaults",
         "/console/log",

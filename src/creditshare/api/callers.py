@@ -16,6 +16,8 @@ REPORTING_LENDER: Final = Admits("lenders that are active or limited", "lender",
 ASKING_LENDER: Final = Admits("active lenders", "lender", act="ask")
 ACTIVE_OPERATOR: Final = Admits("the operator's people", "operator", act="oversee")
 REGULATOR: Final = Admits("regulators", "regulator", act="oversee")
+CONFIRMER: Final = Admits("operators and regulators", "operator", also="regulator", act="oversee")
+"""Whose people change something on pages."""
 OVERSEER: Final = Admits("regulators about their own, operators about all", "regulator", also="operator", act="oversee")
 
 PAGE_READER: Final = Admits("members that are active or limited", act="report")
@@ -28,4 +30,5 @@ AskingLenderWork = Annotated[Work, Depends(ASKING_LENDER)]
 PageReaderWork = Annotated[Work, Depends(PAGE_READER)]
 OperatorWork = Annotated[Work, Depends(ACTIVE_OPERATOR)]
 RegulatorWork = Annotated[Work, Depends(REGULATOR)]
+ConfirmerWork = Annotated[Work, Depends(CONFIRMER)]
 OverseerWork = Annotated[Work, Depends(OVERSEER)]

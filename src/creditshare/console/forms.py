@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from datetime import UTC, date, datetime, time
+from typing import Any, Final
 
 from creditshare.console.visits import Visit, wrong
+from creditshare.errors import Malformed
+from creditshare.ids import Prefix, parse
 from creditshare.wire.record_form import LONGEST_REFERENCE, REGION_CODES
 
 REGION: Final = re.compile(REGION_CODES["ISO 3166-2"])
@@ -14,6 +17,7 @@ NUMBER: Final = re.compile("[1-9][0-9]{0,7}")
 MOST_A_DAY: Final = 10_000_000
 MOST_COUNTRIES: Final = 64
 LONGEST_CONTACT: Final = 200
+ROLES: Final = ("lender", "regulator", "operator")
 
 
 def text(visit: Visit, name: str) -> str:
@@ -30,6 +34,27 @@ def one_of(visit: Visit, name: str, known: tuple[str, ...]) -> str:
     if given not in known:
         raise wrong(name, "unknown_code", "one of those offered")
     return given
+
+
+def named(visit: Visit, name: str, prefixes: tuple[Prefix, ...]) -> str:
+    """Return a public id of one of these kinds; whether there is such a thing is not asked."""
+    given = visit.field(name)
+    for prefix in prefixes:
+        try:
+            parse(prefix, given)
+        except Malformed:
+            continue
+        return given
+    raise wrong(name, "format", "an id as it was given to you: " + ", ".join(f"{one}_…" for one in prefixes))
+
+
+def end_of_day(visit: Visit, name: str) -> datetime:
+    """Return the last second of a day of UTC."""
+    try:
+        day = date.fromisoformat(visit.field(name))
+    except ValueError:
+        raise wrong(name, "format", "a day, such as 2026-12-31") from None
+    return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 def region(visit: Visit) -> str:
@@ -80,3 +105,20 @@ def contacts(visit: Visit) -> dict[str, str]:
         if given:
             found[kind] = given
     return found
+
+
+def application(visit: Visit) -> dict[str, Any]:
+    """Return what is said about an institution that is proposed, as the API's body has it."""
+    where = region(visit)
+    terms: dict[str, Any] = {
+        "name": text(visit, "name"),
+        "role": one_of(visit, "role", ROLES),
+        "region": where,
+        "jurisdictions": countries(visit, default=[where[:2]]),
+        "contacts": contacts(visit),
+    }
+    if (key := thumbprint(visit)) is not None:
+        terms["key_thumbprint"] = key
+    if visit.field("licence_no"):
+        terms["licence_no"] = text(visit, "licence_no")
+    return terms

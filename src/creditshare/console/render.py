@@ -20,6 +20,7 @@ TABS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "operator": (
         ("/console/desk", "nav.tasks"),
         ("/console/desk/members", "nav.members"),
+        ("/console/warrants", "nav.warrants"),
         ("/console/desk/jobs", "nav.jobs"),
         ("/console/desk/health", "nav.health"),
         ("/console/reports", "nav.reports"),
@@ -29,8 +30,10 @@ TABS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "regulator": (
         ("/console/oversight", "nav.overview"),
         ("/console/reports", "nav.reports"),
+        ("/console/warrants", "nav.warrants"),
         ("/console/log", "nav.log"),
         ("/console/reading", "nav.reading"),
+        ("/console/passkeys", "nav.passkeys"),
     ),
     "lender": (
         ("/console/bank", "nav.overview"),

@@ -78,6 +78,7 @@ STATUS: Final[Mapping[str, int]] = {
     "request_timeout": 408,
     "unsupported_media_type": 415,
     "body_malformed": 400,
+    "erased": 410,
 }
 """What a page's status is where it is not that of something which cannot be done as things stand (409)."""
 UNREAD: Final = frozenset({408, 413, 415})
@@ -430,16 +431,16 @@ def see_other(target: str) -> Response:
     return Response(status_code=303, headers={"Location": target})
 
 
-@dataclass(frozen=True, slots=True)
 class Looks:
     """Whose people a page is for. Its instances are the dependencies in routes' signatures."""
 
-    role: MemberRole
+    def __init__(self, *roles: MemberRole) -> None:
+        self._roles = frozenset(roles)
 
     async def __call__(self, request: Request) -> Visit:
         """Return the visit, or say that there is no such page: who is not asked to look need not know of it."""
         visit: Visit = request.state.visit
-        if visit.member.role != self.role:
+        if visit.member.role not in self._roles:
             raise Refused("not_found")
         return visit
 

@@ -100,6 +100,10 @@ class Warrants:
             dropped=self._drop,
         )
 
+    def check(self, terms: Terms, *, now: datetime) -> None:
+        """Refuse what may not be asked for, naming every wrong field. Whether what it names is there is not told."""
+        rules.check(terms, most_days=self._number("warrant.max_days", now), now=now)
+
     async def request(
         self, session: WriteSession, regulator: Member, terms: Terms, *, now: datetime
     ) -> Recorded[Shown]:
@@ -107,7 +111,7 @@ class Warrants:
 
         ``not_found`` alike for an id that there is not, one that is not an id, and one of what was erased.
         """
-        rules.check(terms, most_days=self._number("warrant.max_days", now), now=now)
+        self.check(terms, now=now)
         if await self._rows.waiting(session, regulator.member_id, now=now) >= self._number("warrant.max_waiting", now):
             raise Refused("state_conflict", extra={"hint": "too many of your requests wait for an approval"})
         state = await self._borrower_of(session, terms.named)
@@ -126,6 +130,10 @@ class Warrants:
         state, terms = await self._open(session, row)
         found = Shown(warrant_of(row), terms, await self._approved_by(session, warrant_id))
         return Recorded(found, _entry("show_warrant", state.keys, warrant_id))
+
+    async def standing(self, session: ReadSession, warrant_id: UUID, *, by: Member) -> Warrant:
+        """Return a warrant without what it says, as lists show it; also where its borrower is erased."""
+        return warrant_of(await self._visible(session, warrant_id, by))
 
     async def listed(self, session: ReadSession, *, by: Member, before: UUID | None, limit: int) -> list[Warrant]:
         """Return warrants, newest first, without what they say: a regulator's own, for operators all."""

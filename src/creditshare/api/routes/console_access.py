@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from creditshare.api.callers import OperatorWork, PageReaderWork
+from creditshare.api.callers import ConfirmerWork, PageReaderWork
 from creditshare.api.exchange import SignedRoute, takes_part
 from creditshare.api.schemas.console import ConsoleLinkOut, PasskeyIn, PasskeyOut
 from creditshare.api.schemas.forms import EmptyIn
@@ -27,7 +27,7 @@ async def create_console_link(work: PageReaderWork, services: Wired, body: Empty
 
 
 @router.post("/v1/me/passkeys", status_code=201)
-async def confirm_passkey(body: PasskeyIn, work: OperatorWork, services: Wired) -> PasskeyOut:
+async def confirm_passkey(body: PasskeyIn, work: ConfirmerWork, services: Wired) -> PasskeyOut:
     """Let a passkey that was made on a page confirm changes from now on. Sign only for one that you made yourself."""
     session, _ = opened(work)
     done = await services.passkeys.confirm(session, work.caller, body.passkey, now=services.clock.now())
@@ -37,7 +37,7 @@ async def confirm_passkey(body: PasskeyIn, work: OperatorWork, services: Wired) 
 @router.post("/v1/me/passkeys/{passkey}/revocation")
 async def revoke_passkey(
     passkey: Annotated[str, Path(max_length=64, description="Its digest.")],
-    work: OperatorWork,
+    work: ConfirmerWork,
     services: Wired,
     body: EmptyIn | None = None,
 ) -> PasskeyOut:

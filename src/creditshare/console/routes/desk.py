@@ -10,10 +10,7 @@ from creditshare.access.service import public_id
 from creditshare.access.usage import usage_of
 from creditshare.audit.state import log_state
 from creditshare.batches.service import queue
-from creditshare.console.actions import ACTIONS, carry_out, command_line, prepare
-from creditshare.console.routes.passkeys import given_challenge
 from creditshare.console.visits import Looks, PageRoute, Visit, takes_part
-from creditshare.crypto.encoding import b64url_encode
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.impact import impact_on
@@ -21,7 +18,6 @@ from creditshare.marks import last_backup
 from creditshare.members import standing
 from creditshare.members.keys import last_keys
 from creditshare.members.service import Member
-from creditshare.wire.confirmation import rp_id
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OperatorVisit = Annotated[Visit, Depends(Looks("operator"))]
@@ -57,8 +53,8 @@ async def show_tasks(visit: OperatorVisit) -> Response:
         "desk/tasks.html",
         shows="tasks",
         proposals=sorted(proposals, key=lambda one: one.expires_at),
-        about={one.kind: services.approvals.kind(one.kind).about for one in proposals},
-        names={one.member_id: one for one in members},
+        about={one.kind: services.approvals.kind(one.kind) for one in proposals},
+        names={spell("mem", one.member_id): one.name for one in members},
         counts=Counter(one.status for one in members),
         ending=ending,
         jobs=await queue(session, limit=0),
@@ -209,38 +205,3 @@ async def _health(visit: Visit) -> dict[str, Any]:
         "backup": last_backup(services.settings.data),
         "moment": services.clock.now(),
     }
-
-
-@router.post("/console/desk/confirm/{action}")
-async def show_confirmation(visit: OperatorVisit, action: str) -> Response:
-    """Show exactly what is to be done, for a passkey to sign, and the command that does the same."""
-    if action not in ACTIONS:
-        raise Refused("not_found")
-    shown, challenge = await prepare(visit, ACTIONS[action])
-    usable = await visit.services.passkeys.usable(visit.session, visit.member.member_id)
-    concerned = None
-    if shown.object:
-        concerned = await visit.services.members.get(visit.session, public_id("mem", shown.object))
-    return visit.page(
-        "desk/confirm.html",
-        shows="confirmation",
-        of={"member_id": shown.object} if shown.object else {},
-        shown=shown,
-        concerned=concerned,
-        document=shown.document().decode(),
-        command=command_line(shown),
-        ceremony={
-            "challenge": b64url_encode(challenge),
-            "rp": rp_id(visit.services.issuer),
-            "credentials": " ".join(b64url_encode(one.credential_id) for one in usable),
-        },
-        passkeys=usable,
-    )
-
-
-@router.post("/console/desk/confirmations")
-async def confirm(visit: OperatorVisit) -> Response:
-    """Carry out what a passkey confirmed, once."""
-    shown, outcome = await carry_out(visit, given_challenge(visit))
-    one = await visit.services.members.get(visit.session, outcome.member_id)
-    return visit.plain("desk/done.html", shown=shown, one=one, code_once=outcome.enrolment_code)

@@ -1,4 +1,4 @@
-"""Passkeys, which confirm what operators change: those there are, and making one that a key then signs for."""
+"""Passkeys, which confirm what pages change: those there are, and making one that a key then signs for."""
 
 import hashlib
 import secrets
@@ -14,18 +14,18 @@ from creditshare.ids import spell
 from creditshare.wire.confirmation import Confirmation, challenge_of, rp_id
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-OperatorVisit = Annotated[Visit, Depends(Looks("operator"))]
+ChangingVisit = Annotated[Visit, Depends(Looks("operator", "regulator"))]
 OFFERING = "offer_passkey"
 
 
 @router.get("/console/passkeys")
-async def show_passkeys(visit: OperatorVisit) -> Response:
+async def show_passkeys(visit: ChangingVisit) -> Response:
     """Show the member's passkeys, and a form that makes one."""
     return await _shown(visit, fresh=None)
 
 
 @router.post("/console/passkeys")
-async def offer_passkey(visit: OperatorVisit) -> Response:
+async def offer_passkey(visit: ChangingVisit) -> Response:
     """Take in a passkey that the page made; a session alone cannot make it count."""
     visit.attempt = OFFERING
     services, now = visit.services, visit.services.clock.now()

@@ -1,0 +1,44 @@
+"""Confirming a change: the page that shows all of it, and the one that says that it is done."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from creditshare.console.confirming import action_for, carry_out, command_line, prepare
+from creditshare.console.routes.passkeys import given_challenge
+from creditshare.console.visits import Looks, PageRoute, Visit
+from creditshare.crypto.encoding import b64url_encode
+from creditshare.members.service import names_of_members
+from creditshare.wire.confirmation import rp_id
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+ChangingVisit = Annotated[Visit, Depends(Looks("operator", "regulator"))]
+
+
+@router.post("/console/confirm/{action}")
+async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
+    """Show exactly what is to be done, for a passkey to sign, and the command that does the same."""
+    shown, challenge = await prepare(visit, action_for(visit, action))
+    usable = await visit.services.passkeys.usable(visit.session, visit.member.member_id)
+    return visit.page(
+        "confirm.html",
+        shows="confirmation",
+        of={"member_id": shown.object} if shown.object.startswith("mem_") else {},
+        shown=shown,
+        names=await names_of_members(visit.session),
+        document=shown.document().decode(),
+        command=command_line(shown),
+        ceremony={
+            "challenge": b64url_encode(challenge),
+            "rp": rp_id(visit.services.issuer),
+            "credentials": " ".join(b64url_encode(one.credential_id) for one in usable),
+        },
+        passkeys=usable,
+    )
+
+
+@router.post("/console/confirmations")
+async def confirm(visit: ChangingVisit) -> Response:
+    """Carry out what a passkey confirmed, once."""
+    shown, outcome = await carry_out(visit, given_challenge(visit))
+    return visit.plain("done.html", shown=shown, outcome=outcome, names=await names_of_members(visit.session))
