@@ -24,6 +24,7 @@ from creditshare.api.routes import (
     debts,
     discovery,
     documentation,
+    erasures,
     members,
     queries,
     records,
@@ -182,6 +183,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         members.router,
         reports.router,
         warrants.router,
+        erasures.router,
         console_access.router,
     ):
         app.include_router(router)

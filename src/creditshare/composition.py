@@ -27,6 +27,7 @@ from creditshare.consents.service import Consents
 from creditshare.crypto.jws import assert_backend
 from creditshare.crypto.sealing import derive_key
 from creditshare.crypto.timestamps import StampRoots
+from creditshare.erasures.service import Erasures
 from creditshare.errors import ConfigurationError, Malformed
 from creditshare.handback.service import HandBack
 from creditshare.indebtedness.service import Indebtedness
@@ -286,7 +287,8 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         policy=policy,
         seals=keyring.row_seals(),
     )
-    approvals.take([*members.kinds(), warrants.kind()], role_of=members.role_of)
+    erasures = Erasures(subjects=subjects, approvals=approvals)
+    approvals.take([*members.kinds(), warrants.kind(), *erasures.kinds()], role_of=members.role_of)
     members.when_stopped(warrants.end_all_of)
     indebtedness = Indebtedness(subjects=subjects, consents=consents, records=records, policy=policy)
     return Services(
@@ -350,6 +352,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             indebtedness=indebtedness,
         ),
         warrants=warrants,
+        erasures=erasures,
         reports=Reports(
             policy=policy,
             told=ToldStore(keyring.row_seals()),

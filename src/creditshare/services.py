@@ -18,6 +18,7 @@ from creditshare.batches.service import Batches
 from creditshare.clock import Clock
 from creditshare.consents.service import Consents
 from creditshare.crypto.jws import SigningKey
+from creditshare.erasures.service import Erasures
 from creditshare.handback.service import HandBack
 from creditshare.indebtedness.service import Indebtedness
 from creditshare.members.keys import MemberKeys
@@ -130,6 +131,7 @@ class Services:
     hand_back: HandBack
     reports: Reports
     warrants: Warrants
+    erasures: Erasures
     reciprocity: Reciprocity
     sessions: Sessions
     passkeys: Passkeys

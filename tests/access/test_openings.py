@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.fixtures.attack import NOWHERE, attempt
-from tests.fixtures.processes import command
+from tests.fixtures.erasures import erase
 from tests.fixtures.service import RunningService, record_body
 
 from creditshare.client.bank import Client, Problem
@@ -127,9 +127,7 @@ def test_an_erased_borrowers_event_is_closed_and_stays_provable(
 ) -> None:
     looked = reported.lender.call("GET", reported.path)
     assert looked.log_entry is not None
-    erase = ("erase", "borrower", reported.record, "--yes", "--data", str(shared_service.folder))
-    done = command(shared_service, *erase)
-    assert done.returncode == 0, done.stderr
+    erase(shared_service, reported.record, whole_borrower=True)
     for path in (reported.path, path_of(looked.log_entry)):  # that it was opened names the borrower too
         with pytest.raises(Problem) as problem:
             reported.lender.call("GET", path)

@@ -225,6 +225,13 @@ class Stage:
             operator.call("POST", f"/v1/warrants/{made}/approvals", data=approval)
         return made
 
+    def erasure(self) -> str:
+        """Ask for an erasure by the document's own example, as its approval repeats it."""
+        (request,) = (one for one in OPERATIONS if one.name == "request_erasure")
+        self.named = self.record()
+        body = self.fill(request.examples()[0])
+        return str(self.proposer.call("POST", "/v1/erasures", data=body).data["erasure_id"])
+
     def event(self) -> str:
         entry = self.lender.call("POST", "/v1/tokens/evaluate", data=_evaluation(self)).log_entry
         assert entry is not None
@@ -312,6 +319,7 @@ class Stage:
             "event_id": self.event,
             "proposal_id": self.proposal,
             "warrant_id": self.warrant,
+            "erasure_id": self.erasure,
             "report": lambda: "member_quality",  # which a lender may read
         }
         missing = set(operation.parameters) - makers.keys()

@@ -29,6 +29,7 @@ OPERATORS = (
     "propose_member list_members show_member list_proposals propose_change approve_member list_all_proposals"
     " reject_proposal propose_quotas begin_due_diligence limit_member"
     " show_impact list_expiring_keys list_quota_usage suspend_member advance_clock"
+    " request_erasure list_erasures show_erasure approve_erasure"
 )
 ASKING_LENDERS = "run_query run_query_batch show_query run_non_performing_test"
 REPORTING_LENDERS = "evaluate_tokens grant_consent resume_consent submit_record submit_record_batch state_debt"

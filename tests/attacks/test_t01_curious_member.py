@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.fixtures.attack import BORROWER, NOWHERE, UNKNOWN, ask, attempt, grant, look
-from tests.fixtures.processes import command
+from tests.fixtures.erasures import erase
 from tests.fixtures.service import RunningService, record_body
 
 from creditshare.client.bank import Client
@@ -135,8 +135,7 @@ def test_a_record_in_its_notice_window_looks_like_none(service: RunningService) 
 @pytest.mark.parametrize("erased", ["record", "borrower"])
 def test_that_something_was_erased_is_told_to_its_owner_only(service: RunningService, erased: str) -> None:
     victim = Victim(service)
-    done = command(service, "erase", erased, victim.record, "--yes", "--data", str(service.folder))
-    assert done.returncode == 0, done.stderr
+    erase(service, victim.record, whole_borrower=erased == "borrower")
     for name in ("record", "record-correction", "record-withdrawal", "consent", "consent-revocation", "answer"):
         method, template, data = VICTIMS[name]
         seen = probe(victim.stranger, method, victim.path(template), data)

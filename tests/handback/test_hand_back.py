@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from tests.fixtures.attack import attempt, grant
+from tests.fixtures.erasures import erase
 from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, record_body
 
@@ -56,7 +57,7 @@ def test_what_was_reported_agreed_and_asked_comes_back_and_no_more(
     too_early = command(service, "member", "hand-back", member, "--out", str(out), *data(service))
     assert (too_early.returncode, out.exists()) == (1, False)
     end(service, bank)
-    assert command(service, "erase", "borrower", gone, "--yes", *data(service)).returncode == 0
+    erase(service, gone, whole_borrower=True)
     made = command(service, "member", "hand-back", member, "--out", str(out), *data(service), "--json")
     assert made.returncode == 0, made.stderr
     told = json.loads(made.stdout)

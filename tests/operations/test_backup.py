@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 from psycopg import sql
+from tests.fixtures.erasures import erase
 from tests.fixtures.postgres import open_folder
 from tests.fixtures.processes import another_process, command
 from tests.fixtures.service import RunningService, record_body, wait_for
@@ -123,8 +124,7 @@ def test_taken_under_load_and_restored_elsewhere_the_log_goes_on(service: Runnin
     manifest = json.loads((to / "manifest.json").read_text())
     old = peek_checkpoint(manifest["checkpoint"])
     assert old.size == manifest["leaves"] > len(before)
-    erased = command(service, "erase", "borrower", records[ERASED], "--yes", "--data", str(service.folder))
-    assert erased.returncode == 0, erased.stderr
+    erase(service, records[ERASED], whole_borrower=True)
 
     with elsewhere(service.postgres) as other:
         # The tombstones that hold are the newest there are, not those of the backup's day.

@@ -19,6 +19,7 @@ import httpx
 import psycopg
 import pytest
 from tests.fixtures.attack import ask, grant
+from tests.fixtures.erasures import erase
 from tests.fixtures.processes import command, database_of, logins, older_copy
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
@@ -89,9 +90,8 @@ def story(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Te
         ends_at = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         for named in (ids[0], ids[2]):
             regulator.call("POST", "/v1/warrants", data={**terms, "named": named, "ends_at": ends_at})
-        for words in (("borrower", ids[2]), ("record", ids[1])):
-            done = command(service, "erase", *words, "--yes", "--data", str(service.folder))
-            assert done.returncode == 0, done.stderr
+        erase(service, ids[2], whole_borrower=True)
+        erase(service, ids[1])
         for _ in range(ENOUGH):  # so that there is a full tile
             lender.send(lender.sign("GET", "/v1/records/rec_01900000-0000-7000-8000-000000000000"))
         (folder / "receipts").mkdir()

@@ -1,17 +1,14 @@
 """Erasing one record and one borrower: unreadable for ever, the log still provable, the erasure itself an event."""
 
 from typing import Any
-from uuid import UUID
 
 import pytest
+from tests.fixtures.erasures import erase
 from tests.fixtures.service import RunningService, record_body
 
 from creditshare.client.bank import Client, Problem
 from creditshare.composition import build_services, keyring_file
-from creditshare.ids import parse
-from creditshare.records.erasure import Erasure
-from creditshare.sharing.service import empty_answers
-from creditshare.storage.engine import Database
+from creditshare.keys.tombstones import Tombstones
 from creditshare.tlog.note import Verifier
 from creditshare.tlog.proof import InclusionProof
 
@@ -22,27 +19,6 @@ def code_of(client: Client, method: str, path: str) -> str:
     with pytest.raises(Problem) as caught:
         client.call(method, path)
     return caught.value.code
-
-
-def erase(service: RunningService, record_id: str, *, whole_borrower: bool) -> UUID:
-    async def run() -> UUID:
-        database = Database(service.postgres.url("eraser", service.database), role="creditshare_eraser", pool_size=1)
-        now = service.services.clock.now()
-        erasure = Erasure(subjects=service.services.subjects, audit=service.services.audit, empty_answers=empty_answers)
-        try:
-            async with database.writing() as session:
-                done = (
-                    await erasure.erase_borrower(session, "record", parse("rec", record_id), sub="test", now=now)
-                    if whole_borrower
-                    else await erasure.erase_record(session, parse("rec", record_id), sub="test", now=now)
-                )
-                await session.commit()
-                return done
-        finally:
-            await database.close()
-
-    result: UUID = service.run(run())
-    return result
 
 
 def two_records(service: RunningService) -> tuple[Client, Client, dict[str, Any], list[str], str]:
@@ -61,7 +37,7 @@ def test_an_erased_record_is_gone_and_the_others_stay(service: RunningService) -
     lender, asker, subject, records, consent = two_records(service)
     before = asker.query(subject, purpose="pre_loan", consent_id=consent)
     assert before.data["summary"]["open_defaults"] == 2
-    erase(service, records[0], whole_borrower=False)
+    erase(service, records[0])
     assert code_of(lender, "GET", f"/v1/records/{records[0]}") == "erased"
     assert lender.call("GET", f"/v1/records/{records[1]}").status == 200
     assert code_of(asker, "GET", f"/v1/queries/{before.data['query_id']}") == "erased"
@@ -73,7 +49,8 @@ def test_an_erased_borrower_is_gone_and_the_log_still_proves_what_happened(servi
     answer = asker.query(subject, purpose="pre_loan", consent_id=consent)
     entry = answer.log_entry
     assert entry is not None
-    subject_id = erase(service, records[0], whole_borrower=True)
+    erase(service, records[0], whole_borrower=True)
+    (subject_id,) = Tombstones(service.settings.tombstones_path).read().borrowers
     assert code_of(lender, "GET", f"/v1/records/{records[1]}") == "erased"
     assert code_of(asker, "GET", f"/v1/queries/{answer.data['query_id']}") == "erased"
     assert code_of(asker, "GET", f"/v1/consents/{consent}") == "erased"

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from tests.fixtures.erasures import erase
 from tests.fixtures.service import RunningService, record_body
-from tests.stories.test_erasure import erase
 
 from creditshare.client.bank import Client, Problem
 

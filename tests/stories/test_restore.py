@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from tests.fixtures.erasures import CARRY_OUT, carry_out, erase, order
 from tests.fixtures.processes import another_process, command, command_environment, older_copy
 from tests.fixtures.service import RunningService, record_body, wait_for
 
@@ -46,8 +47,8 @@ def test_what_was_erased_stays_erased_after_the_restore_of_an_older_backup(servi
     lender, records, subjects = two_borrowers(service)
     assert lender.identity is not None
     with older_copy(service) as backup:
-        assert run(service, "erase", "borrower", records[BORROWER][0], "--yes").returncode == 0
-        assert run(service, "erase", "record", records[OTHER][0], "--yes").returncode == 0
+        erase(service, records[BORROWER][0], whole_borrower=True)
+        erase(service, records[OTHER][0])
 
         served = run(service, "serve", "--port", "1", **backup)
         assert served.returncode == 2
@@ -101,6 +102,7 @@ def test_a_revoked_key_stays_revoked_after_the_restore_of_an_older_backup(servic
 @pytest.mark.parametrize("named", ["borrower", "record"])
 def test_an_erasure_killed_at_its_commit_is_carried_out_later(service: RunningService, named: str) -> None:
     lender, records, _ = two_borrowers(service)
+    asked = order(service, records[BORROWER][0], whole_borrower=named == "borrower")
     with service.superuser() as database:
         # The commit itself takes long, so that the kill falls between the tombstone and the end of the transaction.
         database.execute(
@@ -112,17 +114,7 @@ def test_an_erasure_killed_at_its_commit_is_carried_out_later(service: RunningSe
             " FOR EACH ROW EXECUTE FUNCTION slow()"
         )
         erasing = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "creditshare",
-                "erase",
-                named,
-                records[BORROWER][0],
-                "--yes",
-                "--data",
-                service.folder,
-            ],
+            [sys.executable, "-m", "creditshare", *CARRY_OUT, "--data", service.folder],
             env=command_environment(service),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -141,3 +133,6 @@ def test_an_erasure_killed_at_its_commit_is_carried_out_later(service: RunningSe
     assert refusal(lender, "GET", f"/v1/records/{records[BORROWER][0]}") == "erased"
     again = json.loads(run(service, "restore", "apply", "--json").stdout)["buried"]
     assert again == {"borrowers": 0, "records": 0, "keys": 0}
+    (left,) = json.loads(carry_out(service, "--json").stdout)["erased"]  # the order ends with what was done by it
+    assert left["erasure_id"] == asked
+    assert json.loads(carry_out(service, "--json").stdout)["erased"] == []

@@ -11,10 +11,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from tests.fixtures.erasures import erase
 from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, record_body, running_service
 from tests.handback.test_hand_back import end
-from tests.stories.test_erasure import erase
 
 from creditshare.cli.options import write_private
 from creditshare.client.bank import Client, Problem

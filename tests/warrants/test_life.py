@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.fixtures.attack import NOWHERE, at_once, attempt, grant, look
+from tests.fixtures.erasures import erase
 from tests.fixtures.processes import command
 from tests.fixtures.service import RunningService, record_body, running_service
 
@@ -393,7 +394,7 @@ def test_nobody_else_reads_by_it_or_learns_of_it(case: Case) -> None:
 
 def test_guessing_ids_finds_nothing_and_looks_the_same(case: Case) -> None:
     erased = case.record
-    erase(case, erased)
+    erase(case.service, erased, whole_borrower=True)
     case.begin()
     guesses = [
         f"rec_{NOWHERE}",
@@ -415,7 +416,7 @@ def test_guessing_ids_finds_nothing_and_looks_the_same(case: Case) -> None:
 
 def test_an_erased_record_names_nobody_though_its_borrower_is_there(case: Case) -> None:
     warrant = case.in_force()
-    erase(case, case.record, "record")
+    erase(case.service, case.record)
     assert attempt(case.regulator, "POST", "/v1/warrants", case.terms) == "not_found"
     assert attempt(case.regulator, "POST", "/v1/warrants", {**case.terms, "named": case.consent}) == "done"
     assert case.regulator.call("GET", f"/v1/warrants/{warrant}/records").data["records"] == []
@@ -423,14 +424,9 @@ def test_an_erased_record_names_nobody_though_its_borrower_is_there(case: Case) 
     assert (asked["lender"]["name"], asked["purpose"]) == ("Asking Bank", None)  # what was told is emptied with it
 
 
-def erase(case: Case, record: str, what: str = "borrower") -> None:
-    done = command(case.service, "erase", what, record, "--yes", "--data", str(case.service.folder))
-    assert done.returncode == 0, done.stderr
-
-
 def test_of_an_erased_borrower_nothing_is_left_to_read_but_that_there_was_a_warrant(case: Case) -> None:
     warrant, waiting = case.in_force(), case.ask()
-    erase(case, case.record)
+    erase(case.service, case.record, whole_borrower=True)
     assert case.reads(warrant) == "erased"
     assert attempt(case.regulator, "GET", f"/v1/warrants/{warrant}") == "erased"
     assert case.approve(case.third, waiting) == "erased"

@@ -3,6 +3,7 @@
 from typing import Final
 
 from creditshare.consents import rules as consents
+from creditshare.erasures import rules as erasures
 from creditshare.indebtedness import rules as indebtedness
 from creditshare.notices import rules as notices
 from creditshare.records import grid, rules
@@ -24,6 +25,7 @@ CODE_LISTS: Final[dict[str, list[str]]] = {
     "correction_reasons": list(rules.CORRECTION_REASONS),
     "coverage_bands": [band for band, _ in indebtedness.COVERAGES],
     "default_reasons": list(rules.REASONS),
+    "erasure_bases": list(erasures.LEGAL_BASES),
     "error_codes": sorted(REASONS),
     "guarantees": list(rules.GUARANTEES),
     "industry_schemes": list(rules.INDUSTRY_SCHEMES),

@@ -27,6 +27,7 @@ from creditshare.api.readers import may_read, require_reader
 from creditshare.api.work import Admits
 from creditshare.batches.service import JobStatus
 from creditshare.consents import rules as consents
+from creditshare.erasures import rules as erasures
 from creditshare.indebtedness import rules as indebtedness
 from creditshare.members.service import MemberRole, ProposalAction
 from creditshare.members.standing import Status, may
@@ -139,6 +140,8 @@ REFUSALS: Final[dict[str, tuple[str, ...]]] = {
     "revoke_warrant": ("state_conflict",),
     "show_warrant_records": ("warrant_not_in_force", "warrant_scope", "erased"),
     "show_warrant_inquiries": ("warrant_not_in_force", "warrant_scope", "erased"),
+    "request_erasure": ("not_found", "erased"),
+    "approve_erasure": ("state_conflict", "erased"),
     "run_query": (*_SUBJECT, *_CONSENT, "purpose_not_allowed"),
     "show_query": ("erased",),
     "state_debt": (*_SUBJECT, *_PROVIDED, "jurisdiction_not_admitted"),
@@ -186,11 +189,13 @@ VOCABULARIES: Final[dict[tuple[str, str], Sequence[str]]] = {
     ("Summary", "worst_bucket"): ("none", *CODE_LISTS["buckets"]),
     **{(name, "role"): get_args(MemberRole) for name in _MEMBERS},
     **{(name, "status"): get_args(Status) for name in _MEMBERS},
-    ("ProposalOut", "action"): (*get_args(ProposalAction), WARRANT),
+    ("ProposalOut", "action"): (*get_args(ProposalAction), WARRANT, *erasures.KINDS),
     ("ProposalOut", "decision"): ("approved", "rejected", "withdrawn"),
     **{(name, "status"): STATUSES for name in ("WarrantOut", "WarrantShownOut")},
     ("WarrantShownOut", "legal_basis"): LEGAL_BASES,
     ("WarrantShownOut", "scopes"): SCOPES,
+    ("ErasureOut", "status"): erasures.STATUSES,
+    ("ErasureOut", "legal_basis"): erasures.LEGAL_BASES,
     ("WarrantRecord", "role"): ("borrower", "guarantor"),
     ("WarrantRecord", "status"): _RECORD_STATUSES,
     ("WarrantRecord", "bucket"): CODE_LISTS["buckets"],
@@ -224,6 +229,7 @@ SUPERSEDED: Final = frozenset({"run_query", "show_query"})
 PAGED: Final = frozenset(
     {
         "list_all_proposals",
+        "list_erasures",
         "list_expiring_keys",
         "list_keys",
         "list_members",
@@ -255,6 +261,7 @@ IDS: Final[dict[str, str]] = {
     "event_id": "evt_ and a UUID",
     "proposal_id": "prp_ and a UUID",
     "warrant_id": "wrt_ and a UUID",
+    "erasure_id": "prp_ and a UUID",
     "kid": "RFC 7638 thumbprint of the key",
     "passkey": "SHA-256 over a passkey's id and public key",
 }
@@ -420,6 +427,7 @@ READING_ORDER: Final = (
     "queries",
     "reports",
     "warrants",
+    "erasures",
     "pages",
     "sandbox",
 )

@@ -1,6 +1,7 @@
 """The table of proposals. ``about`` is the id of what a proposal is about; of which sort says its kind.
 
 ``approved_by`` are the ids of all who approved one that takes more than one approval; of others ``decided_by`` says it.
+``carried_out_at`` is of what another role than the approver's carries out, later.
 """
 
 from sqlalchemy import JSON, CheckConstraint, Column, DateTime, LargeBinary, Table, Text, Uuid
@@ -21,6 +22,7 @@ proposal = Table(
     Column("decided_at", DateTime(timezone=True), nullable=True),
     Column("decision", Text, nullable=True),
     Column("approved_by", JSON(none_as_null=True), nullable=True),
+    Column("carried_out_at", DateTime(timezone=True), nullable=True),
     Column("seal", LargeBinary, nullable=False),
     CheckConstraint("decision IN ('approved', 'rejected', 'withdrawn')", name="decision"),
     CheckConstraint("decided_by IS DISTINCT FROM proposed_by", name="four_eyes"),

@@ -1,6 +1,6 @@
 """The sealed rows of proposals: checked where they decide, sealed anew where they change (decision 12)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from creditshare.errors import IntegrityError
 from creditshare.storage.engine import ReadSession, WriteSession
 
 TABLE: Final = "proposal"
-LATER: Final = frozenset({"decision", "approved_by"})
+LATER: Final = frozenset({"decision", "approved_by", "carried_out_at"})
 """Sealed where it has a value, so that rows from before keep their seals."""
 
 
@@ -58,6 +58,23 @@ class ProposalRows:
         newest_first = waiting.order_by(proposal.c.proposed_at.desc(), proposal.c.proposal_id.desc())
         return [row for row in (await session.execute(newest_first)).mappings() if self.holds(row)]
 
+    async def listed(
+        self, session: ReadSession, *, kinds: Collection[str], before: UUID | None, limit: int
+    ) -> list[RowMapping]:
+        """Return the checked rows of some kinds, newest first, whatever became of them."""
+        found = select(proposal).where(proposal.c.kind.in_(kinds)).order_by(proposal.c.proposal_id.desc()).limit(limit)
+        if before is not None:
+            found = found.where(proposal.c.proposal_id < before)
+        return [row for row in (await session.execute(found)).mappings() if self._checked(row)]
+
+    async def ordered(self, session: ReadSession, *, kinds: Collection[str]) -> list[RowMapping]:
+        """Return the checked rows of some kinds that were approved and are not carried out, oldest first."""
+        found = select(proposal).where(
+            proposal.c.kind.in_(kinds), proposal.c.decision == "approved", proposal.c.carried_out_at.is_(None)
+        )
+        rows = await session.execute(found.order_by(proposal.c.decided_at, proposal.c.proposal_id))
+        return [row for row in rows.mappings() if self._checked(row)]
+
     async def newest(self, session: ReadSession, about: UUID, kind: str) -> RowMapping | None:
         """Return the newest row of a kind about something, checked, decided or not."""
         found = select(proposal).where(proposal.c.about == about, proposal.c.kind == kind)
@@ -78,6 +95,7 @@ class ProposalRows:
             "decided_at": None,
             "decision": None,
             "approved_by": None,
+            "carried_out_at": None,
         }
         await session.execute(proposal.insert().values({**values, "seal": self.seals.seal(TABLE, _decisive(values))}))
 
@@ -110,7 +128,10 @@ class ProposalRows:
 
 def proposal_of(row: RowMapping) -> Proposal:
     """Return a row as a value."""
-    names = ("proposal_id", "kind", "about", "terms", "proposed_by", "proposed_at", "expires_at", "decision")
+    names = (
+        *("proposal_id", "kind", "about", "terms", "proposed_by", "proposed_at", "expires_at"),
+        *("decision", "decided_by", "decided_at", "carried_out_at"),
+    )
     values = {name: row[name] for name in names}
     return Proposal(**values, approved_by=tuple(map(UUID, row["approved_by"] or ())))
 

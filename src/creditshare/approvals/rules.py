@@ -23,6 +23,10 @@ class Proposal:
     decision: str | None = None
     approved_by: tuple[UUID, ...] = ()
     """Who approved one that takes more than one approval, the last one included once it is decided."""
+    decided_by: UUID | None = None
+    decided_at: datetime | None = None
+    carried_out_at: datetime | None = None
+    """When what was approved was carried out, where that is not done with the approval."""
 
 
 def approved(proposals: Sequence[Proposal], terms: Mapping[str, Any], *, by: UUID, repeated: bool) -> Proposal:

@@ -1,6 +1,6 @@
 """Proposing, approving and rejecting, whatever it is about. The kinds and what carries them out are handed in."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -92,6 +92,18 @@ class Approvals:
         roles = {by: await self._role(session, by) for by in {one.proposed_by for one in proposals}}
         return [one for one in proposals if roles[one.proposed_by] in self.kind(one.kind).proposers]
 
+    async def find(self, session: ReadSession, proposal_id: UUID) -> Proposal | None:
+        """Return a proposal, decided or not, if there is one of this id."""
+        row = await self._rows.find(session, proposal_id)
+        return None if row is None else proposal_of(row)
+
+    async def listed(
+        self, session: ReadSession, *, kinds: Collection[str], before: UUID | None, limit: int
+    ) -> list[Proposal]:
+        """Return proposals of some kinds, newest first, whatever became of them."""
+        rows = await self._rows.listed(session, kinds=kinds, before=before, limit=limit)
+        return [proposal_of(row) for row in rows]
+
     async def newest(self, session: ReadSession, about: UUID, kind: str) -> Proposal:
         """Return what was proposed last of a kind about something, decided or not."""
         row = await self._rows.newest(session, about, kind)
@@ -119,16 +131,19 @@ class Approvals:
         by: UUID,
         now: datetime,
         repeated: bool = True,
+        only: UUID | None = None,
     ) -> Decided:
         """Approve an open proposal of a kind; the last approval that it takes carries it out, others of the kind end.
 
         Who approved before counts only while it may approve still. Unless they must be ``repeated``, an approval that
-        states no terms is for the newest one.
+        states no terms is for the newest one. ``only`` names the one that it is for.
         """
         kind = self.kind(name)
         await kind.hold(session, about)
         await self._require(session, by, kind.approvers)
         proposals = await self.open(session, about=about, kind=name, now=now)
+        if only is not None:
+            proposals = [one for one in proposals if one.proposal_id == only]
         if not proposals:
             raise Refused("state_conflict", extra={"hint": f"there is no open proposal of the kind {name}"})
         chosen = approved(proposals, terms, by=by, repeated=repeated)

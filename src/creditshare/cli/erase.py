@@ -1,75 +1,127 @@
-"""Erasure, by the operator on the service's own machine. What is erased cannot be brought back."""
+"""Erasures: an operator asks, another approves, the eraser carries it out. What is erased cannot be brought back."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
-from uuid import UUID
+from typing import Annotated, Any
 
 import typer
 
-from creditshare.cli.options import AsJson, DataFolder, show
+from creditshare.approvals.repository import ProposalRows
+from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, printable, show
 from creditshare.cli.service import prepared, settings_of
-from creditshare.composition import build_services, database_url
-from creditshare.ids import parse
+from creditshare.composition import build_services, database_url, keyring_file
+from creditshare.erasures.carrying import Carrying
+from creditshare.erasures.rules import Terms, terms_of
+from creditshare.ids import spell
 from creditshare.keys.tombstones import Tombstones
-from creditshare.records.erasure import Erasure, Named
+from creditshare.records.erasure import Erasure
 from creditshare.settings import Settings
 from creditshare.sharing.service import empty_answers
 from creditshare.storage.engine import Database
 
+ErasureId = Annotated[str, typer.Argument(help="The erasure's id, prp_…, as `erase list` shows it.")]
 Sure = Annotated[bool, typer.Option("--yes", help="Do it; without this only what would happen is said.")]
+TERMS = ("named", "whole_borrower", "legal_basis", "reason")
 
-erase = typer.Typer(no_args_is_help=True, help="Make a record or a borrower unreadable for ever.")
-
-
-@erase.command("record")
-def erase_record(
-    record_id: str, data: DataFolder = Path("creditshare-data"), yes: Sure = False, as_json: AsJson = False
-) -> None:
-    """Erase one record, and all stored answers about its borrower."""
-    _erase(data, "record", record_id, whole_borrower=False, yes=yes, as_json=as_json)
+erase = typer.Typer(
+    no_args_is_help=True,
+    help="Make a record or a borrower unreadable for ever: one operator asks, another approves, then it is carried out"
+    " on the service's own machine.",
+)
 
 
-@erase.command("borrower")
-def erase_borrower(
-    object_id: Annotated[str, typer.Argument(help="A record (rec_…) or consent (cns_…) of the borrower.")],
-    data: DataFolder = Path("creditshare-data"),
-    yes: Sure = False,
+@erase.command("request")
+def request(
+    named: Annotated[str, typer.Argument(help="A record (rec_…); with --whole-borrower also a consent (cns_…).")],
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    legal_basis: Annotated[str, typer.Option(help="A code of erasure_bases in /v1/code-lists.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept when all else is gone, so name no borrower.")],
+    whole_borrower: Annotated[
+        bool, typer.Option("--whole-borrower", help="Everything about its borrower, not the one record.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase everything about a borrower: records, consents, answers, openings; the log stays provable."""
-    named: Named = "consent" if object_id.startswith("cns_") else "record"
-    _erase(data, named, object_id, whole_borrower=True, yes=yes, as_json=as_json)
+    """Ask for an erasure. Nothing is erased before another operator approved it."""
+    body = {"named": named, "whole_borrower": whole_borrower, "legal_basis": legal_basis, "reason": reason}
+    with client(url, key_file) as service:
+        made = service.call("POST", "/v1/erasures", data=body).data
+    line = f"{made['erasure_id']} asked for; another operator must approve it until {made['expires_at']}"
+    show(made, as_json=as_json, line=line)
 
 
-def _erase(data: Path, named: Named, text: str, *, whole_borrower: bool, yes: bool, as_json: bool) -> None:
-    what = "the whole borrower of " if whole_borrower else ""
-    if not yes:
-        typer.echo(f"this erases {what}{text} for ever; repeat with --yes", err=True)
-        raise typer.Exit(1)
+@erase.command("list")
+def list_erasures(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """List erasures, newest first, whatever became of them."""
+    with client(url, key_file) as service:
+        found = service.pages("/v1/erasures")
+    lines = [f"{one['erasure_id']}  {one['status']:11}  {_what(one)}  {one['legal_basis']}" for one in found]
+    show({"data": found}, as_json=as_json, line="\n".join(lines) or "no erasures")
+
+
+@erase.command("approve")
+def approve(erasure_id: ErasureId, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
+    """Approve what another operator asked for: what it says is shown, and signed with your approval."""
+    with client(url, key_file) as service:
+        asked = service.call("GET", f"/v1/erasures/{erasure_id}").data
+        typer.echo(printable("\n".join(f"{name:14} {asked[name]}" for name in (*TERMS, "requested_by"))), err=True)
+        body = {name: asked[name] for name in TERMS}
+        done = service.call("POST", f"/v1/erasures/{erasure_id}/approvals", data=body).data
+    line = f"{erasure_id} is {done['status']}; `creditshare erase carry-out` on the service's machine erases it"
+    show(done, as_json=as_json, line=line)
+
+
+@erase.command("reject")
+def reject(
+    erasure_id: ErasureId,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
+    as_json: AsJson = False,
+) -> None:
+    """Reject what another operator asked for, or withdraw what you asked for."""
+    with client(url, key_file) as service:
+        done = service.call("POST", f"/v1/proposals/{erasure_id}/rejection", data={"reason": reason}).data
+    show(done, as_json=as_json, line=f"{erasure_id} is {done['decision']}")
+
+
+@erase.command("carry-out")
+def carry_out(data: DataFolder = Path("creditshare-data"), yes: Sure = False, as_json: AsJson = False) -> None:
+    """Erase all that two operators ordered and that is not erased yet. May be interrupted and run again."""
     settings = settings_of(data)
-    object_id = parse("cns" if named == "consent" else "rec", text)
     with prepared(settings):
-        asyncio.run(_run(settings, named, object_id, whole_borrower=whole_borrower))
-    show({"erased": text, "whole_borrower": whole_borrower}, as_json=as_json, line=f"erased {what}{text}")
+        orders = asyncio.run(_run(settings, yes=yes))
+    lines = [f"{one['erasure_id']}  {_what(one)}" for one in orders]
+    if orders and not yes:
+        typer.echo("\n".join([*lines, "these are erased for ever; repeat with --yes"]), err=True)
+        raise typer.Exit(1)
+    show({"erased": orders}, as_json=as_json, line="\n".join(["erased:", *lines]) if lines else "nothing is ordered")
 
 
-async def _run(settings: Settings, named: Named, object_id: UUID, *, whole_borrower: bool) -> None:
+def _what(one: dict[str, Any]) -> str:
+    return f"{'the whole borrower of ' if one['whole_borrower'] else ''}{one['named']}"
+
+
+async def _run(settings: Settings, *, yes: bool) -> Sequence[dict[str, Any]]:
     services = await build_services(settings)
     database = Database(database_url(settings, "eraser"), role="creditshare_eraser", pool_size=1)
-    erasure = Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers)
-    tombstones = Tombstones(settings.tombstones_path)
+    carrying = Carrying(
+        database=database,
+        rows=ProposalRows(keyring_file(settings).load().row_seals()),
+        erasure=Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers),
+        tombstones=Tombstones(settings.tombstones_path),
+        clock=services.clock.now,
+    )
     try:
-        now = services.clock.now()
-        async with database.writing() as session:
-            if whole_borrower:
-                subject_id = await erasure.erase_borrower(session, named, object_id, sub="erase borrower", now=now)
-                tombstones.add("borrower", [subject_id], now=now)
-            else:
-                await erasure.erase_record(session, object_id, sub="erase record", now=now)
-                tombstones.add("record", [object_id], now=now)
-            # The tombstone is on disk: from here on the erasure is certain, whatever happens to the commit.
-            await session.commit()
+        found = [one async for one in carrying.carry_out()] if yes else await carrying.ordered()
     finally:
         await database.close()
         await services.database.close()
+    return [{"erasure_id": spell("prp", one.proposal_id)} | _said(terms_of(one)) for one in found]
+
+
+def _said(terms: Terms) -> dict[str, Any]:
+    return {name: getattr(terms, name) for name in TERMS}

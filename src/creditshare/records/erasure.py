@@ -6,10 +6,11 @@ What was told about it is emptied, openings that name it are deleted, and the er
 Runs under a database role of its own; nothing of the request path can do this.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 from uuid import UUID
 
 from sqlalchemy import delete, update
@@ -26,6 +27,8 @@ from creditshare.storage.engine import WriteSession
 from creditshare.subjects.service import Subjects
 
 Named = Literal["record", "consent", "borrower"]
+References = Mapping[str, str]
+NONE: Final[References] = MappingProxyType({})
 EmptyAnswers = Callable[[WriteSession, UUID], Awaitable[None]]
 """Empties the stored answers about a borrower; they belong to ``sharing``, which stands above, so it is passed down."""
 
@@ -38,8 +41,13 @@ class Erasure:
         self._audit = audit
         self._empty_answers = empty_answers
 
-    async def erase_record(self, session: WriteSession, record_id: UUID, *, sub: str, now: datetime) -> UUID:
-        """Erase one record; ``not_found`` for an unknown one, ``erased`` for one that is gone already."""
+    async def erase_record(
+        self, session: WriteSession, record_id: UUID, *, sub: str, now: datetime, references: References = NONE
+    ) -> UUID:
+        """Erase one record; ``not_found`` for an unknown one, ``erased`` for one that is gone already.
+
+        ``references`` name by whose order, for the log.
+        """
         subject_id = await subject_of_record(session, record_id)
         state = await self._subjects.lock(session, subject_id)
         gone = await session.execute(
@@ -58,12 +66,21 @@ class Erasure:
         event = erasure_event(state.keys, record_id, event_no=state.event_count + 1, version=state.version + 1)
         await session.execute(record_event.insert().values(subject_id=subject_id, **asdict(event)))
         await self._subjects.advance(session, state, event_macs=[event.mac])
-        entry = Entry("erase_record", subject=state.keys, references={"record_id": spell("rec", record_id)})
+        entry = Entry(
+            "erase_record", subject=state.keys, references={"record_id": spell("rec", record_id), **references}
+        )
         await self._audit.record_own_act(session, entry, sub=sub, now=now)
         return subject_id
 
     async def erase_borrower(
-        self, session: WriteSession, named: Named, object_id: UUID, *, sub: str, now: datetime
+        self,
+        session: WriteSession,
+        named: Named,
+        object_id: UUID,
+        *,
+        sub: str,
+        now: datetime,
+        references: References = NONE,
     ) -> UUID:
         """Erase the borrower that a record or consent belongs to, or that is named by its own random id."""
         subject_id = await self._subject_of(session, named, object_id)
@@ -77,8 +94,8 @@ class Erasure:
         await self._empty_what_was_told(session, subject_id)
         events = await self._audit.erase_openings(session, subject_id)
         await self._subjects.destroy(session, subject_id)
-        # The event names how much was erased, never whom: the borrower's own key no longer exists.
-        entry = Entry("erase_borrower", details={"events": events})
+        # The event names how much was erased and by whose order, never whom: the borrower's own key no longer exists.
+        entry = Entry("erase_borrower", references=references, details={"events": events})
         await self._audit.record_own_act(session, entry, sub=sub, now=now)
         return subject_id
 
