@@ -47,6 +47,7 @@ from creditshare.reports.counting import Counting
 from creditshare.reports.releases import Releases
 from creditshare.reports.repository import CellStore
 from creditshare.reports.service import Reports
+from creditshare.reports.tally import Tally
 from creditshare.reports.told import ToldStore
 from creditshare.services import LogHealth, Services
 from creditshare.sessions.passkeys import Passkeys
@@ -189,12 +190,25 @@ def cell_store(settings: Settings) -> CellStore:
     return CellStore(keyring.box("service"), name_key)
 
 
+def tally(settings: Settings) -> Tally:
+    """Return what sums up as of when each borrower was counted last."""
+    secret = keyring_file(settings).load().secret("reference")
+    return Tally(derive_key(secret, salt=b"", info=b"creditshare/report-counted"))
+
+
+def told_store(settings: Settings) -> ToldStore:
+    """Return what keeps the told documents of the reports."""
+    return ToldStore(keyring_file(settings).load().row_seals())
+
+
 def reports(settings: Settings, database: Database, services: Services) -> ReportRuns:
     """Return what the worker counts and tells with: records are opened as the service opens them."""
-    store = cell_store(settings)
+    store, told, sums = cell_store(settings), told_store(settings), tally(settings)
     reading = services.database
     return ReportRuns(
-        counting=Counting(database=database, reading=reading, subjects=services.subjects, store=store),
+        counting=Counting(
+            database=database, reading=reading, subjects=services.subjects, store=store, told=told, tally=sums
+        ),
         log_counting=LogCounting(
             database=database, reading=reading, audit=services.audit, policy=services.policy, store=store
         ),
@@ -202,7 +216,8 @@ def reports(settings: Settings, database: Database, services: Services) -> Repor
             database=database,
             policy=services.policy,
             store=store,
-            told=ToldStore(keyring_file(settings).load().row_seals()),
+            told=told,
+            tally=sums,
             audit=services.audit,
             every=timedelta(seconds=settings.reports_told_every_s),
         ),

@@ -1,6 +1,7 @@
 """Counting through the service: each act reaches the cells, and step by step gives what a count anew gives."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -95,7 +96,7 @@ def count_anew(service: RunningService) -> None:
     async def forget(store: CellStore, session: WriteSession) -> None:
         position = await store.position(session)
         assert position is not None
-        await store.move(session, Position(0, position.log_index, position.parts))
+        await store.move(session, replace(position, definition=0))
 
     as_worker(service, forget)
 

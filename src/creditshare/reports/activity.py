@@ -4,6 +4,7 @@ The log's own key opens who did what; no borrower is in it. An act is counted in
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -14,15 +15,16 @@ from creditshare.ids import parse
 from creditshare.members.service import regions_of_members
 from creditshare.policy.service import Policy
 from creditshare.reports.cells import Cell, Cells, Holding, Key, Part
-from creditshare.reports.counting import hold_counting
-from creditshare.reports.repository import CellStore, PartState, Position
+from creditshare.reports.counting import counts_on, hold_counting
+from creditshare.reports.repository import CellStore
 from creditshare.reports.tables import ACTIVITY
-from creditshare.reports.views import DEFINITION, month_of
+from creditshare.reports.views import month_of
 from creditshare.storage.engine import Database
 
 SERVICE: Final = UUID(int=0)
 """Stands for the service itself where an act is nobody's."""
 AT_ONCE: Final = 2_000
+TOLD: Final = "tell_reports"
 WORKING_DAYS: Final = range(5)  # Monday to Friday
 WORKING_HOURS: Final = range(8, 20)
 COUNTED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -48,7 +50,7 @@ class LogCounting:
         """Count the next events; return whether more may wait. Does nothing where another process counts."""
         async with self._database.writing() as session:
             position = await self._store.position(session) if await hold_counting(session) else None
-            if position is None or position.definition != DEFINITION:
+            if position is None or not counts_on(position):
                 return False
             acts = await self._audit.acts(session, start=position.log_index, limit=AT_ONCE)
             if not acts:
@@ -60,9 +62,9 @@ class LogCounting:
                 for part, key, who, count in self._names_of(act, regions):
                     cell = changes.setdefault(part, {}).setdefault(key, Cell())
                     cell.add(Cell(lenders={who: Holding(count)}))
-            await self._store.add(session, changes)
-            parts = {**dict.fromkeys(changes, PartState()), **position.parts}
-            await self._store.move(session, Position(DEFINITION, acts[-1].index + 1, parts))
+            position = await self._store.add(session, position, changes)
+            release = max(position.release, *(_release_of(act) for act in acts))
+            await self._store.move(session, replace(position, log_index=acts[-1].index + 1, release=release))
             await session.commit()
             return len(acts) == AT_ONCE
 
@@ -88,6 +90,11 @@ def hours_of(local: datetime) -> str:
 def _said(act: LoggedAct, name: str, *, otherwise: int) -> int:
     value = act.details.get(name, otherwise)
     return value if isinstance(value, int) else otherwise
+
+
+def _release_of(act: LoggedAct) -> int:
+    """Return the release that an act of ours told: one that is not here any more was taken away."""
+    return _said(act, "release", otherwise=0) if act.action == TOLD and not act.actor else 0
 
 
 def _member_of(actor: str) -> UUID:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 
 from creditshare.storage.metadata import COORDINATOR, SUBJECT, metadata
@@ -33,9 +34,14 @@ report_counted = Table(
     Column("subject_id", Uuid, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("counted_at", DateTime(timezone=True), nullable=False),
+    Column("again_at", DateTime(timezone=True)),
+    Index("ix_report_counted_again_at", "again_at", "subject_id", postgresql_where=text("again_at IS NOT NULL")),
     info=SUBJECT,
 )
-"""The borrower's version, and the business time, at which it was counted last."""
+"""The borrower's version, and the business time, at which it was counted last; when it is due again by time alone.
+
+The position keeps a keyed sum over all rows (``tally.py``): one that is missing, older or another's is noticed.
+"""
 
 report_cells = Table(
     "report_cells",
@@ -46,7 +52,10 @@ report_cells = Table(
     Column("sealed", LargeBinary, nullable=False),
     info=COORDINATOR,
 )
-"""Differences to cells, whose sum stands. ``part`` is a keyed hash: a name would tell when somebody defaulted."""
+"""Differences to cells, whose sum stands. ``part`` is a keyed hash: a name would tell when somebody defaulted.
+
+The position lists each part's rows.
+"""
 
 report_position = Table(
     "report_position",
@@ -58,7 +67,7 @@ report_position = Table(
     CheckConstraint("single", name="single"),
     info=COORDINATOR,
 )
-"""Which definition of the cells was counted by, how far the log was counted, and the parts there are, sealed."""
+"""Which definition of the cells was counted by, how far the log was counted; sealed, all that must be there."""
 
 report_told = Table(
     "report_told",
@@ -82,6 +91,11 @@ report_release = Table(
     Column("policy_version", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("seal", LargeBinary, nullable=False),
+    Column("manifest", LargeBinary),
+    Column("unreadable", BigInteger),
     info=COORDINATOR,
 )
-"""Each time something was told: the checkpoint that it covers, and the digest over all that stands told."""
+"""Each time something was told: the checkpoint that it covers, and the digest over all that stands told.
+
+``manifest`` lists what that is; the digest is over it. ``unreadable`` are entries of the log that nobody could open.
+"""

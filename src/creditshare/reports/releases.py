@@ -1,9 +1,10 @@
 """Releases: what may be told of the cells is told, part by part; each release names a checkpoint and has a digest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -12,15 +13,16 @@ from creditshare.audit.service import Audit, Entry
 from creditshare.errors import IntegrityError, Refused
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports.cells import Cells, Part
-from creditshare.reports.counting import hold_counting
+from creditshare.reports.counting import counts_on, hold_counting
 from creditshare.reports.documents import Told
 from creditshare.reports.protection import rules_of
-from creditshare.reports.repository import FROZEN, CellStore, PartState, Position, still_waiting
+from creditshare.reports.repository import CellStore, Position
 from creditshare.reports.stocks import tell_stocks
 from creditshare.reports.tables import DEFAULTS, MULTIPLE, ROLLS, VINTAGES, is_over
+from creditshare.reports.tally import Tally
 from creditshare.reports.telling import Telling, tell_cohort, tell_conduct, tell_year
-from creditshare.reports.told import Release, ToldPart, ToldStore, digest_of
-from creditshare.reports.views import DEFINITION
+from creditshare.reports.told import Manifest, Newest, Release, ToldPart, ToldStore
+from creditshare.reports.waiting import enqueue, forgotten, still_waiting, sum_of_counted
 from creditshare.sandbox.service import business_time
 from creditshare.storage.engine import Database, ReadSession, WriteSession
 from creditshare.wire.strict_json import canonical, decode_object
@@ -29,6 +31,8 @@ log = structlog.get_logger()
 
 PATIENCE: Final = timedelta(hours=1)
 """How long a release waits for what is not counted yet."""
+MOST_FORGOTTEN: Final = 20_000
+"""How many borrowers that were taken out of the queue are put back at once."""
 
 
 class Releases:
@@ -41,12 +45,14 @@ class Releases:
         policy: Policy,
         store: CellStore,
         told: ToldStore,
+        tally: Tally,
         audit: Audit,
         every: timedelta,
     ) -> None:
         self._database = database
         self._audit = audit
         self._told = told
+        self._tally = tally
         self._policy = policy
         self._store = store
         self._every = every
@@ -59,41 +65,81 @@ class Releases:
         """
         async with self._database.writing() as session:
             position = await self._store.position(session) if await hold_counting(session) else None
-            if position is None or position.definition != DEFINITION:
+            if position is None or not counts_on(position):
                 return None
             now = (await business_time(session)).now
             last = await self._told.last_release(session)
             due = now if last is None else last.made_at + self._every
             if now < due or (now < due + PATIENCE and await still_waiting(session, now=now)):
                 return None
-            if last is not None and digest_of(await self._told.parts(session)) != last.digest:
-                raise IntegrityError("what stands told is not what the last release told")
-            number = 1 if last is None else last.release + 1
-            new = await self._tell(session, position, number, now=now)
-            if not new:
+            if position.release != (0 if last is None else last.release):
+                raise IntegrityError("the newest release is not the last that was made")
+            newest = await self._told.newest(session)
+            manifest = Manifest() if newest is None else newest.manifest
+            told = {} if newest is None else await self._standing(session, newest)
+            position, new = await self._tell(session, position, told, now=now)
+            if not new and (last is None or last.manifest is not None):
                 return None
-            size, note = await _checkpoint(session)
-            digest = digest_of(await self._told.parts(session))
-            await self._told.keep_release(session, Release(number, now, size, note, self._policy.version, digest))
-            entry = Entry("tell_reports", details={"release": number, "digest": digest})
-            await self._audit.record_own_act(session, entry, sub="worker", now=now)
-            await session.commit()
-            log.info("reports told", release=number, documents=new)
-            return number
+            missing = await forgotten(session, limit=MOST_FORGOTTEN)
+            if not missing:
+                return await self._release(session, position, manifest, new, now=now)
+        await self._put_back(missing, now=now)
+        return None
 
-    async def _tell(self, session: WriteSession, position: Position, number: int, *, now: datetime) -> int:
-        """Tell every part that has changed or was not over; return how many documents are new."""
+    async def _release(
+        self, session: WriteSession, position: Position, before: Manifest, new: Sequence[ToldPart], *, now: datetime
+    ) -> int:
+        """Keep what is new, and the release that tells it; return its number."""
+        if await sum_of_counted(session, self._tally) != position.counted:
+            raise IntegrityError("the rows of report_counted are not those that were counted")
+        number, manifest = position.release + 1, before.followed_by(new)
+        size, note = await _checkpoint(session)
+        release = Release(
+            number,
+            now,
+            size,
+            note,
+            self._policy.version,
+            manifest.digest,
+            unreadable=position.unreadable,
+            manifest=manifest.spelled(),
+        )
+        for one in new:
+            await self._told.keep(session, one)
+        await self._told.keep_release(session, release)
+        await self._store.move(session, replace(position, release=number))
+        entry = Entry("tell_reports", details={"release": number, "digest": manifest.digest})
+        await self._audit.record_own_act(session, entry, sub="worker", now=now)
+        await session.commit()
+        log.info("reports told", release=number, documents=len(new))
+        return number
+
+    async def _put_back(self, missing: Sequence[UUID], *, now: datetime) -> None:
+        """Have those counted whom somebody took out of the queue; nothing is told before they are."""
+        log.error("integrity", part="reports", kind="borrowers were taken out of report_due", borrowers=len(missing))
+        async with self._database.writing() as session:
+            await enqueue(session, missing, at=now)
+            await session.commit()
+
+    async def _standing(self, session: ReadSession, newest: Newest) -> dict[Part, bytes]:
+        documents = await self._told.documents(session, newest, newest.manifest.documents)
+        return {(one.report, one.part): one.document for one in documents}
+
+    async def _tell(
+        self, session: WriteSession, position: Position, told: Mapping[Part, bytes], *, now: datetime
+    ) -> tuple[Position, list[ToldPart]]:
+        """Tell every part that has changed or was not over; return where the cells are then, and what is new."""
         asking = Asking(self._policy, now)
-        told = {(one.report, one.part): one.document for one in await self._told.parts(session)}
-        parts, new = dict(position.parts), 0
+        new: list[ToldPart] = []
         for family, part in sorted(position.parts):
             if family == ROLLS:  # told with the defaults of its year
                 continue
             members = {one: (one, part) for one in ((DEFAULTS, ROLLS) if family == DEFAULTS else (family,))}
-            states = {one: parts.get(name, PartState()) for one, name in members.items()}
-            if all([await self._as_told(session, members[one], states[one]) for one in members]):
+            states = [position.of(name) for name in members.values()]
+            # Of what was counted by another definition nothing may be there yet.
+            if all(state.as_told for state in states) or not any(state.live for state in states):
                 continue
-            cells = {one: await self._store.load(session, name) for one, name in members.items()}
+            cells = {one: await self._store.load(session, position, name) for one, name in members.items()}
             before = {one: Told.of_json(decode_object(told[name])) for one, name in members.items() if name in told}
             try:
                 telling = asking.tell(family, part, cells, before)
@@ -103,29 +149,25 @@ class Releases:
             for one, document in telling.documents.items():
                 data = canonical(document.as_json())
                 if data != told.get((one, part)):
-                    await self._told.keep(session, ToldPart(one, part, number, data))
-                    new += 1
+                    new.append(ToldPart(one, part, position.release + 1, data))
             for one, name in members.items():
-                kept = await self._forget_who(session, name, cells[one], telling)
-                parts[name] = PartState(kept or states[one].told_seq, complete=telling.complete)
-        if parts != position.parts:
-            await self._store.move(session, replace(position, parts=parts))
-        return new
+                position = await self._forget_who(session, position, name, cells[one], telling)
+        return position, new
 
-    async def _as_told(self, session: WriteSession, part: Part, state: PartState) -> bool:
-        """Whether nothing happened to a part since all of it was told."""
-        if state.told_seq == FROZEN:
-            return True
-        return state.complete and await self._store.is_at(session, part, state.told_seq)
-
-    async def _forget_who(self, session: WriteSession, part: Part, cells: Cells, telling: Telling) -> int | None:
-        """Forget who changed what is told now, and return where the part's cells stand from then on."""
+    async def _forget_who(
+        self, session: WriteSession, position: Position, part: Part, cells: Cells, telling: Telling
+    ) -> Position:
+        """Forget who changed what is told now, and note where the part's cells stand from then on."""
         settled = [cell for key, cell in cells.items() if (part[0], *key) in telling.settled]
-        if not settled:
-            return None
-        for cell in settled:
-            cell.touched.clear()
-        return await self._store.replace(session, part, {key: cell for key, cell in cells.items() if not cell.empty})
+        told_seq = position.of(part).told_seq
+        if settled:
+            for cell in settled:
+                cell.touched.clear()
+            left = {key: cell for key, cell in cells.items() if not cell.empty}
+            position = await self._store.replace(session, position, part, left)
+            told_seq = position.seq
+        state = replace(position.of(part), told_seq=told_seq, complete=telling.complete)
+        return position.with_parts({part: state})
 
 
 class Asking:

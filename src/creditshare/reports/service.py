@@ -19,9 +19,9 @@ from creditshare.reports import conduct
 from creditshare.reports.catalogue import KINDS, LABELS, LOG_HEALTH, STATUSES, Kind
 from creditshare.reports.cells import UNIT
 from creditshare.reports.documents import Row, Told
-from creditshare.reports.repository import still_waiting
 from creditshare.reports.tables import MULTIPLE
-from creditshare.reports.told import ToldPart, ToldStore
+from creditshare.reports.told import Newest, Release, ToldStore
+from creditshare.reports.waiting import still_waiting
 from creditshare.storage.engine import ReadSession
 from creditshare.wire.instants import spell_instant
 from creditshare.wire.reports import sign_report
@@ -84,22 +84,14 @@ class Reports:
     async def standing(self, session: ReadSession, *, now: datetime) -> Standing:
         """Return the newest release and what waits."""
         release = await self._told.last_release(session)
-        told = None
-        if release is not None:
-            told = {
-                "number": release.release,
-                "made_at": spell_instant(release.made_at),
-                "digest": release.digest,
-                "policy_version": release.policy_version,
-                "log": {"size": release.log_size, "checkpoint": release.log_note},
-            }
-        return Standing(told, await still_waiting(session, now=now))
+        return Standing(_released(release), await still_waiting(session, now=now))
 
     async def listed(self, session: ReadSession, reader: Member) -> list[Listed]:
         """Return the reports that a member may read, with the periods of which something was told."""
         _require_standing(reader)
+        newest = await self._told.newest(session)
         parts: dict[str, list[str]] = {}
-        for report, part in await self._told.names(session):
+        for report, part in newest.manifest.documents if newest else ():
             parts.setdefault(report, []).append(part)
         listed = []
         for kind in KINDS.values():
@@ -124,14 +116,14 @@ class Reports:
             filters["lender"] = spell("mem", reader.member_id)
             if "lender" not in kind.views[by]:
                 raise Refused("role_forbidden")
-        told = await self._documents(session, kind, first, last)
+        newest = await self._told.newest(session)
+        told = {} if newest is None else await self._documents(session, newest, kind, first, last)
         rows, held = _rows(kind, by, told, first=first, last=last, filters=filters)
         if kind.name == LOG_HEALTH:
             rows = [_health(await log_state(session))]
         if len(rows) > MOST_ROWS:
             detail = f"a shorter period: it has {len(rows)} rows, and {MOST_ROWS} is the most"
             raise Refused("validation_failed", fields=[FieldError("/query/from", "too_long", detail)])
-        told_now = await self.standing(session, now=now)
         content: dict[str, Any] = {
             "report": kind.name,
             "period": {"from": asked.first, "to": asked.last},
@@ -140,31 +132,48 @@ class Reports:
             "rows": rows,
             "lenders": await _lenders(session, kind.views[by], rows),
             "held": held,
-            "release": told_now.release,
+            "release": None if newest is None else _released(newest.release),
             "rules": [self._rule(name, now) for name in RULES],
         }
         digest, signature = sign_report(self._signing_key, content, issuer=self._issuer, iat=int(now.timestamp()))
         entry = Entry(
             "show_report", details={"report": kind.name, "by": by, "from": asked.first or "", "to": asked.last or ""}
         )
-        content |= {"waiting": told_now.waiting, "digest": digest, "signature": signature}
+        content |= {"waiting": await still_waiting(session, now=now), "digest": digest, "signature": signature}
         return Recorded(content | _explained(kind, by, asked.language), entry)
 
-    async def _documents(self, session: ReadSession, kind: Kind, first: str, last: str) -> dict[tuple[str, str], Told]:
+    async def _documents(
+        self, session: ReadSession, newest: Newest, kind: Kind, first: str, last: str
+    ) -> dict[tuple[str, str], Told]:
         """Return what was told of a report's families in a period. Parts are months, years, or one for all time."""
-        told: dict[tuple[str, str], Told] = {}
-        for family in kind.families:
-            parts: Sequence[ToldPart]
-            if family == MULTIPLE:
-                parts = await self._told.parts(session, report=family)
-            else:
-                parts = await self._told.parts(session, report=family, first=first[:4], last=last)
-            told |= {(one.report, one.part): Told.of_json(decode_object(one.document)) for one in parts}
-        return told
+        names = [
+            name
+            for family in kind.families
+            for name in (
+                newest.names(family, first="", last="~")
+                if family == MULTIPLE
+                else newest.names(family, first=first[:4], last=last)
+            )
+        ]
+        documents = await self._told.documents(session, newest, names)
+        return {(one.report, one.part): Told.of_json(decode_object(one.document)) for one in documents}
 
     def _rule(self, name: str, now: datetime) -> dict[str, str]:
         rule = self._policy.rule(STRICTEST, name, now.date())
         return {"rule": rule.name, "value": rule.value, "basis": rule.article}
+
+
+def _released(release: Release | None) -> dict[str, Any] | None:
+    """Return a release as readers are told it."""
+    if release is None:
+        return None
+    return {
+        "number": release.release,
+        "made_at": spell_instant(release.made_at),
+        "digest": release.digest,
+        "policy_version": release.policy_version,
+        "log": {"size": release.log_size, "checkpoint": release.log_note},
+    }
 
 
 def _explained(kind: Kind, by: str, language: str) -> dict[str, Any]:
