@@ -220,7 +220,7 @@ def examined(settings: Settings, leaves: int) -> Figures:
     walk, rest = seen.walked - seen.began, seen.ended - seen.walked
     start, *peaks = seen.peaks
     how = (
-        f"all twelve checks of {leaves:,} events of the service's own, two openings each, in one process and one"
+        f"all checks of {leaves:,} events of the service's own, two openings each, in one process and one"
         f" transaction: {walk + rest:.1f} s; entries, tiles and checkpoints {leaves / walk:.0f}/s, then the rest, of"
         f" which most is openings, {leaves / rest:.0f}/s; {seen.cpu / leaves * 1e6:.0f} us of CPU an entry in the"
         f" process; most memory {start:.0f} MiB before, {peaks[0]:.0f} and {peaks[1]:.0f} at half and end of the"

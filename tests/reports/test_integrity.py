@@ -84,7 +84,8 @@ def rows_told(regulator: Client) -> list[dict[str, Any]]:
         f"DELETE FROM report_told WHERE report = 'quality' AND release = {NEWEST}",
         (
             "UPDATE report_told t SET document = o.document, seal = o.seal FROM report_told o"
-            f" WHERE t.report = 'quality' AND o.report = t.report AND o.part = t.part AND t.release = {NEWEST} AND o.release < t.release"
+            " WHERE t.report = 'quality' AND o.report = t.report AND o.part = t.part"
+            f" AND t.release = {NEWEST} AND o.release < t.release"
         ),
         f"UPDATE report_release SET manifest = '[]' WHERE release = {NEWEST}",
         f"UPDATE report_release SET log_size = 0 WHERE release = {NEWEST}",

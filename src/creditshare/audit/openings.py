@@ -37,11 +37,12 @@ Told = Callable[["Act"], None]
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What an event says was done, to what: public ids by their names, without the borrower."""
+    """What an event says was done, to what: public ids by their names, without the borrower; counts and codes."""
 
     action: str
     outcome: str
     references: Mapping[str, str]
+    details: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ class _Event:
             str(meta["action"]),
             str(meta["outcome"]),
             {name: str(value) for name, value in references.items() if name != "subject"},
+            details if isinstance(details, dict) else {},
         )
 
     def _payload(self, leaf: Leaf, group: Group) -> bytes | None:

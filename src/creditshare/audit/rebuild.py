@@ -39,6 +39,7 @@ class Check(StrEnum):
     DELAY = "the merge delay"
     ROWS = "business rows and events"
     OPENINGS = "openings"
+    REPORTS = "reports"
     RECEIPTS = "receipts"
     HELD = "checkpoints that others hold"
 

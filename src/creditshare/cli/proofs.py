@@ -270,7 +270,7 @@ def fsck(
     """Check a whole log, and name all that does not hold.
 
     `log fsck DIR` checks a mirror without any server: every entry, tile, the root, and every checkpoint that was ever
-    seen. `log fsck --database` is for the operator: twelve checks of what the database holds, from the entries up to
+    seen. `log fsck --database` is for the operator: thirteen checks of what the database holds, from the entries up to
     the business rows that they speak of; the service may run on. Without --checkpoint it cannot see that the end of
     the log was taken away together with its newest checkpoints.
     """

@@ -16,7 +16,7 @@ from creditshare.startup import line
 
 
 def fsck(data: Path, *, held: Sequence[Path], receipts: Path | None, as_json: bool) -> None:
-    """Make the twelve checks of the database and print what each found; status 3 where one does not hold."""
+    """Make the thirteen checks of the database and print what each found; status 3 where one does not hold."""
     settings = settings_of(data)
     columns = (TextColumn("{task.completed} entries read"),)
     with running(settings), Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -1,4 +1,4 @@
-"""The twelve checks of ``creditshare log fsck --database``: the log, what it says, and the rows that it speaks of.
+"""The thirteen checks of ``creditshare log fsck --database``: the log, what it says, and the rows that it speaks of.
 
 One read-only transaction sees one moment of the whole, so the service may run on. What a database administrator can do
 to rows he can do to checkpoints too, short of their signatures, and he can take away the end of the log with the newest
@@ -23,11 +23,14 @@ from creditshare.audit.state import log_state
 from creditshare.client.promises import due, promised
 from creditshare.clock import Clock, SystemClock
 from creditshare.composition import (
+    cell_store,
     database_url,
     keyring_file,
     log_signer,
     public_address,
     stamp_roots,
+    tally,
+    told_store,
 )
 from creditshare.consents.service import ids_of_consents
 from creditshare.errors import ConfigurationError, Malformed, VerificationFailed
@@ -38,6 +41,8 @@ from creditshare.keys.custody import Custody
 from creditshare.keys.keyring import FileProvider
 from creditshare.members.service import ids_of_members
 from creditshare.records.service import ids_of_records
+from creditshare.reports.activity import TOLD
+from creditshare.reports.review import Review
 from creditshare.settings import Settings
 from creditshare.sharing.service import ids_of_questions
 from creditshare.startup import Finding, witness_policy
@@ -96,7 +101,7 @@ async def examine_log(
     progress: Progress = lambda _read: None,
     clock: Clock | None = None,
 ) -> list[Finding]:
-    """Make all twelve checks and return what each found, in their order. Nothing is changed.
+    """Make all thirteen checks and return what each found, in their order. Nothing is changed.
 
     ``held`` are checkpoints that somebody else kept, beside those that the log's witnesses show; ``receipts`` is a
     folder of evidence files. Raises ``ConfigurationError`` for a file that is none of these, ``Unavailable`` where the
@@ -138,6 +143,15 @@ async def examine_log(
                 )
                 report.seen[Check.OPENINGS] = f"{mentioned.acts} events opened"
                 await _compare_rows(report, session, mentioned)
+                review = Review(
+                    session,
+                    cell_store(settings),
+                    told_store(settings),
+                    tally(settings),
+                    mentioned.releases,
+                    lambda problem: report.tell(Check.REPORTS, problem),
+                )
+                report.seen[Check.REPORTS] = await review.run()
             await _check_receipts(report, session, kept_receipts, rebuilt.size, now=now.timestamp())
     finally:
         await database.close()
@@ -189,6 +203,7 @@ class _Mentioned:
 
     def __init__(self) -> None:
         self.acts = 0
+        self.releases: dict[int, set[str]] = {}
         self._fresh: list[tuple[str, bytes]] = []
         self._store = sqlite3.connect("")
         self._store.execute("CREATE TABLE named (kind TEXT, id BLOB, PRIMARY KEY (kind, id)) WITHOUT ROWID")
@@ -200,6 +215,9 @@ class _Mentioned:
         self.acts += 1
         if act.outcome != "ok":
             return
+        number, digest = act.details.get("release"), act.details.get("digest")
+        if act.action == TOLD and isinstance(number, int):
+            self.releases.setdefault(number, set()).add(str(digest))
         for value in act.references.values():
             kind: Prefix
             for kind in ("rec", "cns", "dbt", "qry", "mem", "wrt"):
