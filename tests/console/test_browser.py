@@ -9,6 +9,7 @@ import pytest
 from tests.fixtures.browser import Browser, asked_by, open_browser
 from tests.fixtures.pages import link_for, make_passkey, origin_of, sign_in
 from tests.fixtures.service import RunningService
+from tests.fixtures.warrants import known_borrower, warrant_of
 
 from creditshare.client.bank import Client
 
@@ -35,6 +36,7 @@ PAGES = {
     ),
     "lender": ("/console/bank", "/console/bank/inquiries", "/console/bank/consents", "/console/bank/keys"),
 }
+READS = ("", "/records", "/inquiries")
 EXPECTED_WORD = {"en": "Sign out", "zh": "退出"}
 
 
@@ -42,8 +44,19 @@ EXPECTED_WORD = {"en": "Sign out", "zh": "退出"}
 def clients(shared_service: RunningService) -> dict[str, Client]:
     return {
         "operator": shared_service.desk[0],
-        "regulator": shared_service.admit("A regulator", role="regulator"),
-        "lender": shared_service.admit("A lender"),
+        "regulator": shared_service.admit("A regulator", role="regulator", region="US"),
+        "lender": shared_service.admit("A lender", region="US"),
+    }
+
+
+@pytest.fixture(scope="module")
+def warrants(shared_service: RunningService, clients: dict[str, Client]) -> dict[str, str]:
+    """A warrant that waits for its second operator, and one that is in force."""
+    record = known_borrower(clients["lender"], shared_service.admit("An asking lender", region="US"))
+    regulator = clients["regulator"]
+    return {
+        name: warrant_of(shared_service, regulator, record, approvals=approvals)
+        for name, approvals in (("half", 1), ("whole", 2))
     }
 
 
@@ -94,16 +107,23 @@ def test_a_link_signs_in_once_and_leaves_nothing_in_the_address(
 
 @pytest.mark.parametrize("role", PAGES)
 def test_each_page_in_both_languages_wide_and_narrow(
-    shared_service: RunningService, clients: dict[str, Client], visitor: Browser, role: str
+    shared_service: RunningService,
+    clients: dict[str, Client],
+    warrants: dict[str, str],
+    visitor: Browser,
+    role: str,
 ) -> None:
     enter(visitor, clients[role])
     visitor.log("browser"), visitor.log("performance")
     origin = origin_of(shared_service)
     member = clients["lender"].session.signer.member_id
-    more = (
-        (f"/console/desk/members/{member}", f"/console/desk/members/{member}/restriction") if role == "operator" else ()
-    )
-    for path in (*PAGES[role], *more):
+    about = f"/console/desk/members/{member}"
+    more = {
+        "operator": ("/console/warrants", f"/console/warrants/{warrants['half']}", about, f"{about}/restriction"),
+        "regulator": ("/console/warrants", *(f"/console/warrants/{warrants['whole']}{what}" for what in READS)),
+        "lender": (),
+    }
+    for path in (*PAGES[role], *more[role]):
         for language, width, scheme in (("en", 1280, "light"), ("zh", 390, "dark")):
             media = [{"name": "prefers-color-scheme", "value": scheme}]
             visitor.devtools("Emulation.setEmulatedMedia", features=media)
@@ -157,6 +177,38 @@ def test_two_persons_admit_a_member_with_their_passkeys(
         assert len(code) >= 27
     (member,) = (found for found in first.pages("/v1/members") if found["name"] == "Riverside Bank")
     assert member["status"] == "certified"
+
+
+def test_a_regulator_asks_and_reads_and_two_operators_approve_with_their_passkeys(
+    shared_service: RunningService, clients: dict[str, Client], visitor: Browser
+) -> None:
+    """All three with passkeys of a real authenticator, one after the other in the same browser."""
+    origin, regulator = origin_of(shared_service), clients["regulator"]
+    record = known_borrower(clients["lender"], shared_service.admit("Who asks", region="US"))
+    visitor.resize(1280)
+    visitor.add_authenticator()
+    enter(visitor, regulator)
+    make_passkey(visitor, regulator, "Zhou")
+    visitor.open(f"{origin}/console/warrants/new?lang=en")
+    for name, value in (("named", record), ("reference", "2026-CV-99"), ("reason", "double pledging")):
+        visitor.type(f"#{name}", value)
+    visitor.click("main form button[type=submit]")
+    confirm(visitor)
+    visitor.click("a[href*='/console/warrants/wrt_']")
+    page = visitor.path()
+    assert "two operators must approve" in visitor.text()
+    for operator in shared_service.desk:
+        enter(visitor, operator)
+        make_passkey(visitor, operator, "an operator")
+        visitor.open(origin + page)
+        visitor.type("#reference", "2026-CV-99")
+        visitor.click("form[action$=approve_warrant] button")
+        confirm(visitor)
+    enter(visitor, regulator)
+    visitor.open(origin + page)
+    visitor.click("a[href$='/records']")
+    visitor.wait("document.querySelector('h1')?.innerText === 'Records'")
+    assert "98,000.00 USD" in visitor.text()
 
 
 def confirm(browser: Browser) -> None:

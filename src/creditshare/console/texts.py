@@ -173,7 +173,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "term.queries_per_day": ("Questions a day", "每日查询"),
     "term.reports_per_day": ("Reported records a day", "每日报送记录"),
     "term.regulator_id": ("Regulator", "监管机构"),
-    "term.named": ("Record, question or consent of the borrower", "借款人的记录、查询或授权编号"),
+    "term.named": ("Borrower named by", "指明借款人的编号"),
     "term.legal_basis": ("Legal basis", "法律依据"),
     "term.reference": ("Number of the order or file", "文书或卷宗编号"),
     "term.scopes": ("What may be read", "可查阅内容"),
@@ -462,7 +462,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "There is no way to search: name the borrower by an id that a court, a lender or the borrower gave you.",
         "系统不支持检索：请以法院、机构或借款人向您提供的编号指明借款人。",
     ),
-    "warrants.named_hint": ("rec_…, qry_… or cns_…", "rec_…、qry_… 或 cns_…"),
+    "warrants.named_hint": (
+        "The id of a record, question or consent of it: rec_…, qry_… or cns_…",
+        "其记录、查询或授权的编号：rec_…、qry_… 或 cns_…",
+    ),
     "warrants.reference_hint": (
         "As the order bears it; the operators compare it. It names no borrower.",
         "以文书所载为准，运营方将予核对。请勿写入借款人信息。",
@@ -497,6 +500,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "仅在亲见文书后批准。您将对全部内容签名。",
     ),
     "warrants.seen_hint": ("Typed from the order itself, not from this page", "请照文书原件填写，而非照抄本页"),
+    "warrants.revoke": ("End it", "终止"),
     "warrants.revoke_lead": (
         "At once: with the very next reading there is nothing to read.",
         "立即生效：此后即不可再查阅。",
