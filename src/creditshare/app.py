@@ -39,6 +39,7 @@ from creditshare.api.straight import Straight
 from creditshare.audit.state import log_state
 from creditshare.composition import build_services, database_url, keyring_file, public_address, spare_the_collector
 from creditshare.console.routes import bank, confirming, desk, entrance, oversight
+from creditshare.console.routes import erasures as erasure_pages
 from creditshare.console.routes import passkeys as passkey_pages
 from creditshare.console.routes import reports as report_pages
 from creditshare.console.routes import warrants as warrant_pages
@@ -194,6 +195,7 @@ def create_app(settings: Settings | None = None, *, services: Services | None = 
         oversight.router,
         report_pages.router,
         warrant_pages.router,
+        erasure_pages.router,
         confirming.router,
         passkey_pages.router,
         entrance.router,

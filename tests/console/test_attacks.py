@@ -35,6 +35,7 @@ ROUTES = {
     "operator": (
         "/console/desk",
         "/console/desk/members",
+        "/console/desk/erasures",
         "/console/desk/jobs",
         "/console/desk/health",
     ),

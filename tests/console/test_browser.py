@@ -21,6 +21,7 @@ PAGES = {
         "/console/desk",
         "/console/desk/members",
         "/console/desk/members/new",
+        "/console/desk/erasures",
         "/console/desk/jobs",
         "/console/desk/health",
         "/console/passkeys",

@@ -21,6 +21,7 @@ from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.console.confirming import ACTIONS
 from creditshare.crypto.jws import SigningKey
+from creditshare.erasures.rules import KINDS as ERASURES
 from creditshare.members.service import ProposalAction
 from creditshare.storage.embedded import EmbeddedPostgres
 
@@ -104,11 +105,14 @@ def stage(postgres: EmbeddedPostgres, template: str) -> Iterator[Stage]:
 
 @dataclass(frozen=True)
 class Act:
-    """A kind of proposal about a member: what it begins from, how it is proposed, what is so once it is approved."""
+    """A kind of proposal: what it begins from, how it is proposed, what is so once it is approved."""
 
     begins: Callable[[Stage], str]
     proposes: Callable[[Stage, str], None]
     holds: Callable[[Stage, str], bool]
+    approval: str = "approve_member"
+    too_late: str = "precondition_failed"
+    """What an approval is told that was shown in time and signed later."""
 
 
 def lender(stage: Stage) -> str:
@@ -167,6 +171,29 @@ def has_a_code(stage: Stage, named: str) -> bool:
     return found == (True,)
 
 
+def consent(stage: Stage) -> str:
+    assert stage.asker.identity is not None
+    asker = stage.service.client(stage.asker.identity)
+    (subject,) = asker.tokenise([synthetic_uscc(SOURCE)])
+    return grant(asker, subject)
+
+
+def erasure(**form: str) -> Callable[[Stage, str], None]:
+    def propose(stage: Stage, named: str) -> None:
+        stage.first.does("request_erasure", named=named, legal_basis="unlawful", reason="same name", **form)
+
+    return propose
+
+
+def ordered(stage: Stage, named: str) -> bool:
+    found = [one for one in stage.first.client.pages("/v1/erasures") if one["named"] == named]
+    return any(one["status"] == "approved" for one in found)
+
+
+def of_erasure(begins: Callable[[Stage], str], **form: str) -> Act:
+    return Act(begins, erasure(**form), ordered, "approve_erasure", "state_conflict")
+
+
 ACTS: dict[str, Act] = {
     "admission": Act(applicant, changed("admission"), in_state("certified")),
     "quotas": Act(lender, enough_quotas, lambda stage, named: stage.member(named)["queries_per_day"] == 1234),
@@ -180,11 +207,14 @@ ACTS: dict[str, Act] = {
     ),
     "termination": Act(lender, changed("termination"), in_state("terminated")),
     "key": Act(lambda stage: stage.first.member_id, further_key, key_signs),
+    "erase_record": of_erasure(lambda stage: stage.borrower()[0]),
+    "erase_borrower": of_erasure(lambda stage: stage.borrower()[0], whole_borrower="yes"),
+    "erase_consenting_borrower": of_erasure(consent, whole_borrower="yes"),
 }
 
 
-def test_each_kind_about_a_member_is_an_act_here() -> None:
-    assert set(get_args(ProposalAction)) == set(ACTS)
+def test_each_kind_but_a_warrant_is_an_act_here() -> None:
+    assert {*get_args(ProposalAction), *ERASURES} == {*ACTS}
 
 
 @pytest.mark.parametrize("kind", ACTS)
@@ -194,31 +224,31 @@ def test_one_proposes_another_approves(stage: Stage, kind: str) -> None:
     act.proposes(stage, named)
     waiting = stage.proposal(named, kind)
     assert not act.holds(stage, named)
-    assert stage.first.attempt("approve_member", proposal_id=waiting) == "role_forbidden"
-    assert stage.supervisor.attempt("approve_member", proposal_id=waiting) == "not_found"
+    assert stage.first.attempt(act.approval, proposal_id=waiting) == "role_forbidden"
+    assert stage.supervisor.attempt(act.approval, proposal_id=waiting) == "not_found"
     # What was looked at in time is signed too late.
-    shown = stage.second.visitor.post("/console/confirm/approve_member", {"proposal_id": waiting})
+    shown = stage.second.visitor.post(f"/console/confirm/{act.approval}", {"proposal_id": waiting})
     stage.service.advance(days=AFTER_ITS_TIME)
     refused = stage.second.sign(challenge_shown(shown.text))
-    assert problem(refused) == "precondition_failed", words_of(refused.text)
-    assert stage.second.attempt("approve_member", proposal_id=waiting) == "confirmation_ended"
+    assert problem(refused) == act.too_late, words_of(refused.text)
+    assert stage.second.attempt(act.approval, proposal_id=waiting) == "confirmation_ended"
     assert not act.holds(stage, named)
     # Proposed anew, it is approved in time by another.
     act.proposes(stage, named)
     waiting = stage.proposal(named, kind)
-    stage.second.does("approve_member", proposal_id=waiting)
+    stage.second.does(act.approval, proposal_id=waiting)
     assert act.holds(stage, named)
-    said = stage.second.evidence("approve_member", waiting)
-    assert (said.by, said.object, said.terms["action"]) == (stage.second.member_id, named, kind)
-    assert stage.second.attempt("approve_member", proposal_id=waiting) == "confirmation_ended"
+    said = stage.second.evidence(act.approval, waiting)
+    assert (said.by, said.object, said.terms["proposal_id"]) == (stage.second.member_id, named, waiting)
+    assert stage.second.attempt(act.approval, proposal_id=waiting) == "confirmation_ended"
 
 
-@pytest.mark.parametrize("kind", ["quotas", "warrant"])
+@pytest.mark.parametrize("kind", ["quotas", "erase_record", "warrant"])
 def test_a_rejected_proposal_is_approved_by_nobody(stage: Stage, kind: str) -> None:
     if kind == "warrant":
         about = asked_for(stage, stage.borrower()[0])
     else:
-        ACTS[kind].proposes(stage, about := lender(stage))
+        ACTS[kind].proposes(stage, about := ACTS[kind].begins(stage))
     waiting = stage.proposal(about, kind)
     done = stage.second.does("reject_proposal", proposal_id=waiting, reason="not_needed")
     assert stage.second.attempt("reject_proposal", proposal_id=waiting, reason="again") == "confirmation_ended"
@@ -227,7 +257,7 @@ def test_a_rejected_proposal_is_approved_by_nobody(stage: Stage, kind: str) -> N
         assert "Rejected" in words_of(done)
         assert stage.first.attempt("approve_warrant", warrant_id=about, reference="2026-CV-17") == "state_conflict"
     else:
-        assert stage.first.attempt("approve_member", proposal_id=waiting) == "confirmation_ended"
+        assert stage.first.attempt(ACTS[kind].approval, proposal_id=waiting) == "confirmation_ended"
 
 
 # Warrants
@@ -397,6 +427,8 @@ FORMS: dict[str, dict[str, str]] = {
     "request_warrant": {},
     "approve_warrant": {"reference": "2026-CV-17"},
     "revoke_warrant": {"reason": "no need"},
+    "request_erasure": {"legal_basis": "unlawful", "reason": "same name"},
+    "approve_erasure": {},
 }
 
 
@@ -412,6 +444,11 @@ def test_the_command_that_is_shown_is_one(stage: Stage, action: str) -> None:
         form = stage.request(stage.borrower()[0])
     elif action.endswith("_warrant"):
         form["warrant_id"] = about = asked_for(stage, stage.borrower()[0])
+    elif action == "request_erasure":
+        form["named"] = about = stage.borrower()[0]
+    elif action == "approve_erasure":
+        ACTS["erase_record"].proposes(stage, about := stage.borrower()[0])
+        form["proposal_id"] = stage.proposal(about, "erase_record")
     elif action in {"approve_member", "reject_proposal"}:
         enough_quotas(stage, about := lender(stage))
         form["proposal_id"] = stage.proposal(about, "quotas")

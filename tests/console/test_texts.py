@@ -9,7 +9,18 @@ from creditshare.console.texts import TEXTS
 
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
 FAMILIES |= {"state", "term", "touched", "action", "restrict"}
-FAMILIES |= {"warrant_state", "basis", "scope", "record_state", "product", "part", "class", "bucket", "amount"}
+FAMILIES |= {
+    "warrant_state",
+    "basis",
+    "scope",
+    "record_state",
+    "product",
+    "part",
+    "class",
+    "bucket",
+    "amount",
+    "erasure_state",
+}
 """Whose keys are put together with a code of ours."""
 COMPOSED = {f"new.role_{role}" for role in TABS}
 

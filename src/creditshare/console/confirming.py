@@ -11,7 +11,7 @@ from typing import Final
 
 from creditshare.access.service import public_id
 from creditshare.audit.service import ExchangeDigests
-from creditshare.console import member_actions, passkeys, warrant_actions
+from creditshare.console import erasure_actions, member_actions, passkeys, warrant_actions
 from creditshare.console.actions import Action, Hand, Outcome
 from creditshare.console.visits import Visit, asked_by
 from creditshare.crypto.digests import content_digest, sha256_b64url
@@ -21,7 +21,7 @@ from creditshare.ids import spell
 from creditshare.wire.confirmation import Confirmation, challenge_of, evidence
 
 ACTIONS: Final[Mapping[str, Action]] = {
-    action.name: action for action in (*member_actions.ACTIONS, *warrant_actions.ACTIONS)
+    action.name: action for action in (*member_actions.ACTIONS, *warrant_actions.ACTIONS, *erasure_actions.ACTIONS)
 }
 """By the name that the log gives them, which is that of the API's operation."""
 

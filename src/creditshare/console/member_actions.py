@@ -1,4 +1,4 @@
-"""What pages change about members, and every decision about what waits for a second person but a warrant's approval."""
+"""What pages change about members, and every rejection of what waits for a second person."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -21,6 +21,7 @@ TABS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("/console/desk", "nav.tasks"),
         ("/console/desk/members", "nav.members"),
         ("/console/warrants", "nav.warrants"),
+        ("/console/desk/erasures", "nav.erasures"),
         ("/console/desk/jobs", "nav.jobs"),
         ("/console/desk/health", "nav.health"),
         ("/console/reports", "nav.reports"),
