@@ -385,6 +385,8 @@ def test_the_life_of_a_member_through_pages(stage: Stage) -> None:
     stands("Applicant")
     second.does("begin_due_diligence", member_id=named, note="file 2026/41")
     stands("Due diligence")
+    for person in (first, second):
+        assert "file 2026/41 · Operator 2" in person.sees(f"/console/desk/members/{named}")
     admitted = second.does("approve_member", proposal_id=stage.proposal(named, "admission"))
     code = unescape(admitted.partition('<code id="command">')[2].partition("<")[0])
     stands("Certified")

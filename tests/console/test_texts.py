@@ -8,7 +8,7 @@ from creditshare.console.render import FOLDER, TABS
 from creditshare.console.texts import TEXTS
 
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
-FAMILIES |= {"state", "term", "touched", "action", "restrict"}
+FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked"}
 FAMILIES |= {
     "warrant_state",
     "basis",

@@ -105,7 +105,9 @@ async def _ask_examination(visit: Visit) -> tuple[str, Terms]:
 
 async def _examine(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
     member_id = public_id("mem", shown.object)
-    done = await hand.services.members.begin_due_diligence(hand.session, member_id, note=shown.terms["note"])
+    done = await hand.services.members.begin_due_diligence(
+        hand.session, member_id, note=shown.terms["note"], by=hand.caller.member_id, now=hand.now
+    )
     return Recorded(_now(done.value), done.entry)
 
 

@@ -363,6 +363,24 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     # A lender's own
     "bank.title": ("Your membership", "贵机构"),
     "bank.lead": ("In figures only: no record is opened for this page.", "仅为汇总数据：本页不会打开任何记录。"),
+    "bank.asked": ("Asked of you", "请贵机构处理"),
+    "bank.nothing_asked": ("Nothing is asked of you.", "没有待处理事项。"),
+    "asked.limited": (
+        "You are limited: you may report, correct and answer, not ask. Two operators lift it; ask them for the reason.",
+        "贵机构受到限制：可报送、更正和答复，不可查询。须由两位运营人员解除，原因请询问运营方。",
+    ),
+    "asked.key": (
+        "The key {kid} ends on {day}. Replace it before, or nothing of yours is signed any more.",
+        "密钥 {kid} 将于 {day} 到期。请在此之前更换，否则将无法签名。",
+    ),
+    "asked.tier": (
+        "Your answers are shorter for now: they are as deep as what you report. See what is missing.",
+        "贵机构目前获得的结果较为简略：其详细程度取决于报送情况。请查看不足之处。",
+    ),
+    "asked.hand_back": (
+        "Name a key to which your data are encrypted when your membership ends. Without it they cannot be handed back.",
+        "请指定一把密钥，用于在成员资格终止时加密交还数据。未指定则无法交还。",
+    ),
     "bank.records": ("Your records", "贵机构的记录"),
     "bank.reports": ("Your figures in reports", "报表中的贵机构数据"),
     "lifecycle.pending": ("Waiting for notice", "待告知"),

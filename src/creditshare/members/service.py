@@ -28,6 +28,7 @@ from creditshare.members.tiers import Tier
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
+from creditshare.wire.instants import spell_instant
 from creditshare.wire.strict_json import canonical
 
 MemberRole = Literal["lender", "regulator", "operator"]
@@ -88,6 +89,15 @@ class Application:
     key_thumbprint: str | None
     licence_no: str | None
     contacts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is examined of an applicant, or by which file it can be found; by whom, since when."""
+
+    note: str
+    by: UUID
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,11 +370,21 @@ class Members:
         )
         return bool((await session.execute(alive)).scalar_one())
 
-    async def begin_due_diligence(self, session: WriteSession, member_id: UUID, *, note: str) -> Recorded[Member]:
+    async def begin_due_diligence(
+        self, session: WriteSession, member_id: UUID, *, note: str, by: UUID, now: datetime
+    ) -> Recorded[Member]:
         """Begin to examine an applicant; the note says what is looked at, or by which file it can be found."""
         row = await self._lock(session, member_id)
-        changed = await self.rows.change(session, "member", row, status=standing.after("due_diligence", row["status"]))
+        follows = standing.after("due_diligence", row["status"])
+        noted = {"note": note, "by": str(by), "at": spell_instant(now)}
+        changed = await self.rows.change(session, "member", row, status=follows, examination=noted)
         return Recorded(member_of(changed), membership_entry("begin_due_diligence", member_id, note=note))
+
+    async def examination(self, session: ReadSession, member_id: UUID) -> Examination | None:
+        """Return what was noted when an institution's due diligence began, if it did: for operators."""
+        row = await self.rows.find(session, "member", member_id)
+        noted = None if row is None else row["examination"]
+        return noted and Examination(noted["note"], UUID(noted["by"]), datetime.fromisoformat(noted["at"]))
 
     async def restrict(
         self,

@@ -17,7 +17,7 @@ from creditshare.impact import impact_on
 from creditshare.marks import last_backup
 from creditshare.members import standing
 from creditshare.members.keys import last_keys
-from creditshare.members.service import Member
+from creditshare.members.service import Member, names_of_members
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OperatorVisit = Annotated[Visit, Depends(Looks("operator"))]
@@ -108,6 +108,8 @@ async def show_one_member(visit: OperatorVisit, member_id: str) -> Response:
         passkeys=await services.passkeys.of_member(session, named),
         sessions=await services.sessions.count(session, named, now=services.clock.now()),
         possible=_possible(visit, one),
+        examination=await services.members.examination(session, named),
+        names=await names_of_members(session),
     )
 
 
