@@ -445,6 +445,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "reports.method": ("Method", "方法"),
     "reports.sources": ("Sources", "依据"),
     "reports.covers": ("Log entries covered", "涵盖日志条目"),
+    "reports.unreadable": (
+        "Log entries that could not be opened, in no number",
+        "无法打开、未计入任何数字的日志条目",
+    ),
     "reports.policy": ("Policy", "政策版本"),
     "reports.digest": ("Digest", "摘要"),
     "reports.rules": ("Numbers that decided what is withheld", "决定不予公布的数值"),

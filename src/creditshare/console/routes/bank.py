@@ -34,7 +34,7 @@ async def own_acts(visit: Visit) -> list[LoggedAct]:
     size = (await log_state(visit.session)).size
     found = await visit.services.audit.acts(visit.session, start=max(0, size - LOOKED_AT), limit=LOOKED_AT)
     own = spell("mem", visit.member.member_id)
-    return [act for act in reversed(found) if act.actor == own]
+    return [act for act in reversed(found.read) if act.actor == own]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from creditshare.console.confirming import action_for, carry_out, command_line, 
 from creditshare.console.routes.passkeys import given_challenge
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.crypto.encoding import b64url_encode
-from creditshare.members.service import names_of_members
 from creditshare.wire.confirmation import rp_id
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -25,7 +24,7 @@ async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
         shows="confirmation",
         of={"member_id": shown.object} if shown.object.startswith("mem_") else {},
         shown=shown,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
         document=shown.document().decode(),
         command=command_line(shown),
         ceremony={
@@ -41,4 +40,6 @@ async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
 async def confirm(visit: ChangingVisit) -> Response:
     """Carry out what a passkey confirmed, once."""
     shown, outcome = await carry_out(visit, given_challenge(visit))
-    return visit.plain("done.html", shown=shown, outcome=outcome, names=await names_of_members(visit.session))
+    return visit.plain(
+        "done.html", shown=shown, outcome=outcome, names=await visit.services.members.names(visit.session)
+    )

@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Response
 from creditshare.access.service import public_id
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.ids import spell
-from creditshare.members.service import names_of_members
 from creditshare.warrants.rules import APPROVALS, LEGAL_BASES, LIVE, SCOPES
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -32,7 +31,7 @@ async def show_warrants(visit: OverseerVisit, before: str = "") -> Response:
         shows="warrants",
         found=found[:SHOWN],
         older=spell("wrt", found[SHOWN - 1].warrant_id) if len(found) > SHOWN else None,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
         at=visit.now,
     )
 
@@ -63,7 +62,7 @@ async def show_one_warrant(visit: OverseerVisit, warrant_id: str) -> Response:
         live=LIVE,
         waiting=waiting,
         needed=APPROVALS,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
     )
 
 
