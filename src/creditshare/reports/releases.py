@@ -158,11 +158,11 @@ class Releases:
         self, session: WriteSession, position: Position, part: Part, cells: Cells, telling: Telling
     ) -> Position:
         """Forget who changed what is told now, and note where the part's cells stand from then on."""
-        settled = [cell for key, cell in cells.items() if (part[0], *key) in telling.settled]
+        settled = {name: cell for key, cell in cells.items() if (name := (part[0], *key)) in telling.settled}
         told_seq = position.of(part).told_seq
         if settled:
-            for cell in settled:
-                cell.touched.clear()
+            for name, cell in settled.items():
+                telling.settle(name, cell)
             left = {key: cell for key, cell in cells.items() if not cell.empty}
             position = await self._store.replace(session, position, part, left)
             told_seq = position.seq
