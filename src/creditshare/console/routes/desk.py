@@ -17,7 +17,7 @@ from creditshare.impact import impact_on
 from creditshare.marks import last_backup
 from creditshare.members import standing
 from creditshare.members.keys import last_keys
-from creditshare.members.service import Member, names_of_members
+from creditshare.members.service import Member
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OperatorVisit = Annotated[Visit, Depends(Looks("operator"))]
