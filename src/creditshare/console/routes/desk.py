@@ -109,7 +109,7 @@ async def show_one_member(visit: OperatorVisit, member_id: str) -> Response:
         sessions=await services.sessions.count(session, named, now=services.clock.now()),
         possible=_possible(visit, one),
         examination=await services.members.examination(session, named),
-        names=await names_of_members(session),
+        names=await services.members.names(session),
     )
 
 
