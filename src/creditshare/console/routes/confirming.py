@@ -8,6 +8,7 @@ from creditshare.console.confirming import action_for, carry_out, command_line, 
 from creditshare.console.routes.passkeys import given_challenge
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.crypto.encoding import b64url_encode
+from creditshare.errors import Refused
 from creditshare.wire.confirmation import rp_id
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -17,7 +18,13 @@ ChangingVisit = Annotated[Visit, Depends(Looks("operator", "regulator"))]
 @router.post("/console/confirm/{action}")
 async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
     """Show exactly what is to be done, for a passkey to sign, and the command that does the same."""
-    shown, challenge = await prepare(visit, action_for(visit, action))
+    wanted = action_for(visit, action)
+    try:
+        shown, challenge = await prepare(visit, wanted)
+    except Refused as refusal:
+        if wanted.again is None or refusal.code != "validation_failed":
+            raise
+        return wanted.again(visit, refusal.fields)
     usable = await visit.services.passkeys.usable(visit.session, visit.member.member_id)
     return visit.page(
         "confirm.html",

@@ -4,21 +4,20 @@ A regulator sees its own, operators all; under one only its regulator reads. Wha
 each view of one is its event.
 """
 
-from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Response
 
 from creditshare.access.service import public_id
 from creditshare.console.visits import Looks, PageRoute, Visit
+from creditshare.console.warrant_actions import show_request
 from creditshare.ids import spell
-from creditshare.warrants.rules import APPROVALS, LEGAL_BASES, LIVE, SCOPES
+from creditshare.warrants.rules import APPROVALS, LIVE
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OverseerVisit = Annotated[Visit, Depends(Looks("operator", "regulator"))]
 RegulatorVisit = Annotated[Visit, Depends(Looks("regulator"))]
 SHOWN: Final = 50
-USUAL: Final = timedelta(days=14)
 
 
 @router.get("/console/warrants")
@@ -37,15 +36,9 @@ async def show_warrants(visit: OverseerVisit, before: str = "") -> Response:
 
 
 @router.get("/console/warrants/new")
-async def show_request(visit: RegulatorVisit) -> Response:
+async def show_warrant_form(visit: RegulatorVisit) -> Response:
     """Show the form by which a regulator asks for one."""
-    return visit.page(
-        "warrants/new.html",
-        shows="warrant_request",
-        bases=LEGAL_BASES,
-        scopes=SCOPES,
-        usual=(visit.now + USUAL).date().isoformat(),
-    )
+    return show_request(visit)
 
 
 @router.get("/console/warrants/{warrant_id}")
