@@ -5,26 +5,26 @@
 ``determined``  does a combination of published numbers give it exactly (a unit vector in the row space)?
 ``narrow``      do the published numbers and the floors of what is withheld bound it more narrowly than its protection
                 width? Bounds are propagated from relation to relation until nothing changes; what they tell is true.
-``unproven``    is there proof that it can be thought different? A proof is a circuit: a change of withheld cells that
-                leaves everything published as it is and no cell below its floor. A lender knows the cells in which
-                it alone has records, so for each lender there must be a circuit without such cells of others' making.
+``unproven``    is there proof that it can be thought different? A proof is a vector of the kernel: a change of withheld
+                cells that leaves everything published as it is and no cell below its floor. A lender knows the cells
+                in which it alone has records, so for each lender there must be one without such cells of its own.
 
 A cell that is proven is neither determined nor narrow. A cell that is neither proven nor narrow is reported all the
 same: the doubt counts against publishing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from creditshare.disclosure.cells import Name
-from creditshare.disclosure.elimination import Echelon, Vector, combined
+from creditshare.disclosure.component import FAR, Component
+from creditshare.disclosure.elimination import Echelon, Vector, coin
+from creditshare.disclosure.movement import Movement
 from creditshare.disclosure.pattern import Pattern
 
 Kind = Literal["unsafe", "remainder", "determined", "narrow", "unproven"]
-FAR = 1 << 62  # as far as no number goes
-TRIES = 8  # circuits, and ways around a cell, looked at before a cell counts as unproven
-DETOURS = 6
+TURNS = 3  # times that cells are moved together, each time others up and others down
 ROUNDS = 50  # of propagation; stopping early leaves bounds true, only wider
 
 
@@ -34,53 +34,6 @@ class Finding:
 
     name: Name
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """Withheld cells that hang together by relations, and these relations without what is published.
-
-    ``silent`` if nothing but zeros is published in them.
-    """
-
-    cells: tuple[int, ...]
-    silent: bool
-    rows: tuple[tuple[tuple[int, int], ...], ...]
-
-
-def components(pattern: Pattern) -> Iterator[Component]:
-    """The withheld cells in groups that share no relation, by their first cell."""
-    hidden = [i for i, status in enumerate(pattern.status) if status != "s"]
-    equations = _equations(pattern, hidden)
-    seen: set[int] = set()
-    for start in hidden:
-        if start in seen:
-            continue
-        cells, rows, waiting = {start}, set(), [start]
-        while waiting:
-            for number in pattern.rows_of[waiting.pop()]:
-                if number in rows:
-                    continue
-                rows.add(number)
-                fresh = equations[number].keys() - cells
-                cells |= fresh
-                waiting.extend(fresh)
-        seen |= cells
-        members = {i for number in rows for i in pattern.measure.rows[number].cells}
-        silent = all(pattern.status[i] != "s" for i in members)
-        yield Component(
-            tuple(sorted(cells)), silent, tuple(tuple(equations[number].items()) for number in sorted(rows))
-        )
-
-
-def _equations(pattern: Pattern, hidden: Iterable[int]) -> dict[int, Vector]:
-    numbers = sorted({number for i in hidden for number in pattern.rows_of[i]})
-    equations: dict[int, Vector] = {}
-    for number in numbers:
-        row = pattern.measure.rows[number]
-        equations[number] = {i: 1 for i in row.parts if pattern.status[i] != "s"}
-        equations[number] |= {i: -1 for i in row.wholes if pattern.status[i] != "s"}
-    return equations
 
 
 @dataclass(slots=True)
@@ -106,7 +59,7 @@ def examine(pattern: Pattern, component: Component, proven: set[int]) -> dict[in
     weight = {i: pattern.slack(i) + (FAR if pattern.soles[i] is None else 0) for i in component.cells}
     echelon = Echelon((dict(row) for row in component.rows), weight)
     found: dict[int, Kind] = dict.fromkeys(echelon.determined(), "determined")
-    _prove(pattern, open_, echelon, proven)
+    _prove(pattern, component, open_, echelon, proven)
     doubtful = [i for i in open_ if i not in found and i not in proven]
     if doubtful:
         bounds = propagate(pattern, component)
@@ -116,92 +69,54 @@ def examine(pattern: Pattern, component: Component, proven: set[int]) -> dict[in
     return found
 
 
-def _prove(pattern: Pattern, open_: Iterable[int], echelon: Echelon, proven: set[int]) -> None:
-    """Look for circuits through every cell: the one of each free column first, which also serve pivots."""
+def _prove(pattern: Pattern, component: Component, open_: Iterable[int], echelon: Echelon, proven: set[int]) -> None:
+    """Look for movements of every cell, to the credit of all that move: circuits, many at once, each alone."""
     proofs = {i: _Proof() for i in open_}
     for i in proofs:
         if echelon.is_free(i):
             _count(pattern, proofs, echelon.circuit(i))
+    if not all(proof.done for proof in proofs.values()):
+        movement = Movement(pattern, component, echelon)
+        _move_together(pattern, movement, proofs, dict.fromkeys(proofs), ())
+        for sole in sorted({pattern.soles[i] for i in proofs}, key=str):
+            members = [i for i in proofs if pattern.soles[i] == sole]
+            _move_together(pattern, movement, proofs, members, pattern.insiders.difference({sole}))
+        for i, proof in proofs.items():
+            if not proof.done:
+                _move_alone(pattern, movement, proofs, i)
     proven.update(i for i, proof in proofs.items() if proof.done)
-    proven.update(i for i in proofs if i not in proven and _moves(pattern, echelon, i))
 
 
-def _moves(pattern: Pattern, echelon: Echelon, i: int) -> bool:
-    """Whether a cell can move by its width, whoever looks: best without any cell that one lender makes up alone."""
-    if pattern.status[i] != "u":
-        return _Search(pattern, echelon, i, frozenset()).wide()
-    everyone = pattern.insiders.difference({pattern.soles[i]})
-    return _Search(pattern, echelon, i, everyone).wide() or (
-        len(everyone) > 1 and all(_Search(pattern, echelon, i, frozenset({lender})).wide() for lender in everyone)
-    )
+def _move_together(
+    pattern: Pattern, movement: Movement, proofs: dict[int, _Proof], members: Iterable[int], looking: Collection[str]
+) -> None:
+    """Move these cells while these lenders look, some up and some down."""
+    for turn in range(TURNS):
+        goals = {i: pattern.width(i) * coin(i, turn) for i in members if not proofs[i].done}
+        if goals:
+            _count(pattern, proofs, movement.towards(goals, known_to=looking))
 
 
-class _Search:
-    """Circuits one after another, each from where the last one led, until one cell has moved by its width.
-
-    Cells that one of the ``insiders`` makes up alone stay where they are.
-    """
-
-    def __init__(self, pattern: Pattern, echelon: Echelon, i: int, insiders: frozenset[str]) -> None:
-        self._pattern = pattern
-        self._echelon = echelon
-        self._cell = i
-        self._insiders = insiders
-        self._moved: Vector = {}
-
-    def wide(self) -> bool:
-        """Whether the cell can move far enough, up and down together."""
-        need = self._pattern.width(self._cell)
+def _move_alone(pattern: Pattern, movement: Movement, proofs: dict[int, _Proof], i: int) -> None:
+    """Move one cell by its width, while all look who know better, and then while each of them does."""
+    proof, need = proofs[i], pattern.width(i)
+    everyone = pattern.insiders.difference({pattern.soles[i]}) if pattern.status[i] == "u" else set()
+    for direction in (1, -1):
+        if not proof.done:
+            _count(pattern, proofs, movement.towards({i: need * direction}, known_to=everyone))
+    left = set(everyone)
+    while left and not proof.done:
+        lender = min(left if proof.insiders is None else left & proof.insiders)
         for direction in (1, -1):
-            self._moved = {}
-            while need > 0 and (circuit := self._open_circuit(direction)) is not None:
-                stride = abs(circuit[self._cell])
-                steps = min(
-                    -(-need // stride), *(self._slack(at) // -step for at, step in circuit.items() if step < 0), FAR
-                )
-                for at, step in circuit.items():
-                    self._moved[at] = self._moved.get(at, 0) + steps * step
-                need -= steps * stride
-        return need <= 0
-
-    def _open_circuit(self, direction: int) -> Vector | None:
-        """A circuit along which at least one step is possible from here."""
-        echelon, i = self._echelon, self._cell
-        for column in echelon.behind(i):
-            circuit = self._turned(echelon.circuit(column), direction)
-            blocked = self._blocked(circuit)
-            for _ in range(DETOURS):
-                if not blocked:
-                    return circuit
-                detour = min(self._detours(circuit, blocked, direction), key=lambda made: len(made[1]), default=None)
-                if detour is None or len(detour[1]) >= len(blocked):
-                    break
-                circuit, blocked = detour
-        return None
-
-    def _detours(self, circuit: Vector, blocked: list[int], direction: int) -> Iterator[tuple[Vector, list[int]]]:
-        for at in blocked[:TRIES]:
-            for column in self._echelon.behind(at):
-                detour = combined(circuit, self._echelon.circuit(column), without=at)
-                if self._cell in detour:
-                    turned = self._turned(detour, direction)
-                    yield turned, self._blocked(turned)
-
-    def _turned(self, circuit: Vector, direction: int) -> Vector:
-        return circuit if circuit[self._cell] * direction > 0 else {at: -step for at, step in circuit.items()}
-
-    def _blocked(self, circuit: Vector) -> list[int]:
-        """The cells that cannot go along, and those that an insider knows."""
-        return [
-            at for at, step in circuit.items() if self._slack(at) < -step or self._pattern.soles[at] in self._insiders
-        ]
-
-    def _slack(self, at: int) -> int:
-        return self._pattern.slack(at) + self._moved.get(at, 0)
+            if proof.insiders is None or lender in proof.insiders:
+                _count(pattern, proofs, movement.towards({i: need * direction}, known_to={lender}))
+        if proof.insiders is None or lender in proof.insiders:
+            return
+        left &= proof.insiders
 
 
 def _count(pattern: Pattern, proofs: dict[int, _Proof], circuit: Vector) -> None:
-    """How far all cells can move along a circuit with none below its floor, to the credit of each of them."""
+    """How far all cells can move along a vector with none below its floor, to the credit of each of them."""
     forth = _steps(pattern, circuit, 1)
     back = _steps(pattern, circuit, -1)
     if forth == back == 0:
@@ -222,7 +137,7 @@ def _count(pattern: Pattern, proofs: dict[int, _Proof], circuit: Vector) -> None
 
 
 def _steps(pattern: Pattern, circuit: Vector, direction: int) -> int:
-    """How often a circuit can be added (or taken away) before a cell is at its floor; without end is counted as far."""
+    """How often a vector can be added (or taken away) before a cell is at its floor; without end is counted as far."""
     falling = (pattern.slack(i) // abs(step) for i, step in circuit.items() if step * direction < 0)
     return min(falling, default=FAR)
 

@@ -11,11 +11,10 @@ from the last row to the first, and touches only the rows that it reaches.
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from hashlib import blake2b
-from heapq import heapify, heappop, heappush, nsmallest
+from heapq import heapify, heappop, heappush
 from math import gcd, lcm
 
 Vector = dict[int, int]
-HEAVIEST = 8  # free columns that are kept of those on which a pivot depends
 
 
 class Echelon:
@@ -27,7 +26,6 @@ class Echelon:
         self._pivot_row: dict[int, int] = {}
         self._columns: set[int] = set()
         self._uses: dict[int, list[int]] = {}
-        self._behind: dict[int, tuple[int, ...]] = {}
         self._circuits: dict[int, Vector] = {}
         for row in sorted(rows, key=len):
             self._columns.update(row)
@@ -103,15 +101,20 @@ class Echelon:
         self._circuits[column] = {at: int(value * scale) for at, value in vector.items()}
         return self._circuits[column]
 
-    def behind(self, column: int) -> tuple[int, ...]:
-        """The heaviest free columns on which a column depends; one that depends on none is determined."""
-        if column not in self._pivot_row:
-            return (column,)
-        if column not in self._behind:
-            row = {at: value for at, value in self._rows[self._pivot_row[column]][1].items() if at != column}
-            self._clear(row, [self._pivot_row[at] for at in row if at in self._pivot_row])
-            self._behind[column] = tuple(nsmallest(HEAVIEST, row, key=lambda at: (-self._weight[at], at)))
-        return self._behind[column]
+    def vector(self, free: Mapping[int, int]) -> Vector | None:
+        """The vector of the kernel with these values in free columns, nought in the others; nothing if it is broken."""
+        vector: dict[int, int | Fraction] = {column: value for column, value in free.items() if value}
+        for pivot, row in reversed(self._rows):
+            if value := _substitute(pivot, row, vector):
+                vector[pivot] = value
+        whole = {column: value for column, value in vector.items() if isinstance(value, int)}
+        return whole if len(whole) == len(vector) else None
+
+    def _depends(self, column: int) -> bool:
+        """Whether a pivot depends on any free column."""
+        row = {at: value for at, value in self._rows[self._pivot_row[column]][1].items() if at != column}
+        self._clear(row, [self._pivot_row[at] for at in row if at in self._pivot_row])
+        return bool(row)
 
     def determined(self) -> list[int]:
         """The columns that are zero in every vector of the kernel: a unit vector of theirs lies in the row space.
@@ -122,15 +125,7 @@ class Echelon:
         vector: dict[int, int | Fraction] = {column: _scatter(column) for column in self.free}
         for pivot, row in reversed(self._rows):
             vector[pivot] = _substitute(pivot, row, vector)
-        return sorted(pivot for pivot, _ in self._rows if not vector[pivot] and not self.behind(pivot))
-
-
-def combined(left: Vector, right: Vector, *, without: int) -> Vector:
-    """The combination of two vectors of the kernel that is zero where both were not."""
-    mine, theirs = right[without], -left[without]
-    made = {column: left.get(column, 0) * mine + right.get(column, 0) * theirs for column in left.keys() | right.keys()}
-    common = gcd(*made.values()) or 1
-    return {column: value // common for column, value in sorted(made.items()) if value}
+        return sorted(pivot for pivot, _ in self._rows if not vector[pivot] and not self._depends(pivot))
 
 
 def _substitute(pivot: int, row: Vector, vector: Mapping[int, int | Fraction]) -> int | Fraction:
@@ -149,3 +144,8 @@ def _substitute(pivot: int, row: Vector, vector: Mapping[int, int | Fraction]) -
 def _scatter(column: int) -> int:
     """A number without pattern, and the same each time."""
     return int.from_bytes(blake2b(column.to_bytes(8), digest_size=8).digest()) + 1
+
+
+def coin(column: int, turn: int) -> int:
+    """One or minus one, without pattern, and the same each time."""
+    return 1 if _scatter(column) >> turn & 1 else -1

@@ -126,7 +126,7 @@ class Pattern:
 
     def __init__(self, measure: Measure, *, known: Collection[int] = ()) -> None:
         self.measure = measure
-        self._known = frozenset(known)
+        self.known = frozenset(known)
         self.status: list[Status] = ["s"] * len(measure.cells)
         self.soles = [next(iter(cell.lenders)) if len(cell.lenders) == 1 else None for cell in measure.cells]
         self.insiders: frozenset[str] = frozenset(sole for sole in self.soles if sole is not None)
@@ -158,7 +158,7 @@ class Pattern:
 
     def hide(self, i: int, status: Status) -> None:
         """Withhold a cell, unless everybody knows it, and note its relations for checking."""
-        if self.status[i] != "s" or i in self._known:
+        if self.status[i] != "s" or i in self.known:
             return
         self.status[i] = status
         cell, slack, width = self.measure.cells[i], self.slack(i), self.width(i)
@@ -209,7 +209,7 @@ class Pattern:
 
     def smallest(self, members: Iterable[int], need: int) -> int | None:
         """The smallest published cell with enough slack, or else the one with most."""
-        open_ = [i for i in members if self.status[i] == "s" and i not in self._known]
+        open_ = [i for i in members if self.status[i] == "s" and i not in self.known]
         fitting = [i for i in open_ if self.slack(i) >= need]
         if fitting:
             return min(fitting, key=lambda i: (self.measure.values[i], i))

@@ -1,11 +1,13 @@
 """Primary and complementary suppression, and the audit, until nothing is found."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from creditshare.disclosure.audit import Finding, Kind, components, examine
+from creditshare.disclosure.audit import Finding, Kind, examine
 from creditshare.disclosure.cells import Name, Status, System
+from creditshare.disclosure.component import components
+from creditshare.disclosure.movement import Partners
 from creditshare.disclosure.pattern import Measure, Pattern, counts, sums
 from creditshare.disclosure.rules import Rules
 from creditshare.errors import Unprotectable
@@ -96,12 +98,24 @@ def _pass(pattern: Pattern, proven: set[int]) -> dict[int, Kind]:
 
 
 def _reinforce(pattern: Pattern, found: Mapping[int, Kind], times: Mapping[int, int]) -> None:
-    """Give each finding one partner more, unless one of this round's already stands in its relations.
+    """Give each finding the partners that let it move at the least loss. They hide it from who looks, not yet for sure.
 
-    What was found before gets a partner twice as large as the last time.
+    Where that is nothing new for any, each gets the nearest one, twice as large as the last time.
     """
+    partners, helped = Partners(pattern), False
+    ordered = sorted(found, key=lambda i: (pattern.measure.values[i], i))
+    for i in ordered:
+        for partner in partners.of(i):
+            pattern.hide(partner, "x")
+            helped = True
+    if not helped:
+        _widen(pattern, ordered, times)
+
+
+def _widen(pattern: Pattern, found: Sequence[int], times: Mapping[int, int]) -> None:
+    """Give each finding one partner more, unless one of this round's already stands in its relations."""
     helped: set[int] = set()
-    for i in sorted(found, key=lambda i: (pattern.measure.values[i], i)):
+    for i in found:
         near = pattern.rows_of[i]
         if helped.intersection(near):
             continue
