@@ -4,12 +4,11 @@ import re
 
 import pytest
 
-from creditshare.console.onboarding import STEPS
 from creditshare.console.render import FOLDER, TABS
 from creditshare.console.texts import TEXTS
 
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
-FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked", "wrong"}
+FAMILIES |= {"state", "term", "touched", "action", "restrict"}
 FAMILIES |= {
     "warrant_state",
     "basis",
@@ -23,7 +22,7 @@ FAMILIES |= {
     "erasure_state",
 }
 """Whose keys are put together with a code of ours."""
-COMPOSED = {f"new.role_{role}" for role in TABS} | {f"new.step_{step.name}" for step in STEPS}
+COMPOSED = {f"new.role_{role}" for role in TABS}
 
 
 def used() -> set[str]:

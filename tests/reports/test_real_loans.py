@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from fractions import Fraction
 
 import pytest
 from tests.fixtures import loan_oracle as oracle
@@ -38,7 +37,8 @@ def loaded(postgres: EmbeddedPostgres, template: str, tmp_path_factory: pytest.T
         member_requests_per_s=10_000,
         member_burst_requests=10_000,
     ) as service:
-        yield load(service, loans, tmp_path_factory.mktemp("loans"), lenders=lenders, after_days=101)
+        folder = tmp_path_factory.mktemp("loans")
+        yield load(service, loans, folder, lenders=lenders, after_days=101, patience_s=900)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_nobody_works_out_what_is_withheld(loaded: Loaded, regulator: Client) ->
         by_year: dict[str, set[Hidden]] = defaultdict(set)
         for name in {*values, *hidden}:
             by_year[name[3][:4] if name[0] == "defaults" else name[2]].add(name)
-        found: dict[Name, Fraction] = {}
+        found: dict[Name, int] = {}
         for names in by_year.values():  # nothing is told of several years together
             sums = [Relation(*relation) for relation in adding_up(names)]
             found |= recovered(sums, dict[Name, int](values.items()), {*(hidden & names)})

@@ -1,8 +1,9 @@
 """Releases: what may be told of the cells is told, part by part; each release names a checkpoint and has a digest."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -56,15 +57,41 @@ class Releases:
         self._policy = policy
         self._store = store
         self._every = every
+        self._nothing_new: tuple[Position, date] | None = None
 
     async def make_if_due(self) -> int | None:
         """Tell what may be told; return the release's number, or nothing where nothing is new or it is not time yet.
 
         Half of a file is no state of anything, so it waits until every borrower is counted, but not for ever: where
-        reports come at every moment it tells what there is.
+        reports come at every moment it tells what there is. What may be told of a year of many cells takes seconds to
+        work out, so that is done in a thread and in no transaction, and is not believed if somebody counted meanwhile.
         """
+        begun = await self._begin()
+        if begun is None or self._nothing_new == (begun.position, begun.now.date()):
+            return None
+        tellings = await self._tell(begun)
+        if tellings is None:
+            return None
+        new = [document for one in tellings for document in one.new]
+        if not new and not begun.is_first_with_manifest:
+            self._nothing_new = begun.position, begun.now.date()
+            return None
         async with self._database.writing() as session:
-            position = await self._store.position(session) if await hold_counting(session) else None
+            if not await hold_counting(session) or await self._store.position(session) != begun.position:
+                return None
+            position = begun.position
+            for one in tellings:
+                position = await self._forget_who(session, position, one)
+            missing = await forgotten(session, limit=MOST_FORGOTTEN)
+            if not missing:
+                return await self._release(session, position, begun.manifest, new, now=begun.now)
+        await self._put_back(missing, now=begun.now)
+        return None
+
+    async def _begin(self) -> "_Begun | None":
+        """Return how everything stands if a release is due."""
+        async with self._database.reading() as session:
+            position = await self._store.position(session)
             if position is None or not counts_on(position):
                 return None
             now = (await business_time(session)).now
@@ -73,18 +100,14 @@ class Releases:
             if now < due or (now < due + PATIENCE and await still_waiting(session, now=now)):
                 return None
             if position.release != (0 if last is None else last.release):
+                if await self._store.position(session) != position:
+                    return None  # another process told
                 raise IntegrityError("the newest release is not the last that was made")
             newest = await self._told.newest(session)
-            manifest = Manifest() if newest is None else newest.manifest
             told = {} if newest is None else await self._standing(session, newest)
-            position, new = await self._tell(session, position, told, now=now)
-            if not new and (last is None or last.manifest is not None):
-                return None
-            missing = await forgotten(session, limit=MOST_FORGOTTEN)
-            if not missing:
-                return await self._release(session, position, manifest, new, now=now)
-        await self._put_back(missing, now=now)
-        return None
+            manifest = Manifest() if newest is None else newest.manifest
+            first = last is not None and last.manifest is None
+            return _Begun(position, manifest, told, now, is_first_with_manifest=first)
 
     async def _release(
         self, session: WriteSession, position: Position, before: Manifest, new: Sequence[ToldPart], *, now: datetime
@@ -125,49 +148,79 @@ class Releases:
         documents = await self._told.documents(session, newest, newest.manifest.documents)
         return {(one.report, one.part): one.document for one in documents}
 
-    async def _tell(
-        self, session: WriteSession, position: Position, told: Mapping[Part, bytes], *, now: datetime
-    ) -> tuple[Position, list[ToldPart]]:
-        """Tell every part that has changed or was not over; return where the cells are then, and what is new."""
-        asking = Asking(self._policy, now)
-        new: list[ToldPart] = []
-        for family, part in sorted(position.parts):
+    async def _tell(self, begun: "_Begun") -> "list[_Telling] | None":
+        """Tell every part that has changed or was not over; nothing if somebody counted meanwhile."""
+        asking = Asking(self._policy, begun.now)
+        tellings = []
+        for family, part in sorted(begun.position.parts):
             if family == ROLLS:  # told with the defaults of its year
                 continue
             members = {one: (one, part) for one in ((DEFAULTS, ROLLS) if family == DEFAULTS else (family,))}
-            states = [position.of(name) for name in members.values()]
+            states = [begun.position.of(name) for name in members.values()]
             # Of what was counted by another definition nothing may be there yet.
             if all(state.as_told for state in states) or not any(state.live for state in states):
                 continue
-            cells = {one: await self._store.load(session, position, name) for one, name in members.items()}
-            before = {one: Told.of_json(decode_object(told[name])) for one, name in members.items() if name in told}
+            cells = await self._cells(begun.position, members)
+            if cells is None:
+                return None
+            told = {one: begun.told[name] for one, name in members.items() if name in begun.told}
+            before = {one: Told.of_json(decode_object(document)) for one, document in told.items()}
             try:
-                telling = asking.tell(family, part, cells, before)
+                telling = await asyncio.to_thread(asking.tell, family, part, cells, before)
             except (ValueError, KeyError, AssertionError):  # of this part alone: no other waits for it
                 log.exception("a part of the reports cannot be told", family=family, part=part)
                 continue
-            for one, document in telling.documents.items():
-                data = canonical(document.as_json())
-                if data != told.get((one, part)):
-                    new.append(ToldPart(one, part, position.release + 1, data))
-            for one, name in members.items():
-                position = await self._forget_who(session, position, name, cells[one], telling)
-        return position, new
+            documents = {one: canonical(document.as_json()) for one, document in telling.documents.items()}
+            number = begun.position.release + 1
+            new = tuple(ToldPart(one, part, number, data) for one, data in documents.items() if data != told.get(one))
+            tellings.append(_Telling(tuple(members.values()), telling, new))
+        return tellings
 
-    async def _forget_who(
-        self, session: WriteSession, position: Position, part: Part, cells: Cells, telling: Telling
-    ) -> Position:
-        """Forget who changed what is told now, and note where the part's cells stand from then on."""
-        settled = {name: cell for key, cell in cells.items() if (name := (part[0], *key)) in telling.settled}
-        told_seq = position.of(part).told_seq
-        if settled:
-            for name, cell in settled.items():
-                telling.settle(name, cell)
-            left = {key: cell for key, cell in cells.items() if not cell.empty}
-            position = await self._store.replace(session, position, part, left)
-            told_seq = position.seq
-        state = replace(position.of(part), told_seq=told_seq, complete=telling.complete)
-        return position.with_parts({part: state})
+    async def _cells(self, position: Position, members: Mapping[str, Part]) -> dict[str, Cells] | None:
+        """Return the cells of parts; nothing if they are not those of this position, because somebody counted."""
+        async with self._database.reading() as session:
+            try:
+                return {one: await self._store.load(session, position, name) for one, name in members.items()}
+            except IntegrityError:
+                if await self._store.position(session) != position:
+                    return None
+                raise
+
+    async def _forget_who(self, session: WriteSession, position: Position, told: "_Telling") -> Position:
+        """Forget who changed what is told now, and note where the parts' cells stand from then on."""
+        for part in told.parts:
+            told_seq = position.of(part).told_seq
+            if any(name[0] == part[0] for name in told.telling.settled):
+                cells = await self._store.load(session, position, part)
+                for key, cell in cells.items():
+                    if (part[0], *key) in told.telling.settled:
+                        cell.touched.clear()
+                left = {key: cell for key, cell in cells.items() if not cell.empty}
+                position = await self._store.replace(session, position, part, left)
+                told_seq = position.seq
+            state = replace(position.of(part), told_seq=told_seq, complete=told.telling.complete)
+            position = position.with_parts({part: state})
+        return position
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """How everything stood when a release was begun. One from before there were manifests is followed by one with."""
+
+    position: Position
+    manifest: Manifest
+    told: Mapping[Part, bytes]
+    now: datetime
+    is_first_with_manifest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Telling:
+    """What is told of parts that are told together, and the documents that are new by it."""
+
+    parts: tuple[Part, ...]
+    telling: Telling
+    new: tuple[ToldPart, ...]
 
 
 class Asking:

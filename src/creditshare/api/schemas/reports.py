@@ -27,14 +27,10 @@ class ReportListed(BaseModel):
 
 
 class LogOut(BaseModel):
-    """The checkpoint of the log that was the newest when the numbers were told.
-
-    ``unreadable`` entries could not be opened, and are in no number.
-    """
+    """The checkpoint of the log that was the newest when the numbers were told."""
 
     size: int
     checkpoint: str
-    unreadable: int = 0
 
 
 class ReleaseOut(BaseModel):
@@ -48,11 +44,11 @@ class ReleaseOut(BaseModel):
 
 
 class ReportsOut(BaseModel):
-    """The reports there are, the newest release, and how many events wait to be counted, which lenders are not told."""
+    """The reports there are, the newest release, and how many events wait to be counted."""
 
     data: list[ReportListed]
     release: ReleaseOut | None
-    waiting: int | None
+    waiting: int
 
     @classmethod
     def of(cls, listed: list[Listed], standing: Standing, language: str) -> Self:
@@ -119,6 +115,6 @@ class ReportOut(BaseModel):
     sources: list[str]
     rules: list[RuleOut]
     release: ReleaseOut | None
-    waiting: int | None
+    waiting: int
     digest: Digest
     signature: str

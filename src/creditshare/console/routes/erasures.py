@@ -8,6 +8,7 @@ from creditshare.access.service import public_id
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.erasures import rules
 from creditshare.ids import spell
+from creditshare.members.service import names_of_members
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OperatorVisit = Annotated[Visit, Depends(Looks("operator"))]
@@ -25,5 +26,5 @@ async def show_erasures(visit: OperatorVisit, before: str = "") -> Response:
         found=[(one, rules.terms_of(one), rules.status(one, visit.now)) for one in found[:SHOWN]],
         older=spell("prp", found[SHOWN - 1].proposal_id) if len(found) > SHOWN else None,
         bases=rules.LEGAL_BASES,
-        names=await visit.services.members.names(visit.session),
+        names=await names_of_members(visit.session),
     )
