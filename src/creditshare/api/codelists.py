@@ -9,6 +9,7 @@ from creditshare.notices import rules as notices
 from creditshare.records import grid, rules
 from creditshare.sharing import answer
 from creditshare.warrants import rules as warrants
+from creditshare.wire import record_form
 from creditshare.wire.reasons import REASONS
 
 CODE_LISTS: Final[dict[str, list[str]]] = {
@@ -24,6 +25,7 @@ CODE_LISTS: Final[dict[str, list[str]]] = {
     "consent_channels": list(consents.CHANNELS),
     "correction_reasons": list(rules.CORRECTION_REASONS),
     "coverage_bands": [band for band, _ in indebtedness.COVERAGES],
+    "currencies": list(record_form.CURRENCIES),
     "default_reasons": list(rules.REASONS),
     "erasure_bases": list(erasures.LEGAL_BASES),
     "error_codes": sorted(REASONS),

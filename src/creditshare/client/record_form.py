@@ -18,7 +18,7 @@ from creditshare.crypto.digests import parse_content_digest
 from creditshare.errors import FieldError, Malformed
 from creditshare.ids import parse
 from creditshare.wire import record_form
-from creditshare.wire.record_form import DATES, contradictions, lacking, misspelt_region
+from creditshare.wire.record_form import DATES, contradictions, lacking, misspelt_industry, misspelt_region
 
 ID_TYPES: Final[tuple[IdType, ...]] = get_args(IdType)
 CodeLists = Mapping[str, list[str]]
@@ -95,7 +95,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "role": Field(_matching("borrower|guarantor", "borrower or guarantor"), required=True, correctable=False),
     "account_ref": Field(_reference, required=True, correctable=False),
     "product": Field(_listed, required=True, codes="products"),
-    "currency": Field(_matching(record_form.CURRENCY, "three capital letters, ISO 4217"), required=True),
+    "currency": Field(
+        _matching(record_form.CURRENCY, "three capital letters, ISO 4217"), required=True, codes="currencies"
+    ),
     "original_amount": Field(_amount, required=True),
     "outstanding_principal": Field(_amount),
     "overdue_principal": Field(_amount),
@@ -213,6 +215,8 @@ def _incomplete_groups(read: Mapping[str, Any], given: set[str]) -> list[FieldEr
             ]
     if "region.scheme" in read and "region.code" in read:
         wrong += misspelt_region(read["region.scheme"], read["region.code"])
+    if "industry.scheme" in read and "industry.code" in read:
+        wrong += misspelt_industry(read["industry.scheme"], read["industry.code"])
     return wrong
 
 

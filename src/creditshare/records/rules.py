@@ -14,7 +14,16 @@ from creditshare.errors import FieldError, Refused
 from creditshare.notices.rules import Addressee, AttestedNotice, addressee
 from creditshare.policy.service import Policy
 from creditshare.records.grid import Bucket, Tier, bucket, tier
-from creditshare.wire.record_form import DATES, REGION_CODES, contradictions, lacking, misspelt_region
+from creditshare.wire.record_form import (
+    CURRENCIES,
+    DATES,
+    INDUSTRY_CODES,
+    REGION_CODES,
+    contradictions,
+    lacking,
+    misspelt_industry,
+    misspelt_region,
+)
 
 CODE_LENGTH: Final = 18  # GB 32100-2015 and GB 11643-1999
 LEI_LENGTH: Final = 20  # ISO 17442-1
@@ -38,7 +47,7 @@ Basis = Literal["consent", "public_record", "legal_duty"]
 BASES: Final[tuple[Basis, ...]] = get_args(Basis)
 Reason = Literal["days_past_due", "unlikely_to_pay", "both", "legal"]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
-INDUSTRY_SCHEMES: Final = ("GB/T 4754-2017", "NAICS", "NACE", "ISIC")
+INDUSTRY_SCHEMES: Final = tuple(INDUSTRY_CODES)
 REGION_SCHEMES: Final = tuple(REGION_CODES)
 Role = Literal["borrower", "guarantor"]
 
@@ -293,6 +302,7 @@ def _code_errors(report: Report) -> list[FieldError]:
     region, industry = report.region, report.industry
     listed = (
         ("/product", report.product, PRODUCTS),
+        ("/currency", report.currency, CURRENCIES),
         ("/guarantee", report.guarantee, GUARANTEES),
         ("/region/scheme", region.scheme, REGION_SCHEMES),
         ("/industry/scheme", industry.scheme if industry else None, INDUSTRY_SCHEMES),
@@ -302,6 +312,8 @@ def _code_errors(report: Report) -> list[FieldError]:
         for pointer, code, known in listed
         if code is not None and code not in known
     ]
+    if industry is not None:
+        wrong += misspelt_industry(industry.scheme, industry.code)
     return wrong + misspelt_region(region.scheme, region.code)
 
 

@@ -21,6 +21,31 @@ REGION_CODES: Final[Mapping[str, str]] = MappingProxyType(
     {"GB/T 2260": r"[0-9]{6}", "ISO 3166-2": r"[A-Z]{2}(-[A-Z0-9]{1,3})?"}
 )
 """What a region's code looks like, by its scheme; other schemes are none."""
+_DIVISION: Final = (
+    r"(0[1-35-9]|[12][0-9]|3[0-35-9]|4[1-35-79]|5[0-35689]|6[0-689]|7[0-57-9]|8[0-24-8]|9[0-9])(\.?[0-9]{1,2})?"
+)
+INDUSTRY_CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "GB/T 4754-2017": r"[A-T]|[A-T]?(0[1-9]|[1-8][0-9]|9[0-7])[0-9]{0,2}",
+        "NAICS": r"(11|2[1-3]|3[1-3]|4[1-689]|5[1-6]|6[12]|7[12]|81|9[1-3])[0-9]{0,4}",
+        "NACE": f"[A-V]|[A-V]?{_DIVISION}",
+        "ISIC": f"[A-V]|[A-V]?{_DIVISION}",
+    }
+)
+"""What an industry's code looks like, by its scheme, down to the sectors or divisions that there are.
+
+Reports have a cell for each, which costs others their cells: one that nobody can be in is refused.
+"""
+_CURRENCIES: Final = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF"
+    " CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD"
+    " HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD"
+    " MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN"
+    " PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY"
+    " TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG"
+)
+CURRENCIES: Final = tuple(_CURRENCIES.split())
+"""Currencies of ISO 4217 that debts are in: no metals, funds or test codes."""
 LONGEST_REFERENCE: Final = 128
 MOST_DAYS_PAST_DUE: Final = 20_000
 
@@ -80,6 +105,15 @@ def lacking(given: Mapping[str, Any]) -> list[FieldError]:
     return [
         FieldError(f"/{name}", "required", detail) for name, needed, detail in asked if needed and name not in given
     ]
+
+
+def misspelt_industry(scheme: str, code: str) -> list[FieldError]:
+    """Return the error of an industry whose code is none of its scheme's."""
+    form = INDUSTRY_CODES.get(scheme)
+    if form is None or re.fullmatch(form, code):
+        return []
+    detail = "such as C1311 for GB/T 4754-2017, 722511 for NAICS, G47.11 for NACE and ISIC"
+    return [FieldError("/industry/code", "unknown_code", detail)]
 
 
 def misspelt_region(scheme: str, code: str) -> list[FieldError]:
