@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,7 @@ from creditshare.cli.options import (
 from creditshare.client.bank import Client
 from creditshare.client.core import parse_jwks
 from creditshare.errors import ConfigurationError, VerificationFailed
+from creditshare.reports.catalogue import KINDS
 from creditshare.reports.files import CSV, PDF, XLSX, make_csv
 from creditshare.reports.pack import SUMS, files_of, pack_files
 from creditshare.wire.instants import spell_instant
@@ -128,15 +130,20 @@ def pack(
         reports = []
         for name in names:
             progress.update(task, description=name)
-            reports.append(_checked(service, name, _query(first, last, None, []), language))
+            reports.append(_checked(service, name, first, last, language))
             progress.advance(task)
-        draft = folder.with_name(f".{folder.name}.draft")
-        draft.mkdir(parents=True)
-        for file, content in pack_files(reports, language):
-            progress.update(task, description=file)
-            (draft / file).write_bytes(content)
-            progress.advance(task)
-        draft.rename(folder)
+        if len({json.dumps(one["release"]) for one in reports}) > 1:
+            raise VerificationFailed("reports were told anew while they were read: make the pack once more")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # What is half done when something fails goes with it.
+        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+            draft = Path(aside) / folder.name
+            draft.mkdir()
+            for file, content in pack_files(reports, language):
+                progress.update(task, description=file)
+                (draft / file).write_bytes(content)
+                progress.advance(task)
+            draft.rename(folder)
     show({"folder": str(folder), "reports": names}, as_json=as_json, line=f"{folder}: {len(names)} reports")
 
 
@@ -180,10 +187,15 @@ def _check_sums(folder: Path) -> None:
             raise VerificationFailed(f"{name} is not the file of {SUMS}")
 
 
-def _checked(service: Client, name: str, query: str, language: str) -> dict[str, Any]:
-    """Return a report that says what the service signed."""
+def _checked(service: Client, name: str, first: str | None, last: str | None, language: str) -> dict[str, Any]:
+    """Return a report that says what the service signed, and that is the one that was asked for."""
+    query = _query(first, last, None, [])
     document: dict[str, Any] = service.call("GET", _path(name), query=query, language=language).data
     verify_report(document, service.session.service.keys, issuer=service.session.service.issuer)
+    if name not in KINDS or document["report"] != name:
+        raise VerificationFailed(f"the report {name} was asked for, and another came")
+    if document["period"] != {"from": first, "to": last}:
+        raise VerificationFailed(f"the report {name} is of another period than was asked for")
     return document
 
 
