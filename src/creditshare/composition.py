@@ -210,7 +210,12 @@ def reports(settings: Settings, database: Database, services: Services) -> Repor
             database=database, reading=reading, subjects=services.subjects, store=store, told=told, tally=sums
         ),
         log_counting=LogCounting(
-            database=database, reading=reading, audit=services.audit, policy=services.policy, store=store
+            database=database,
+            reading=reading,
+            audit=services.audit,
+            members=services.members,
+            policy=services.policy,
+            store=store,
         ),
         releases=Releases(
             database=database,
@@ -295,6 +300,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         skew_s=settings.skew_s,
     )
     warrants = Warrants(
+        members=members,
         subjects=subjects,
         records=records,
         sharing=sharing,
@@ -355,6 +361,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             records=records,
             audit=audit,
             policy=policy,
+            seals=keyring.row_seals(),
         ),
         hand_back=HandBack(
             database=database,
@@ -369,6 +376,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
         warrants=warrants,
         erasures=erasures,
         reports=Reports(
+            members=members,
             policy=policy,
             told=ToldStore(keyring.row_seals()),
             signing_key=keyring.signing_key(),

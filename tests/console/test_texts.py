@@ -4,11 +4,12 @@ import re
 
 import pytest
 
+from creditshare.console.onboarding import STEPS
 from creditshare.console.render import FOLDER, TABS
 from creditshare.console.texts import TEXTS
 
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
-FAMILIES |= {"state", "term", "touched", "action", "restrict"}
+FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked", "wrong"}
 FAMILIES |= {
     "warrant_state",
     "basis",
@@ -22,7 +23,7 @@ FAMILIES |= {
     "erasure_state",
 }
 """Whose keys are put together with a code of ours."""
-COMPOSED = {f"new.role_{role}" for role in TABS}
+COMPOSED = {f"new.role_{role}" for role in TABS} | {f"new.step_{step.name}" for step in STEPS}
 
 
 def used() -> set[str]:

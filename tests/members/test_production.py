@@ -117,7 +117,7 @@ def test_only_the_approved_key_can_enrol(
         done = await members.apply(session, first, application("lender", named), bootstrap_key=False, now=now)
         member_id = done.value.member_id
         terms = {"key_thumbprint": named}
-        await members.begin_due_diligence(session, member_id, note="file 1")
+        await members.begin_due_diligence(session, member_id, note="file 1", by=first, now=now)
         decided = await members.approve(session, member_id, action="admission", terms=terms, by=second, now=now)
         if action == "recovery":
             terms = {"key_thumbprint": expected.kid}

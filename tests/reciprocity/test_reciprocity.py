@@ -84,6 +84,23 @@ def test_they_are_computed_once_a_day(shared_service: RunningService) -> None:
     assert shared_service.run(shared_service.services.reciprocity.compute_due(now=now)) == 0
 
 
+def test_figures_that_an_administrator_wrote_are_computed_anew(shared_service: RunningService) -> None:
+    service, bank = shared_service, shared_service.admit(f"Bank {uuid4()}", region="US")
+    compute(service)
+    before = own(bank)
+    assert before["refusals"] == 0
+    with service.superuser() as database:
+        changed = database.execute(
+            "UPDATE member_figures SET rows_sent = 100, rows_refused = 90, computed_at = now() + interval '1 year'"
+            " WHERE member_id = %s",
+            [parse("mem", bank.session.signer.member_id)],
+        )
+    assert changed.rowcount == 1
+    assert own(bank)["refusals"] is None
+    assert compute(service) >= 1
+    assert own(bank)["refusals"] == 0
+
+
 @pytest.mark.parametrize(
     ("tier", "withheld", "amounts", "rows"),
     [("full", [], True, 1), ("standard", ["amounts"], False, 1), ("basic", ["amounts", "records"], False, 0)],

@@ -239,6 +239,67 @@ def test_a_borrower_that_is_due_by_time_alone_waits_in_its_own_row(service: Runn
         assert database.execute("SELECT count(*) FROM report_counted WHERE again_at IS NOT NULL").fetchone() == (0,)
 
 
+def test_a_lender_that_an_administrator_renamed_is_told_by_its_id(
+    service: RunningService, lender: Client, regulator: Client
+) -> None:
+    told_twice(service, lender)
+    member_id = lender.session.signer.member_id
+    assert regulator.call("GET", CONDUCT).data["lenders"] == {member_id: "One"}
+    with attacker(service) as database:
+        database.execute("UPDATE member SET name = 'Another' WHERE name = 'One'")
+    told = regulator.call("GET", CONDUCT).data
+    assert told["lenders"] == {}
+    assert {row["lender"] for row in told["rows"]} == {member_id}
+
+
+def test_the_log_is_not_counted_by_regions_that_an_administrator_wrote(service: RunningService) -> None:
+    service.admit("One", region="US")
+    settle_log(service)
+    with attacker(service) as database:
+        database.execute("UPDATE member SET region = 'CN' WHERE name = 'One'")
+    with pytest.raises(IntegrityError, match="member"):
+        count_and_tell(service)
+    with attacker(service) as database:
+        database.execute("UPDATE member SET region = 'US' WHERE name = 'One'")
+    count_and_tell(service)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_opening SET sealed = sealed || '\\x00' WHERE grp = 'meta'",
+        "DELETE FROM audit_opening WHERE grp = 'meta'",
+    ],
+    ids=["edited", "taken away"],
+)
+def test_what_of_the_log_cannot_be_opened_is_told_as_a_number_and_stops_nothing(
+    service: RunningService, lender: Client, regulator: Client, statement: str
+) -> None:
+    settle_log(service)
+    with attacker(service) as database:
+        row = database.execute("SELECT count(*) FROM audit_leaf").fetchone()
+        assert row is not None
+        database.execute("ALTER TABLE audit_opening DISABLE TRIGGER ALL")
+        assert database.execute(statement.encode()).rowcount == row[0]
+    submit(lender, 0, "a")
+    settle_log(service)
+    count_and_tell(service)
+    log = regulator.call("GET", "/v1/reports").data["release"]["log"]
+    assert log["unreadable"] == row[0]
+    assert rows_told(regulator)[0]["records"] == 1
+    shown = regulator.call("GET", "/v1/reports/inquiries", query="by=month,lender").data
+    assert shown["release"]["log"] == log
+    assert [line["evaluations"] for line in shown["rows"]] == [1]
+
+
+def test_how_much_waits_is_not_told_to_lenders(lender: Client, regulator: Client) -> None:
+    submit(lender, 0, "a")
+    for path in ("/v1/reports", CONDUCT):
+        assert regulator.call("GET", path).data["waiting"] > 0
+    for path, query in (("/v1/reports", ""), (CONDUCT, "by=month,lender")):
+        assert lender.call("GET", path, query=query).data["waiting"] is None
+
+
 async def as_before(store: CellStore, session: WriteSession) -> None:
     """Write the position as a service of before wrote it."""
     position = await store.position(session)

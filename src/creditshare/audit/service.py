@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from sqlalchemy import Row, delete, func, select
 from creditshare.audit.models import audit_checkpoint, audit_event, audit_leaf, audit_opening
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.sealing import Box, Place
+from creditshare.errors import IntegrityError, Malformed
 from creditshare.ids import spell, uuid4
 from creditshare.keys.custody import SubjectKeys
 from creditshare.storage.engine import ReadSession, WriteSession
@@ -135,6 +136,18 @@ class LoggedAct:
     details: Mapping[str, object]
     event_id: uuid.UUID | None = None
     sub: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """Who did what, of some leaves in the order of their index; ``until`` is the index at which to go on.
+
+    ``unreadable`` are those of them that do not open, or whose opening is not there, which is never erased.
+    """
+
+    read: list[LoggedAct]
+    unreadable: list[int]
+    until: int
 
 
 class Series:
@@ -266,36 +279,47 @@ class Audit:
             before = select(func.max(audit_checkpoint.c.size)).where(audit_checkpoint.c.created_at < since)
             start = int((await session.execute(before)).scalar() or 0)
         acts, seen = [], 0
-        for row, meta in await self._metas(session, start, limit):
+        for row in await self._openings(session, start, limit):
+            meta = self._meta(row.event_id, row.sealed)
             seen += 1
             if meta["kid"] == kid and row.recorded_at >= since:
                 said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "sub", "request_id")}
                 acts.append(SignedAct(row.event_id, row.recorded_at, **said))
         return acts, start + limit if seen == limit else None
 
-    async def acts(self, session: ReadSession, *, start: int, limit: int) -> list[LoggedAct]:
+    async def acts(self, session: ReadSession, *, start: int, limit: int) -> Acts:
         """Return who did what, of the next leaves from an index on. Events that have no index yet are not seen."""
-        acts = []
-        for row, meta in await self._metas(session, start, limit):
-            details = meta["details"]
-            said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "actor", "sub")}
-            told = details if isinstance(details, dict) else {}
-            acts.append(LoggedAct(row.idx, row.recorded_at, details=told, event_id=row.event_id, **said))
+        acts = Acts([], [], start)
+        for row in await self._openings(session, start, limit):
+            try:
+                acts.read.append(self._act(row))
+            except (IntegrityError, Malformed, KeyError, TypeError, ValueError):
+                acts.unreadable.append(row.idx)
+            acts = replace(acts, until=row.idx + 1)
         return acts
 
-    async def _metas(
-        self, session: ReadSession, start: int, limit: int
-    ) -> Sequence[tuple[Row[Any], Mapping[str, object]]]:
+    def _act(self, row: Row[Any]) -> LoggedAct:
+        meta = self._meta(row.event_id, row.sealed)
+        details = meta["details"]
+        said = {name: str(meta[name]) for name in ("action", "outcome", "purpose", "actor", "sub")}
+        told = details if isinstance(details, dict) else {}
+        return LoggedAct(row.idx, row.recorded_at, details=told, event_id=row.event_id, **said)
+
+    async def _openings(self, session: ReadSession, start: int, limit: int) -> Sequence[Row[Any]]:
+        """Return the next leaves, each with what says who did what; nothing where somebody took that away."""
+        opening = audit_opening.c
         found = await session.execute(
-            select(audit_leaf.c.idx, audit_event.c.event_id, audit_event.c.recorded_at, audit_opening.c.sealed)
+            select(audit_leaf.c.idx, audit_leaf.c.event_id, audit_event.c.recorded_at, opening.sealed)
             .join(audit_event, audit_event.c.event_id == audit_leaf.c.event_id)
-            .join(audit_opening, audit_opening.c.event_id == audit_leaf.c.event_id)
-            .where(audit_leaf.c.idx >= start, audit_leaf.c.idx < start + limit, audit_opening.c.grp == "meta")
+            .outerjoin(audit_opening, (opening.event_id == audit_leaf.c.event_id) & (opening.grp == "meta"))
+            .where(audit_leaf.c.idx >= start, audit_leaf.c.idx < start + limit)
             .order_by(audit_leaf.c.idx)
         )
-        return [(row, self._meta(row.event_id, row.sealed)) for row in found]
+        return found.all()
 
-    def _meta(self, event_id: uuid.UUID, sealed: bytes) -> dict[str, object]:
+    def _meta(self, event_id: uuid.UUID, sealed: bytes | None) -> dict[str, object]:
+        if sealed is None:
+            raise IntegrityError("an event does not say any more who did what")
         content = decode_object(self.opening_box.open(Place("audit_opening", "meta", event_id.bytes), sealed))
         return decode_object(str(content["payload"]).encode())
 

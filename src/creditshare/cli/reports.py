@@ -62,7 +62,10 @@ def list_reports(
             out.print(f"    --by {view['by']}", highlight=False)
     release = listed["release"]
     line = "nothing was told yet" if release is None else f"release {release['number']} of {release['made_at']}"
-    out.print(f"{line}; {listed['waiting']:,} events wait to be counted", highlight=False)
+    if release is not None and release["log"]["unreadable"]:
+        line += f"; {release['log']['unreadable']:,} entries of the log could not be opened and are in no number"
+    waiting = "" if listed["waiting"] is None else f"; {listed['waiting']:,} events wait to be counted"
+    out.print(f"{line}{waiting}", highlight=False)
 
 
 @report.command("run")

@@ -5,14 +5,17 @@ call that the API's route makes, in the same transaction as the event. The event
 What carries it out is given the document alone, never the form: it can do nothing that was not shown.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fastapi import Response
+
 from creditshare.access.service import Caller
 from creditshare.audit.service import Recorded
 from creditshare.console.visits import Visit
+from creditshare.errors import FieldError
 from creditshare.members.service import MemberRole
 from creditshare.services import Services
 from creditshare.storage.engine import WriteSession
@@ -54,3 +57,5 @@ class Action:
     runs: Callable[[Hand, Confirmation], Awaitable[Recorded[Outcome]]]
     command: Callable[[Confirmation], list[str]]
     versioned: bool = False
+    again: Callable[[Visit, Sequence[FieldError]], Response] | None = None
+    """Shows the form anew with all that was entered, where something in it is wrong."""

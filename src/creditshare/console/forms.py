@@ -1,12 +1,12 @@
 """Reading single fields of forms: each is as the API's body would have it, or refused by its name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
 from creditshare.console.visits import Visit, wrong
-from creditshare.errors import Malformed
+from creditshare.errors import FieldError, Malformed
 from creditshare.ids import Prefix, parse
 from creditshare.wire.record_form import LONGEST_REFERENCE, REGION_CODES
 
@@ -18,6 +18,14 @@ MOST_A_DAY: Final = 10_000_000
 MOST_COUNTRIES: Final = 64
 LONGEST_CONTACT: Final = 200
 ROLES: Final = ("lender", "regulator", "operator")
+CONTACTS: Final = ("business", "technical", "data_protection")
+Given = Mapping[str, str]
+"""What was entered, by the names of fields."""
+
+
+def by_field(faults: Sequence[FieldError]) -> Mapping[str, FieldError]:
+    """Return what is wrong by the field's name, for a form that is shown anew."""
+    return {one.pointer.removeprefix("/"): one for one in faults}
 
 
 def text(visit: Visit, name: str) -> str:
@@ -98,7 +106,7 @@ def quotas(visit: Visit, names: tuple[str, ...]) -> Mapping[str, int]:
 def contacts(visit: Visit) -> dict[str, str]:
     """Return the contacts that are given, by their kind."""
     found = {}
-    for kind in ("business", "technical", "data_protection"):
+    for kind in CONTACTS:
         given = visit.field(f"contact_{kind}")
         if len(given) > LONGEST_CONTACT or not given.isprintable():
             raise wrong(f"contact_{kind}", "too_long", f"at most {LONGEST_CONTACT} printable characters")

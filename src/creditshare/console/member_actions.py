@@ -6,7 +6,7 @@ from typing import Any, Final
 from creditshare.access.service import public_id
 from creditshare.approvals.rules import Proposal
 from creditshare.audit.service import Recorded
-from creditshare.console import forms
+from creditshare.console import forms, onboarding
 from creditshare.console.actions import Action, Hand, Outcome, Terms
 from creditshare.console.visits import Visit
 from creditshare.errors import Refused
@@ -105,7 +105,9 @@ async def _ask_examination(visit: Visit) -> tuple[str, Terms]:
 
 async def _examine(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
     member_id = public_id("mem", shown.object)
-    done = await hand.services.members.begin_due_diligence(hand.session, member_id, note=shown.terms["note"])
+    done = await hand.services.members.begin_due_diligence(
+        hand.session, member_id, note=shown.terms["note"], by=hand.caller.member_id, now=hand.now
+    )
     return Recorded(_now(done.value), done.entry)
 
 
@@ -210,7 +212,9 @@ def _command_of_quotas(shown: Confirmation) -> list[str]:
 
 
 ACTIONS: Final = (
-    Action("propose_member", "operator", _ask_propose_member, _propose_member, _command_of_member),
+    Action(
+        "propose_member", "operator", _ask_propose_member, _propose_member, _command_of_member, again=onboarding.again
+    ),
     Action("approve_member", "operator", _ask_approval, _approve, _command_of_approval, versioned=True),
     Action("reject_proposal", "operator", _ask_rejection, _reject, _command_of_rejection),
     Action("begin_due_diligence", "operator", _ask_examination, _examine, _command_of_examination, versioned=True),

@@ -4,20 +4,26 @@ What a warrant says dies with its borrower. So its document is kept under the bo
 the five minutes in which it can be confirmed, and in a rejection or revocation, which repeat nothing of it.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
+
+from fastapi import Response
 
 from creditshare.access.service import public_id
 from creditshare.audit.service import Recorded
 from creditshare.console import forms
 from creditshare.console.actions import Action, Hand, Outcome, Terms
 from creditshare.console.visits import Visit, wrong
+from creditshare.errors import FieldError
 from creditshare.ids import spell
 from creditshare.warrants.rules import LEGAL_BASES, SCOPES
 from creditshare.warrants.rules import Terms as WarrantTerms
 from creditshare.warrants.service import Shown
 from creditshare.wire.confirmation import Confirmation
 from creditshare.wire.instants import spell_instant
+
+USUAL: Final = timedelta(days=14)
 
 
 def _repeated(said: WarrantTerms) -> Terms:
@@ -45,6 +51,20 @@ def _said(shown: Confirmation) -> WarrantTerms:
 
 def _now(hand: Hand, one: Shown) -> Outcome:
     return Outcome(spell("wrt", one.warrant.warrant_id), one.warrant.status(hand.now))
+
+
+def show_request(visit: Visit, faults: Sequence[FieldError] = ()) -> Response:
+    """Show the form by which a regulator asks for a warrant, anew with what is wrong in it."""
+    begins_with = {"ends_on": (visit.now + USUAL).date().isoformat(), **{f"scope_{scope}": "yes" for scope in SCOPES}}
+    return visit.page(
+        "warrants/new.html",
+        shows="warrant_request",
+        status=422 if faults else 200,
+        bases=LEGAL_BASES,
+        scopes=SCOPES,
+        given=visit.form or begins_with,
+        faults=forms.by_field(faults),
+    )
 
 
 async def _ask_request(visit: Visit) -> tuple[str, Terms]:
@@ -122,7 +142,7 @@ def _command_of_revocation(shown: Confirmation) -> list[str]:
 
 
 ACTIONS: Final = (
-    Action("request_warrant", "regulator", _ask_request, _request, _command_of_request),
+    Action("request_warrant", "regulator", _ask_request, _request, _command_of_request, again=show_request),
     Action("approve_warrant", "operator", _ask_approval, _approve, _command_of_approval),
     Action("revoke_warrant", "operator", _ask_revocation, _revoke, _command_of_revocation),
 )

@@ -40,6 +40,7 @@ member = Table(
     Column("reports_per_day", Integer, nullable=True),
     Column("hand_back_jwk", JSON(none_as_null=True), nullable=True),
     Column("tier", Text, nullable=True),
+    Column("examination", JSON(none_as_null=True), nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("changed_at_version", BigInteger, nullable=False, server_default="0", index=True),
     Column("revision", Integer, nullable=False),

@@ -26,7 +26,7 @@ IDENTITY: Final[Mapping[str, str]] = {
 }
 UNSEALED: Final = frozenset({"seal", "changed_at_version", "created_at", "wrong_tries", "tries_since"})
 """Columns that decide nothing: the seal itself, what a trigger or the database fills in, a counter against guessing."""
-LATER: Final = frozenset({"queries_per_day", "reports_per_day", "hand_back_jwk", "tier"})
+LATER: Final = frozenset({"queries_per_day", "reports_per_day", "hand_back_jwk", "tier", "examination"})
 """Columns that came after the seals: they are sealed where they have a value, so that rows from before keep theirs."""
 SUMMED: Final = ("member", "member_key")
 TABLES: Final[Mapping[str, Table]] = {

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, cast, get_args
@@ -19,7 +19,7 @@ from creditshare.crypto.jws import VerifyingKey
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
-from creditshare.ids import spell, uuid7
+from creditshare.ids import parse, spell, uuid7
 from creditshare.members import rules, standing
 from creditshare.members.keys import Key, MemberKeys, hash_code, insert_key, membership_entry
 from creditshare.members.models import member, member_key
@@ -28,6 +28,7 @@ from creditshare.members.tiers import Tier
 from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
+from creditshare.wire.instants import spell_instant
 from creditshare.wire.strict_json import canonical
 
 MemberRole = Literal["lender", "regulator", "operator"]
@@ -88,6 +89,15 @@ class Application:
     key_thumbprint: str | None
     licence_no: str | None
     contacts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is examined of an applicant, or by which file it can be found; by whom, since when."""
+
+    note: str
+    by: UUID
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,22 @@ class Members:
         if after is not None:
             query = query.where(member.c.member_id > after)
         return [member_of(row) for row in (await session.execute(query)).mappings()]
+
+    async def regions(self, session: ReadSession) -> dict[UUID, str]:
+        """Return where each member is, whatever its state; ``IntegrityError`` if a row does not match its seal."""
+        rows = (await session.execute(select(member))).mappings()
+        return {row["member_id"]: self.rows.checked("member", row)["region"] for row in rows}
+
+    async def names(self, session: ReadSession, of: Collection[str] | None = None) -> dict[str, str]:
+        """Return members' names by their public ids, whatever their state; of all where none are named.
+
+        One whose row does not match its seal is left out: somebody else gave it that name.
+        """
+        query = select(member)
+        if of is not None:
+            query = query.where(member.c.member_id.in_([parse("mem", one) for one in of]))
+        rows = (await session.execute(query)).mappings()
+        return {spell("mem", row["member_id"]): row["name"] for row in rows if self.rows.holds("member", row)}
 
     async def apply(
         self, session: WriteSession, by: UUID, application: Application, *, bootstrap_key: bool, now: datetime
@@ -360,11 +386,21 @@ class Members:
         )
         return bool((await session.execute(alive)).scalar_one())
 
-    async def begin_due_diligence(self, session: WriteSession, member_id: UUID, *, note: str) -> Recorded[Member]:
+    async def begin_due_diligence(
+        self, session: WriteSession, member_id: UUID, *, note: str, by: UUID, now: datetime
+    ) -> Recorded[Member]:
         """Begin to examine an applicant; the note says what is looked at, or by which file it can be found."""
         row = await self._lock(session, member_id)
-        changed = await self.rows.change(session, "member", row, status=standing.after("due_diligence", row["status"]))
+        follows = standing.after("due_diligence", row["status"])
+        noted = {"note": note, "by": str(by), "at": spell_instant(now)}
+        changed = await self.rows.change(session, "member", row, status=follows, examination=noted)
         return Recorded(member_of(changed), membership_entry("begin_due_diligence", member_id, note=note))
+
+    async def examination(self, session: ReadSession, member_id: UUID) -> Examination | None:
+        """Return what was noted when an institution's due diligence began, if it did: for operators."""
+        row = await self.rows.find(session, "member", member_id)
+        noted = None if row is None else row["examination"]
+        return noted and Examination(noted["note"], UUID(noted["by"]), datetime.fromisoformat(noted["at"]))
 
     async def restrict(
         self,
@@ -466,17 +502,6 @@ async def bootstrap_operators(
 async def ids_of_members(session: ReadSession, *, after: UUID | None, limit: int) -> list[UUID]:
     """Return the next members in the order of their ids."""
     return [row.member_id for row in await page_of(session, member.c.member_id, after=after, limit=limit)]
-
-
-async def regions_of_members(session: ReadSession) -> dict[UUID, str]:
-    """Return where each member is, whatever its state."""
-    return {row.member_id: row.region for row in await session.execute(select(member.c.member_id, member.c.region))}
-
-
-async def names_of_members(session: ReadSession) -> dict[str, str]:
-    """Return each member's name by its public id, whatever its state."""
-    found = await session.execute(select(member.c.member_id, member.c.name))
-    return {spell("mem", row.member_id): row.name for row in found}
 
 
 def member_of(row: RowMapping) -> Member:

@@ -1,6 +1,6 @@
 """The figures of the last day, one row for each lender. The tier that follows is in the lender's own, sealed row."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, Table, Uuid
+from sqlalchemy import BigInteger, Column, DateTime, Integer, LargeBinary, Table, Uuid
 
 from creditshare.storage.metadata import REFERENCE, metadata
 
@@ -18,5 +18,6 @@ member_figures = Table(
     Column("rows_sent", BigInteger, nullable=False),
     Column("rows_refused", BigInteger, nullable=False),
     Column("months", Integer, nullable=False),
+    Column("seal", LargeBinary),
     info=REFERENCE,
 )

@@ -6,11 +6,13 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import structlog
 from sqlalchemy import RowMapping, select
 from sqlalchemy.dialects.postgresql import insert
 
 from creditshare.audit.service import Audit, Entry
 from creditshare.batches.service import rows_ended_since
+from creditshare.crypto.rowseals import RowSeals, Value
 from creditshare.errors import Refused
 from creditshare.ids import spell
 from creditshare.members.keys import MemberKeys
@@ -24,6 +26,8 @@ from creditshare.records.service import Records, borrowers_reported, sample_of_r
 from creditshare.sharing.service import borrowers_asked_about
 from creditshare.storage.engine import Database, ReadSession
 from creditshare.subjects.service import Subjects
+
+log = structlog.get_logger()
 
 PAGE: Final = 200
 EVERY: Final = timedelta(hours=23)
@@ -85,6 +89,7 @@ class Reciprocity:
         records: Records,
         audit: Audit,
         policy: Policy,
+        seals: RowSeals,
     ) -> None:
         self._database = database
         self._members = members
@@ -93,6 +98,7 @@ class Reciprocity:
         self._records = records
         self._audit = audit
         self._policy = policy
+        self._seals = seals
 
     def rules(self, now: datetime) -> Rules:
         """Return the rules in force."""
@@ -126,8 +132,9 @@ class Reciprocity:
         figures = _figures(values)
         tier = tier_of(figures, rules.demands, ramp=rules.ramp_months)
         async with self._database.writing() as session:
-            made = insert(member_figures).values(values)
-            await session.execute(made.on_conflict_do_update(index_elements=["member_id"], set_=values))
+            sealed = {**values, "seal": self._seals.seal(member_figures.name, values)}
+            made = insert(member_figures).values(sealed)
+            await session.execute(made.on_conflict_do_update(index_elements=["member_id"], set_=sealed))
             if tier != member.tier:
                 try:
                     await self._members.set_tier(session, member.member_id, tier)
@@ -148,7 +155,7 @@ class Reciprocity:
 
     async def _counted(
         self, session: ReadSession, member_id: UUID, before: RowMapping | None, *, now: datetime
-    ) -> dict[str, object]:
+    ) -> dict[str, Value]:
         rules = self.rules(now)
         since = now - timedelta(days=rules.window_days)
         keys = await self._member_keys.keys_of(session, member_id)
@@ -190,10 +197,17 @@ class Reciprocity:
         histories = await self._records.histories(session, state)
         return next((history for history in histories if history.record_id == record_id), None)
 
-    @staticmethod
-    async def _row(session: ReadSession, member_id: UUID) -> RowMapping | None:
+    async def _row(self, session: ReadSession, member_id: UUID) -> RowMapping | None:
+        """Return a lender's figures. Those that somebody else wrote are none, so that they are computed anew."""
         found = await session.execute(select(member_figures).where(member_figures.c.member_id == member_id))
-        return found.mappings().one_or_none()
+        row = found.mappings().one_or_none()
+        if row is None or row["seal"] is None:
+            return None
+        figures = {name: value for name, value in row.items() if name != "seal"}
+        if not self._seals.holds(member_figures.name, figures, bytes(row["seal"])):
+            log.error("integrity", part="reciprocity", kind="a row of member_figures does not match its seal")
+            return None
+        return row
 
 
 def _figures(row: Mapping[str, object] | RowMapping) -> Figures:

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from creditshare.audit.service import Audit, LoggedAct
 from creditshare.errors import Malformed
 from creditshare.ids import parse
-from creditshare.members.service import regions_of_members
+from creditshare.members.service import Members
 from creditshare.policy.service import Policy
 from creditshare.reports.cells import Cell, Cells, Holding, Key, Part
 from creditshare.reports.counting import counts_on, hold_counting
@@ -21,9 +23,12 @@ from creditshare.reports.tables import ACTIVITY
 from creditshare.reports.views import month_of
 from creditshare.storage.engine import Database
 
+log = structlog.get_logger()
+
 SERVICE: Final = UUID(int=0)
 """Stands for the service itself where an act is nobody's."""
 AT_ONCE: Final = 2_000
+MOST_NAMED: Final = 5
 TOLD: Final = "tell_reports"
 WORKING_DAYS: Final = range(5)  # Monday to Friday
 WORKING_HOURS: Final = range(8, 20)
@@ -38,11 +43,19 @@ class LogCounting:
     """Counts the events behind the position. ``reading`` is the service's own database: who is where stands there."""
 
     def __init__(
-        self, *, database: Database, reading: Database, audit: Audit, policy: Policy, store: CellStore
+        self,
+        *,
+        database: Database,
+        reading: Database,
+        audit: Audit,
+        members: Members,
+        policy: Policy,
+        store: CellStore,
     ) -> None:
         self._database = database
         self._reading = reading
         self._audit = audit
+        self._members = members
         self._policy = policy
         self._store = store
 
@@ -53,20 +66,26 @@ class LogCounting:
             if position is None or not counts_on(position):
                 return False
             acts = await self._audit.acts(session, start=position.log_index, limit=AT_ONCE)
-            if not acts:
+            if acts.until == position.log_index:
                 return False
+            if acts.unreadable:  # the others are counted all the same, and each release says how many these were
+                some = acts.unreadable[:MOST_NAMED]
+                kind = "entries of the log cannot be opened"
+                log.error("integrity", part="reports", kind=kind, entries=some, count=len(acts.unreadable))
             async with self._reading.reading() as reading:
-                regions = await regions_of_members(reading)
+                regions = await self._members.regions(reading)
             changes: dict[Part, Cells] = {}
-            for act in acts:
+            for act in acts.read:
                 for part, key, who, count in self._names_of(act, regions):
                     cell = changes.setdefault(part, {}).setdefault(key, Cell())
                     cell.add(Cell(lenders={who: Holding(count)}))
             position = await self._store.add(session, position, changes)
-            release = max(position.release, *(_release_of(act) for act in acts))
-            await self._store.move(session, replace(position, log_index=acts[-1].index + 1, release=release))
+            release = max((position.release, *(_release_of(act) for act in acts.read)))
+            unreadable = position.unreadable + len(acts.unreadable)
+            counted = replace(position, log_index=acts.until, release=release, unreadable=unreadable)
+            await self._store.move(session, counted)
             await session.commit()
-            return len(acts) == AT_ONCE
+            return acts.until - position.log_index == AT_ONCE
 
     def _names_of(self, act: LoggedAct, regions: Mapping[UUID, str]) -> Iterator[tuple[Part, Key, UUID, int]]:
         who = _member_of(act.actor)

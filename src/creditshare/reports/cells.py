@@ -32,12 +32,16 @@ class Holding:
 class Cell:
     """One cell. ``touched`` names who changed it since it was told, each with what it comes to by lender.
 
-    Who came and went again comes to nothing and is not named.
+    Who came and went again comes to nothing and is not named. ``moved`` is by how much each lender's part of the sum
+    changed since the sum was told, which may be longer ago: a sum that was told may be withheld for a while.
+    ``sum_told`` says whether it ever was.
     """
 
     borrowers: int = 0
     lenders: dict[UUID, Holding] = field(default_factory=dict)
     touched: dict[str, dict[UUID, Holding]] = field(default_factory=dict)
+    moved: dict[UUID, int] = field(default_factory=dict)
+    sum_told: bool = False
 
     @property
     def records(self) -> int:
@@ -58,16 +62,33 @@ class Cell:
             _add(mine, change)
             if not mine:
                 del self.touched[who]
+        self.move(other.moved)
+        self.sum_told = self.sum_told or other.sum_told
+
+    def move(self, amounts: Mapping[UUID, int]) -> None:
+        """Note by how much lenders' parts of the sum changed."""
+        for lender, amount in amounts.items():
+            now = self.moved.get(lender, 0) + amount
+            if now:
+                self.moved[lender] = now
+            else:
+                self.moved.pop(lender, None)
+
+    def forget_changes(self) -> None:
+        """Forget what changed: nothing of it was told that could be subtracted."""
+        self.touched.clear()
+        self.moved.clear()
 
     @property
     def size(self) -> int:
         """How much there is of it to be read and written."""
-        return 1 + len(self.lenders) + sum(1 + len(change) for change in self.touched.values())
+        changes = len(self.moved) + sum(1 + len(change) for change in self.touched.values())
+        return 1 + len(self.lenders) + changes
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left of it."""
-        return not (self.borrowers or self.lenders or self.touched)
+        return not (self.borrowers or self.lenders or self.touched or self.moved)
 
 
 def _add(held: dict[UUID, Holding], more: Mapping[UUID, Holding], sign: int = 1) -> None:
@@ -119,6 +140,8 @@ def _change(cell: Cell, old: Mapping[UUID, Holding], new: Mapping[UUID, Holding]
         _add(change, old, -1)
         if not change:
             del cell.touched[who]
+        for sign, holdings in ((1, new), (-1, old)):
+            cell.move({lender: sign * one.amount for lender, one in holdings.items()})
 
 
 def added(parts: Iterable[Cells]) -> Cells:
@@ -148,6 +171,8 @@ def spelled(cells: Cells) -> bytes:
                 [who, [[place[lender], one.records, one.amount] for lender, one in change.items()]]
                 for who, change in cell.touched.items()
             ],
+            [[place[lender], amount] for lender, amount in cell.moved.items()],
+            cell.sum_told,
         ]
         for key, cell in cells.items()
     ]
@@ -159,15 +184,21 @@ def read(data: bytes) -> Cells:
     """Return the cells of ``spelled``."""
     names, rows = json.loads(zlib.decompress(data))
     lenders = [UUID(hex=name) for name in names]
-    return {
-        tuple(key): Cell(
+    cells = {}
+    for key, borrowers, holdings, touched, *since in rows:
+        cell = cells[tuple(key)] = Cell(
             borrowers,
             {lenders[number]: Holding(records, amount) for number, records, amount in holdings},
             {who: {lenders[n]: Holding(records, amount) for n, records, amount in change} for who, change in touched},
         )
-        for key, borrowers, holdings, touched in rows
-    }
+        if since:
+            moved, cell.sum_told = since
+            cell.moved = {lenders[number]: amount for number, amount in moved}
+        else:  # of before these were kept: what changed since the cell was told
+            for change in cell.touched.values():
+                cell.move({lender: one.amount for lender, one in change.items()})
+    return cells
 
 
 def _lenders_of(cell: Cell) -> set[UUID]:
-    return set(cell.lenders).union(*cell.touched.values())
+    return set(cell.lenders).union(cell.moved, *cell.touched.values())

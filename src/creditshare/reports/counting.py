@@ -134,7 +134,7 @@ class Counting:
         for part, cells in changes.items():
             if not position.of(part).told_seq:  # of what nobody was told yet, nobody can tell more
                 for cell in cells.values():
-                    cell.touched.clear()
+                    cell.forget_changes()
         position = await self._store.add(session, position, changes)
         await settle(session, settled)
         counted = self._tally.moved(position.counted, less=rows_before(settled), more=rows_after(settled))

@@ -26,6 +26,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "release": "Release",
         "log": "Log checkpoint",
         "waiting": "Events not counted yet",
+        "unreadable": "Log entries that could not be opened, in no number",
         "held": "Changes held back in",
         "sources": "Sources",
         "signature": "Digest and signature",
@@ -41,6 +42,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "release": "发布批次",
         "log": "日志检查点",
         "waiting": "尚未统计的事件",
+        "unreadable": "无法打开、未计入任何数字的日志条目",
         "held": "暂缓更新的期间",
         "sources": "依据",
         "signature": "摘要与签名",
@@ -147,7 +149,11 @@ def _explained(report: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[
     yield f"<dt>{words['sources']}</dt><dd>{escape('; '.join(report['sources']))}</dd>"
     if report["held"]:
         yield f"<dt>{words['held']}</dt><dd>{escape(', '.join(report['held']))}</dd>"
-    yield f"<dt>{words['waiting']}</dt><dd>{report['waiting']:,}</dd></dl><h2>{words['rules']}</h2><dl>"
+    if report["waiting"] is not None:
+        yield f"<dt>{words['waiting']}</dt><dd>{report['waiting']:,}</dd>"
+    if report["release"] and report["release"]["log"]["unreadable"]:
+        yield f"<dt>{words['unreadable']}</dt><dd>{report['release']['log']['unreadable']:,}</dd>"
+    yield f"</dl><h2>{words['rules']}</h2><dl>"
     for rule in report["rules"]:
         yield f"<dt>{escape(rule['rule'])}</dt><dd>{escape(rule['value'])} · {escape(rule['basis'])}</dd>"
     yield f"</dl><h2>{words['signature']}</h2><pre>{escape(report['digest'])}\n{escape(report['signature'])}</pre>"

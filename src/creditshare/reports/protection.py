@@ -8,23 +8,28 @@ from uuid import UUID
 from creditshare.disclosure import cells as disclosure
 from creditshare.disclosure.protect import Protection, protect
 from creditshare.disclosure.retelling import Change, may_retell, retold
-from creditshare.disclosure.rules import Rules
+from creditshare.disclosure.rules import Rules, concentrated
 from creditshare.errors import Unprotectable
 from creditshare.policy.service import STRICTEST, Policy
-from creditshare.reports.cells import Cell
+from creditshare.reports.cells import Cell, Holding
 from creditshare.reports.tables import DEFAULTS, Name, Relation
 
-Touched = Mapping[str, Collection[UUID]]
-"""Who changed a cell since it was told, each with the lenders whose records did."""
+Touched = Mapping[str, Mapping[UUID, Holding]]
+"""Who changed a cell since it was told, each with what that comes to at each lender."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Cells that are told together, and how they add up. Those of which nothing is left are among ``touched`` still."""
+    """Cells that are told together, and how they add up. Those of which nothing is left are among ``touched`` still.
+
+    ``moved`` says by how much sums changed at each lender since they were told; ``sums_told`` of which that is.
+    """
 
     cells: Mapping[Name, Cell]
     relations: Sequence[Relation]
     touched: Mapping[Name, Touched]
+    moved: Mapping[Name, Mapping[UUID, int]]
+    sums_told: Collection[Name]
 
     @classmethod
     def of(cls, families: Mapping[str, Mapping[tuple[str, ...], Cell]], add_up: Iterable[Relation]) -> "System":
@@ -34,6 +39,8 @@ class System:
             {name: cell for name, cell in sorted(named.items()) if cell.records},
             tuple(add_up),
             {name: cell.touched for name, cell in named.items() if cell.touched},
+            {name: cell.moved for name, cell in named.items() if cell.moved},
+            {name for name, cell in named.items() if cell.sum_told},
         )
 
 
@@ -79,8 +86,9 @@ def decide(system: System, before: Before, rules: Rules) -> Protection | None:
         )
     except Unprotectable:
         return None
-    following = Before(before.told, kept & set(before.withheld), before.withheld_sums, before.covered)
-    return protection if _may_follow(system, following, protection, rules) else None
+    following = replace(before, withheld=kept & set(before.withheld))
+    told = _may_follow(system, following, protection, rules) and _sums_may_follow(system, before, protection, rules)
+    return protection if told else None
 
 
 def of_changes(rules: Rules) -> Rules:
@@ -113,6 +121,44 @@ def _may_follow(system: System, before: Before, protection: Protection, rules: R
             rest = [system.touched.get(name, {}) for name in members if name not in now]
             remainders.append(change_of(rest))
     return retold(told_then, now, changes, remainders, of_changes(rules))
+
+
+def _sums_may_follow(system: System, before: Before, protection: Protection, rules: Rules) -> bool:
+    """Whether no sum changes by what one lender, or two, almost alone account for.
+
+    The difference of two told sums is a sum too, and stands under the same rules, over what each lender's part in it
+    changed by, up or down. What a relation withholds changes by the rest of what it tells.
+    """
+    both = told_sums(system, protection) & sums_told_before(system, before)
+    moved = [system.moved.get(name, {}) for name in both]
+    for relation in system.relations:
+        rest = [name for name in relation.parts if name not in both]
+        if relation.total in both and set(rest) <= set(before.covered):
+            moved.append(_amounts_of(system.touched.get(name, {}) for name in rest))
+    return not any(concentrated(map(abs, one.values()), rules) for one in moved)
+
+
+def told_sums(system: System, protection: Protection) -> set[Name]:
+    """Return the sums that are told now; of cells of which nothing is left, that it is nought."""
+    told = {name for name in system.cells if protection.sums.get(name, "u") not in {"u", "x"}}
+    gone = (system.touched.keys() | system.moved.keys()) - system.cells.keys()
+    return told | {name for name in gone if name[0] == DEFAULTS}
+
+
+def sums_told_before(system: System, before: Before) -> set[Name]:
+    """Return the sums that were told last time or ever since then."""
+    last = set(before.covered) - set(before.withheld) - set(before.withheld_sums)
+    return {name for name in last | set(system.sums_told) if name[0] == DEFAULTS}
+
+
+def _amounts_of(touched: Iterable[Touched]) -> dict[UUID, int]:
+    """Return by how much a sum changed at each lender."""
+    amounts: dict[UUID, int] = {}
+    for one in touched:
+        for change in one.values():
+            for lender, held in change.items():
+                amounts[lender] = amounts.get(lender, 0) + held.amount
+    return amounts
 
 
 def change_of(touched: Iterable[Touched]) -> Change:

@@ -193,8 +193,8 @@ class Releases:
             if any(name[0] == part[0] for name in told.telling.settled):
                 cells = await self._store.load(session, position, part)
                 for key, cell in cells.items():
-                    if (part[0], *key) in told.telling.settled:
-                        cell.touched.clear()
+                    if (name := (part[0], *key)) in told.telling.settled:
+                        told.telling.settle(name, cell)
                 left = {key: cell for key, cell in cells.items() if not cell.empty}
                 position = await self._store.replace(session, position, part, left)
                 told_seq = position.seq

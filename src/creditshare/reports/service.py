@@ -13,7 +13,7 @@ from creditshare.crypto.jws import SigningKey
 from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
 from creditshare.members import standing
-from creditshare.members.service import Member, names_of_members
+from creditshare.members.service import Member, Members
 from creditshare.policy.service import STRICTEST, Policy
 from creditshare.reports import conduct
 from creditshare.reports.catalogue import KINDS, LABELS, LOG_HEALTH, STATUSES, Kind
@@ -66,25 +66,35 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the reports stand: the newest release, if there is one, and how many events wait to be counted."""
+    """Where the reports stand: the newest release, if there is one, and how many events wait to be counted.
+
+    Lenders are not told how many: it would tell when others report.
+    """
 
     release: Mapping[str, Any] | None
-    waiting: int
+    waiting: int | None
 
 
 class Reports:
     """Shows what was told. Regulators and operators read all; a lender its own rows of what names lenders."""
 
-    def __init__(self, *, policy: Policy, told: ToldStore, signing_key: SigningKey, issuer: str) -> None:
+    def __init__(
+        self, *, members: Members, policy: Policy, told: ToldStore, signing_key: SigningKey, issuer: str
+    ) -> None:
+        self._members = members
         self._policy = policy
         self._told = told
         self._signing_key = signing_key
         self._issuer = issuer
 
-    async def standing(self, session: ReadSession, *, now: datetime) -> Standing:
-        """Return the newest release and what waits."""
+    async def standing(self, session: ReadSession, reader: Member, *, now: datetime) -> Standing:
+        """Return the newest release and what waits, as far as a member may know."""
         release = await self._told.last_release(session)
-        return Standing(_released(release), await still_waiting(session, now=now))
+        return Standing(_released(release), await self._waiting(session, reader, now=now))
+
+    @staticmethod
+    async def _waiting(session: ReadSession, reader: Member, *, now: datetime) -> int | None:
+        return None if reader.role == "lender" else await still_waiting(session, now=now)
 
     async def listed(self, session: ReadSession, reader: Member) -> list[Listed]:
         """Return the reports that a member may read, with the periods of which something was told."""
@@ -130,7 +140,7 @@ class Reports:
             "by": by,
             "filters": filters,
             "rows": rows,
-            "lenders": await _lenders(session, kind.views[by], rows),
+            "lenders": await self._lenders(session, kind.views[by], rows),
             "held": held,
             "release": None if newest is None else _released(newest.release),
             "rules": [self._rule(name, now) for name in RULES],
@@ -139,7 +149,7 @@ class Reports:
         entry = Entry(
             "show_report", details={"report": kind.name, "by": by, "from": asked.first or "", "to": asked.last or ""}
         )
-        content |= {"waiting": await still_waiting(session, now=now), "digest": digest, "signature": signature}
+        content |= {"waiting": await self._waiting(session, reader, now=now), "digest": digest, "signature": signature}
         return Recorded(content | _explained(kind, by, asked.language), entry)
 
     async def _documents(
@@ -158,6 +168,14 @@ class Reports:
         documents = await self._told.documents(session, newest, names)
         return {(one.report, one.part): Told.of_json(decode_object(one.document)) for one in documents}
 
+    async def _lenders(
+        self, session: ReadSession, view: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """Return the names of the lenders that rows name; one whose name somebody wrote is told by its id alone."""
+        if "lender" not in view:
+            return {}
+        return dict(sorted((await self._members.names(session, {row["lender"] for row in rows})).items()))
+
     def _rule(self, name: str, now: datetime) -> dict[str, str]:
         rule = self._policy.rule(STRICTEST, name, now.date())
         return {"rule": rule.name, "value": rule.value, "basis": rule.article}
@@ -172,7 +190,11 @@ def _released(release: Release | None) -> dict[str, Any] | None:
         "made_at": spell_instant(release.made_at),
         "digest": release.digest,
         "policy_version": release.policy_version,
-        "log": {"size": release.log_size, "checkpoint": release.log_note},
+        "log": {
+            "size": release.log_size,
+            "checkpoint": release.log_note,
+            "unreadable": release.unreadable or 0,
+        },
     }
 
 
@@ -192,14 +214,6 @@ def _explained(kind: Kind, by: str, language: str) -> dict[str, Any]:
         ],
         "statuses": {status: text.of(language) for status, text in STATUSES.items()},
     }
-
-
-async def _lenders(session: ReadSession, view: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the names of the lenders that rows name."""
-    if "lender" not in view:
-        return {}
-    names = await names_of_members(session)
-    return {one: names[one] for one in sorted({row["lender"] for row in rows}) if one in names}
 
 
 def _health(state: LogState) -> dict[str, int]:

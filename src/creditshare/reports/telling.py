@@ -13,7 +13,7 @@ from creditshare.disclosure.protect import Protection
 from creditshare.disclosure.rules import Rules
 from creditshare.reports.cells import Cell, Cells
 from creditshare.reports.documents import Row, Status, Told
-from creditshare.reports.protection import Before, System, decide
+from creditshare.reports.protection import Before, System, decide, sums_told_before, told_sums
 from creditshare.reports.tables import (
     DEFAULTS,
     MONTH_MARGINS,
@@ -38,21 +38,40 @@ WHOLE: Final = "whole"
 class Telling:
     """What comes of a part: documents by family, and the cells whose changes since are told with them.
 
+    ``sums`` are those of them whose sum is told, and ``earlier_sums`` those whose sum was told at some time before.
     ``complete`` says that only a change can bring anything new: all of it is over and told.
     """
 
     documents: dict[str, Told] = field(default_factory=dict)
     settled: set[Name] = field(default_factory=set)
     complete: bool = False
+    sums: set[Name] = field(default_factory=set)
+    earlier_sums: set[Name] = field(default_factory=set)
+
+    def settle(self, name: Name, cell: Cell) -> None:
+        """Forget of a cell what changed since it was told, as far as it is told now."""
+        cell.touched.clear()
+        if name in self.sums:
+            cell.sum_told = True
+            cell.moved.clear()
+        elif name in self.earlier_sums:  # it is withheld for now, and compared with what it was when it is told again
+            cell.sum_told = True
+        else:
+            cell.moved.clear()
 
 
 @dataclass(slots=True)
 class _Unit:
-    """A period that is told together: its name, its cells, and what is decided of them."""
+    """A period that is told together: its name, its cells, what was told of them, and what is decided of them."""
 
     name: str
     system: System
+    before: Before
     protection: Protection | None = None
+
+    def decide(self, rules: Rules) -> None:
+        """Decide what of it is told, if anything may be."""
+        self.protection = decide(self.system, self.before, rules)
 
 
 def tell_year(
@@ -68,28 +87,30 @@ def tell_year(
     families = {DEFAULTS: _living(defaults), ROLLS: _living(rolls)}
     units = before[DEFAULTS].units if DEFAULTS in before else ()
     if WHOLE in units or over(f"{year}-12"):  # what was told whole stays bound as a whole
-        whole = _Unit(WHOLE, System.of(families, _relations_of_year(families[DEFAULTS], families[ROLLS])))
-        whole.protection = decide(whole.system, _before(whole.system, before, units), rules)
+        system = System.of(families, _relations_of_year(families[DEFAULTS], families[ROLLS]))
+        whole = _Unit(WHOLE, system, _before(system, before, units))
+        whole.decide(rules)
         if whole.protection is not None:
             return _told([whole], [], before, complete=True)
         if WHOLE in units:
             return _held(before, [year])
     months = [
-        _month(families[DEFAULTS], month)
+        _month(families[DEFAULTS], month, before, units)
         for month in sorted({key[2] for key in families[DEFAULTS] if key[0] == "month"})
         if over(month)
     ]
     for unit in months:
-        unit.protection = decide(unit.system, _before(unit.system, before, units), rules)
+        unit.decide(rules)
     return _told(months, [unit.name for unit in months if unit.protection is None], before, complete=False)
 
 
 def tell_cohort(cells: Cells, before: Mapping[str, Told], *, year: str, rules: Rules) -> Telling:
     """Tell the defaults of the loans that were opened in a year, by their age."""
     cells = _living(cells)
-    unit = _Unit(WHOLE, System.of({VINTAGES: cells}, relations(VINTAGES, cells, VINTAGE_MARGINS)))
+    system = System.of({VINTAGES: cells}, relations(VINTAGES, cells, VINTAGE_MARGINS))
     units = before[VINTAGES].units if VINTAGES in before else ()
-    unit.protection = decide(unit.system, _before(unit.system, before, units), rules)
+    unit = _Unit(WHOLE, system, _before(system, before, units))
+    unit.decide(rules)
     if unit.protection is None:
         return _held(before, [year])
     return _told([unit], [], before, complete=True)
@@ -106,14 +127,15 @@ def tell_conduct(family: str, cells: Cells) -> Telling:
     return Telling({family: told}, {(family, *key) for key in cells}, complete=True)
 
 
-def _month(defaults: Cells, month: str) -> _Unit:
+def _month(defaults: Cells, month: str, before: Mapping[str, Told], units: Collection[str]) -> _Unit:
     cells = {key: cell for key, cell in defaults.items() if key[0].startswith("month") and key[2] == month}
-    return _Unit(month, System.of({DEFAULTS: cells}, relations(DEFAULTS, cells, MONTH_MARGINS)))
+    system = System.of({DEFAULTS: cells}, relations(DEFAULTS, cells, MONTH_MARGINS))
+    return _Unit(month, system, _before(system, before, units))
 
 
 def _living(cells: Cells) -> Cells:
     """Leave out cells that say nothing: no record, and no change since they were told."""
-    return {key: cell for key, cell in cells.items() if cell.records or cell.touched}
+    return {key: cell for key, cell in cells.items() if cell.records or cell.touched or cell.moved}
 
 
 def _relations_of_year(defaults: Cells, rolls: Cells) -> Sequence[Relation]:
@@ -152,7 +174,7 @@ def _told(units: Iterable[_Unit], held: Sequence[str], before: Mapping[str, Told
     """Make documents of what was decided; a period that is held stands as it was told before."""
     told_before = {family: told.rows for family, told in before.items()}
     rows: dict[str, list[Row]] = {}
-    settled: set[Name] = set()
+    telling = Telling(complete=complete)
     names = []
     for unit in units:
         if unit.protection is None:
@@ -165,12 +187,14 @@ def _told(units: Iterable[_Unit], held: Sequence[str], before: Mapping[str, Told
             names.append(unit.name)  # where all is withheld nothing is told, and whoever comes later is not bound by it
         for name, cell in unit.system.cells.items():
             rows.setdefault(name[0], []).append(_row(name, cell, unit.protection))
-        settled |= unit.system.cells.keys() | unit.system.touched.keys()
-    documents = {
+        telling.settled |= unit.system.cells.keys() | unit.system.touched.keys() | unit.system.moved.keys()
+        telling.sums |= told_sums(unit.system, unit.protection)
+        telling.earlier_sums |= sums_told_before(unit.system, unit.before)
+    telling.documents = {
         family: Told(tuple(sorted(those, key=lambda row: row.key)), tuple(held), tuple(names))
         for family, those in rows.items()
     }
-    return Telling(documents, settled, complete)
+    return telling
 
 
 def _row(name: Name, cell: Cell, protection: Protection) -> Row:

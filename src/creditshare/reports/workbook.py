@@ -111,6 +111,7 @@ def _write_method(sheet: Any, top: int, report: Mapping[str, Any], forms: _Forms
         ("made_at", release.get("made_at", "")),
         ("policy_version", release.get("policy_version", "")),
         ("log size", str(log.get("size", ""))),
+        ("log entries that could not be opened", str(log.get("unreadable", ""))),
         ("log checkpoint", log.get("checkpoint", "")),
         ("digest", report["digest"]),
         ("signature", report["signature"]),

@@ -18,7 +18,7 @@ from creditshare.crypto.sealing import Place
 from creditshare.errors import IntegrityError, Malformed, Refused
 from creditshare.ids import Prefix, parse, spell, uuid7
 from creditshare.keys.custody import SubjectKeys, seal_place
-from creditshare.members.service import Member, names_of_members
+from creditshare.members.service import Member, Members
 from creditshare.policy.service import Policy
 from creditshare.records.rules import jurisdiction, shown
 from creditshare.records.service import Records, still_readable, subject_of_record
@@ -67,6 +67,7 @@ class Warrants:
     def __init__(
         self,
         *,
+        members: Members,
         subjects: Subjects,
         records: Records,
         sharing: Sharing,
@@ -74,6 +75,7 @@ class Warrants:
         policy: Policy,
         seals: RowSeals,
     ) -> None:
+        self._members = members
         self._subjects = subjects
         self._records = records
         self._sharing = sharing
@@ -179,7 +181,7 @@ class Warrants:
     async def records(self, session: ReadSession, warrant_id: UUID, *, by: Member, now: datetime) -> Recorded[Reading]:
         """Return the borrower's records as a lender would be told them now, with amounts and who furnished them."""
         state = await self._in_force(session, warrant_id, "records", by=by, now=now)
-        names = await names_of_members(session)
+        names = await self._members.names(session)
         told = [
             (history, current)
             for history in await self._records.histories(session, state)
@@ -202,7 +204,7 @@ class Warrants:
     ) -> Recorded[Reading]:
         """Return who asked about the borrower, when and for which purpose; not what was told."""
         state = await self._in_force(session, warrant_id, "inquiries", by=by, now=now)
-        names = await names_of_members(session)
+        names = await self._members.names(session)
         asked = await self._sharing.questions_about(session, state)
         rows = [_inquiry(one, names) for one in asked]
         return Recorded(Reading(rows), _entry("show_warrant_inquiries", state.keys, warrant_id, rows=len(rows)))

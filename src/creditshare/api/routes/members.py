@@ -21,6 +21,7 @@ from creditshare.api.schemas.members import (
     DueDiligenceIn,
     EndingKeyOut,
     EndingKeyPage,
+    ExaminationOut,
     HandBackKeyIn,
     ImpactOut,
     LimitationIn,
@@ -179,7 +180,12 @@ async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) 
     named = public_id("mem", member_id)
     work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
     found = MemberOut.of(await services.members.get(session, named))
-    return MemberShownOut(**found.model_dump(), ending_keys=await _ending(services, session, named))
+    examination = await services.members.examination(session, named)
+    return MemberShownOut(
+        **found.model_dump(),
+        ending_keys=await _ending(services, session, named),
+        examination=None if examination is None else ExaminationOut.of(examination),
+    )
 
 
 @router.post("/v1/members/{member_id}/due-diligence")
@@ -190,7 +196,9 @@ async def begin_due_diligence(
     session, now = opened(work)
     named = public_id("mem", member_id)
     if_match.require(await services.members.lock_version(session, named, now=now))
-    begun = work.record(await services.members.begin_due_diligence(session, named, note=body.note))
+    begun = work.record(
+        await services.members.begin_due_diligence(session, named, note=body.note, by=work.caller.member_id, now=now)
+    )
     work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
     return MemberOut.of(begun)
 

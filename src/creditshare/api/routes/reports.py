@@ -27,7 +27,7 @@ async def list_reports(request: Request, work: MemberWork, services: Wired) -> R
     """List the reports that the caller may read, and the newest release of what is told in them."""
     session, now = opened(work)
     listed = await services.reports.listed(session, work.caller.member)
-    standing = await services.reports.standing(session, now=now)
+    standing = await services.reports.standing(session, work.caller.member, now=now)
     return ReportsOut.of(listed, standing, _language(request))
 
 

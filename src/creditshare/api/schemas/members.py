@@ -13,7 +13,7 @@ from creditshare.approvals.rules import Proposal
 from creditshare.ids import Prefix, spell
 from creditshare.impact import Impact
 from creditshare.members.keys import EndingKey
-from creditshare.members.service import Application, Member, MemberRole, ProposalAction
+from creditshare.members.service import Application, Examination, Member, MemberRole, ProposalAction
 from creditshare.wire.record_form import REGION_CODES
 
 Jurisdictions = Annotated[list[Country], Field(max_length=64), AfterValidator(distinct)]
@@ -299,10 +299,24 @@ class EndingKeyPage(Page[EndingKeyOut]):
     """A page of keys that end soon, soonest first."""
 
 
+class ExaminationOut(BaseModel):
+    """What is examined of an applicant, or by which file it can be found; by which operator, since when."""
+
+    note: str
+    by: str
+    at: Instant
+
+    @classmethod
+    def of(cls, examination: Examination) -> "ExaminationOut":
+        """Present what was noted."""
+        return cls(note=examination.note, by=spell("mem", examination.by), at=examination.at)
+
+
 class MemberShownOut(MemberOut):
-    """An institution, and which of its keys end soon."""
+    """An institution, which of its keys end soon, and what was noted when its due diligence began."""
 
     ending_keys: list[EndingKeyOut]
+    examination: ExaminationOut | None = None
 
 
 class RejectionIn(Strict):

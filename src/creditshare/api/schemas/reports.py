@@ -27,10 +27,14 @@ class ReportListed(BaseModel):
 
 
 class LogOut(BaseModel):
-    """The checkpoint of the log that was the newest when the numbers were told."""
+    """The checkpoint of the log that was the newest when the numbers were told.
+
+    ``unreadable`` entries could not be opened, and are in no number.
+    """
 
     size: int
     checkpoint: str
+    unreadable: int = 0
 
 
 class ReleaseOut(BaseModel):
@@ -44,11 +48,11 @@ class ReleaseOut(BaseModel):
 
 
 class ReportsOut(BaseModel):
-    """The reports there are, the newest release, and how many events wait to be counted."""
+    """The reports there are, the newest release, and how many events wait to be counted, which lenders are not told."""
 
     data: list[ReportListed]
     release: ReleaseOut | None
-    waiting: int
+    waiting: int | None
 
     @classmethod
     def of(cls, listed: list[Listed], standing: Standing, language: str) -> Self:
@@ -115,6 +119,6 @@ class ReportOut(BaseModel):
     sources: list[str]
     rules: list[RuleOut]
     release: ReleaseOut | None
-    waiting: int
+    waiting: int | None
     digest: Digest
     signature: str

@@ -1,6 +1,8 @@
 """A lender's own pages: its records in figures, its questions and refusals, consents, the day's quota, its keys."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -13,6 +15,7 @@ from creditshare.console import drawing
 from creditshare.console.routes.desk import quotas_of
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.ids import spell
+from creditshare.members.keys import ending_keys
 from creditshare.records.service import records_by_lifecycle
 from creditshare.sharing.service import questions_by_day
 
@@ -31,16 +34,41 @@ async def own_acts(visit: Visit) -> list[LoggedAct]:
     size = (await log_state(visit.session)).size
     found = await visit.services.audit.acts(visit.session, start=max(0, size - LOOKED_AT), limit=LOOKED_AT)
     own = spell("mem", visit.member.member_id)
-    return [act for act in reversed(found) if act.actor == own]
+    return [act for act in reversed(found.read) if act.actor == own]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Something that the member is asked for: what, and the command that does it where there is one."""
+
+    what: str
+    values: Mapping[str, str]
+    command: str = ""
+
+
+async def asked_of(visit: Visit) -> list[Asked]:
+    """Return what a lender has to do or to know, most urgent first: what its own signed requests tell it too."""
+    services, member = visit.services, visit.member
+    found = [Asked("limited", {})] if member.status == "limited" else []
+    days = services.settings.key_warning_days
+    rotate = "keys rotate --key KEYFILE --out NEWFILE"
+    ending = await ending_keys(visit.session, days=days, now=services.clock.now(), member_id=member.member_id)
+    found += [Asked("key", {"kid": one.kid, "day": one.expires_at.date().isoformat()}, rotate) for one in ending]
+    if member.tier != "full":
+        found.append(Asked("tier", {}, "query tier --as KEYFILE"))
+    if member.hand_back_kid is None:
+        found.append(Asked("hand_back", {}, "hand-back name --key HANDBACKFILE --as KEYFILE"))
+    return found
 
 
 @router.get("/console/bank")
 async def show_own_overview(visit: LenderVisit) -> Response:
-    """Show the member's records in figures, the day's quotas, and what ends soon."""
+    """Show what the member is asked for, its records in figures, the day's quotas, and what ends soon."""
     services, session, member = visit.services, visit.session, visit.member
     return visit.page(
         "bank/overview.html",
         shows="own_overview",
+        asked=await asked_of(visit),
         records=await records_by_lifecycle(session, member.member_id),
         lifecycles=LIFECYCLES,
         quotas=await quotas_of(visit, member),

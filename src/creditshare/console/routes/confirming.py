@@ -8,7 +8,7 @@ from creditshare.console.confirming import action_for, carry_out, command_line, 
 from creditshare.console.routes.passkeys import given_challenge
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.crypto.encoding import b64url_encode
-from creditshare.members.service import names_of_members
+from creditshare.errors import Refused
 from creditshare.wire.confirmation import rp_id
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -18,14 +18,20 @@ ChangingVisit = Annotated[Visit, Depends(Looks("operator", "regulator"))]
 @router.post("/console/confirm/{action}")
 async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
     """Show exactly what is to be done, for a passkey to sign, and the command that does the same."""
-    shown, challenge = await prepare(visit, action_for(visit, action))
+    wanted = action_for(visit, action)
+    try:
+        shown, challenge = await prepare(visit, wanted)
+    except Refused as refusal:
+        if wanted.again is None or refusal.code != "validation_failed":
+            raise
+        return wanted.again(visit, refusal.fields)
     usable = await visit.services.passkeys.usable(visit.session, visit.member.member_id)
     return visit.page(
         "confirm.html",
         shows="confirmation",
         of={"member_id": shown.object} if shown.object.startswith("mem_") else {},
         shown=shown,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
         document=shown.document().decode(),
         command=command_line(shown),
         ceremony={
@@ -41,4 +47,6 @@ async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
 async def confirm(visit: ChangingVisit) -> Response:
     """Carry out what a passkey confirmed, once."""
     shown, outcome = await carry_out(visit, given_challenge(visit))
-    return visit.plain("done.html", shown=shown, outcome=outcome, names=await names_of_members(visit.session))
+    return visit.plain(
+        "done.html", shown=shown, outcome=outcome, names=await visit.services.members.names(visit.session)
+    )

@@ -10,6 +10,7 @@ from creditshare.access.service import public_id
 from creditshare.access.usage import usage_of
 from creditshare.audit.state import log_state
 from creditshare.batches.service import queue
+from creditshare.console import onboarding
 from creditshare.console.visits import Looks, PageRoute, Visit, takes_part
 from creditshare.errors import Refused
 from creditshare.ids import spell
@@ -87,8 +88,14 @@ async def show_members(visit: OperatorVisit, state: str = "", find: str = "") ->
 
 @router.get("/console/desk/members/new")
 async def show_onboarding(visit: OperatorVisit) -> Response:
-    """Show the form by which an institution is proposed."""
-    return visit.page("desk/new.html", shows="onboarding", production=visit.services.settings.mode == "production")
+    """Show the first step of proposing an institution."""
+    return onboarding.begin(visit)
+
+
+@router.post("/console/desk/members/new")
+async def show_onboarding_step(visit: OperatorVisit) -> Response:
+    """Show another step, with all that was entered."""
+    return onboarding.go_on(visit)
 
 
 @router.get("/console/desk/members/{member_id}")
@@ -108,6 +115,8 @@ async def show_one_member(visit: OperatorVisit, member_id: str) -> Response:
         passkeys=await services.passkeys.of_member(session, named),
         sessions=await services.sessions.count(session, named, now=services.clock.now()),
         possible=_possible(visit, one),
+        examination=await services.members.examination(session, named),
+        names=await services.members.names(session),
     )
 
 

@@ -8,7 +8,6 @@ from creditshare.access.service import public_id
 from creditshare.console.visits import Looks, PageRoute, Visit
 from creditshare.erasures import rules
 from creditshare.ids import spell
-from creditshare.members.service import names_of_members
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OperatorVisit = Annotated[Visit, Depends(Looks("operator"))]
@@ -26,5 +25,5 @@ async def show_erasures(visit: OperatorVisit, before: str = "") -> Response:
         found=[(one, rules.terms_of(one), rules.status(one, visit.now)) for one in found[:SHOWN]],
         older=spell("prp", found[SHOWN - 1].proposal_id) if len(found) > SHOWN else None,
         bases=rules.LEGAL_BASES,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
     )

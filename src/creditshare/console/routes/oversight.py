@@ -32,7 +32,7 @@ async def show_oversight(visit: RegulatorVisit) -> Response:
         shows="oversight",
         lenders=Counter(one.status for one in members if one.role == "lender"),
         listed=await services.reports.listed(session, visit.member),
-        standing=await services.reports.standing(session, now=visit.now),
+        standing=await services.reports.standing(session, visit.member, now=visit.now),
         log=await log_state(session),
         cosigned=await services.newest_cosigned(session),
         witnesses=services.witness_policy is not None,

@@ -35,7 +35,7 @@ async def show_reports(visit: AnyVisit) -> Response:
         "reports/list.html",
         shows="reports",
         listed=await reports.listed(visit.session, visit.member),
-        standing=await reports.standing(visit.session, now=visit.now),
+        standing=await reports.standing(visit.session, visit.member, now=visit.now),
     )
 
 

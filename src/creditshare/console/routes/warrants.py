@@ -4,22 +4,20 @@ A regulator sees its own, operators all; under one only its regulator reads. Wha
 each view of one is its event.
 """
 
-from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Response
 
 from creditshare.access.service import public_id
 from creditshare.console.visits import Looks, PageRoute, Visit
+from creditshare.console.warrant_actions import show_request
 from creditshare.ids import spell
-from creditshare.members.service import names_of_members
-from creditshare.warrants.rules import APPROVALS, LEGAL_BASES, LIVE, SCOPES
+from creditshare.warrants.rules import APPROVALS, LIVE
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 OverseerVisit = Annotated[Visit, Depends(Looks("operator", "regulator"))]
 RegulatorVisit = Annotated[Visit, Depends(Looks("regulator"))]
 SHOWN: Final = 50
-USUAL: Final = timedelta(days=14)
 
 
 @router.get("/console/warrants")
@@ -32,21 +30,15 @@ async def show_warrants(visit: OverseerVisit, before: str = "") -> Response:
         shows="warrants",
         found=found[:SHOWN],
         older=spell("wrt", found[SHOWN - 1].warrant_id) if len(found) > SHOWN else None,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
         at=visit.now,
     )
 
 
 @router.get("/console/warrants/new")
-async def show_request(visit: RegulatorVisit) -> Response:
+async def show_warrant_form(visit: RegulatorVisit) -> Response:
     """Show the form by which a regulator asks for one."""
-    return visit.page(
-        "warrants/new.html",
-        shows="warrant_request",
-        bases=LEGAL_BASES,
-        scopes=SCOPES,
-        usual=(visit.now + USUAL).date().isoformat(),
-    )
+    return show_request(visit)
 
 
 @router.get("/console/warrants/{warrant_id}")
@@ -63,7 +55,7 @@ async def show_one_warrant(visit: OverseerVisit, warrant_id: str) -> Response:
         live=LIVE,
         waiting=waiting,
         needed=APPROVALS,
-        names=await names_of_members(visit.session),
+        names=await visit.services.members.names(visit.session),
     )
 
 
