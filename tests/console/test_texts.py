@@ -7,9 +7,10 @@ import pytest
 from creditshare.console.onboarding import STEPS
 from creditshare.console.render import FOLDER, TABS
 from creditshare.console.texts import TEXTS
+from creditshare.wire.actions import EXCHANGES
 
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
-FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked", "wrong"}
+FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked", "wrong", "page"}
 FAMILIES |= {
     "warrant_state",
     "basis",
@@ -23,6 +24,7 @@ FAMILIES |= {
     "erasure_state",
 }
 """Whose keys are put together with a code of ours."""
+PAGE = re.compile(r'shows="([a-z_]+)"')
 COMPOSED = {f"new.role_{role}" for role in TABS} | {f"new.step_{step.name}" for step in STEPS}
 
 
@@ -37,6 +39,18 @@ def test_no_text_is_missing_and_none_is_left() -> None:
     left = {key for key in TEXTS if key.partition(".")[0] not in FAMILIES} - COMPOSED
     assert used() - TEXTS.keys() == set()
     assert left - used() == set()
+
+
+def test_each_act_that_a_member_finds_in_the_log_has_words() -> None:
+    signed = {f"action.{name}" for name in EXCHANGES} | {"action.enrol_first_key", "action.view_page"}
+    assert signed - TEXTS.keys() == set()
+
+
+def test_each_page_that_a_regulator_or_lender_sees_has_words() -> None:
+    routes = [file for file in (FOLDER / "routes").glob("*.py") if file.stem not in {"desk", "erasures"}]
+    shown = {name for file in [*routes, FOLDER / "warrant_actions.py"] for name in PAGE.findall(file.read_text())}
+    as_acts = {"report", "warrant", "warrant_records", "warrant_inquiries"}  # told as what they are, not as pages
+    assert shown - as_acts == {key.removeprefix("page.") for key in TEXTS if key.startswith("page.")}
 
 
 @pytest.mark.parametrize("key", TEXTS)

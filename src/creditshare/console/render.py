@@ -12,6 +12,8 @@ from jinja2.runtime import Context
 
 from creditshare.console.texts import TEXTS
 from creditshare.ids import spell
+from creditshare.reports.catalogue import KINDS, LABELS
+from creditshare.wire.reasons import REASONS
 
 Language = Literal["en", "zh"]
 LANGUAGE_COOKIE: Final = "cs-language"
@@ -84,6 +86,29 @@ def _code(context: Context, family: str, code: str) -> str:
     return words(context["language"], key) if key in TEXTS else code.replace("_", " ")
 
 
+@pass_context
+def _refusal(context: Context, code: str) -> str:
+    """Return what a refusal's code means, in a few words."""
+    reason = REASONS.get(code)
+    if reason is None:
+        return code.replace("_", " ")
+    return reason.title.zh if context["language"] == "zh" else reason.title.en
+
+
+@pass_context
+def _named(context: Context, name: str) -> str:
+    """Return what a report is called."""
+    kind = KINDS.get(name)
+    return kind.title.of(context["language"]) if kind else name.replace("_", " ")
+
+
+@pass_context
+def _view(context: Context, name: str) -> str:
+    """Return what a report is told by, in words."""
+    labels = [LABELS[one].of(context["language"]) if one in LABELS else one for one in name.split(",")]
+    return " × ".join(labels)
+
+
 def _moment(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
 
@@ -119,7 +144,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(t=_t, code=_code, spell=spell)
+    made.globals.update(t=_t, code=_code, refusal=_refusal, report_title=_named, view_title=_view, spell=spell)
     made.filters.update(moment=_moment, day=_day, number=_number, amount=_amount, ago=_ago)
     return made
 
