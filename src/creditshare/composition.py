@@ -387,7 +387,7 @@ async def build_services(settings: Settings, *, clock: Clock | None = None, url:
             box=keyring.box("service"),
             form_key=derive_key(keyring.secret("fingerprint"), salt=b"", info=b"creditshare/console-form"),
         ),
-        passkeys=Passkeys(key_table=key_table, seals=keyring.row_seals()),
+        passkeys=Passkeys(key_table=key_table, tombstones=tombstones, seals=keyring.row_seals()),
     )
 
 

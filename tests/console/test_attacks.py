@@ -352,6 +352,26 @@ def test_a_stolen_session_makes_no_passkey_count(
     assert problem(refused) == "passkey_invalid"
 
 
+def test_a_passkey_that_was_revoked_confirms_nothing_where_its_older_row_is_back(
+    visitors: dict[str, Visitor], clients: dict[str, Client], shared_service: RunningService
+) -> None:
+    visitor, client, named = visitors["operator"], clients["operator"], member_of(clients["lender"])
+    lost, digest = with_passkey(visitor, client)
+    with shared_service.superuser() as database:
+        database.execute("CREATE TABLE older_passkey AS SELECT * FROM passkey WHERE digest = %s", [digest])
+        client.call("POST", f"/v1/me/passkeys/{digest}/revocation", data={})
+        for statement in (
+            "DELETE FROM passkey WHERE digest IN (SELECT digest FROM older_passkey)",
+            "INSERT INTO passkey SELECT * FROM older_passkey",  # with the seal that it had
+        ):
+            database.execute(statement)
+    wait_for(lambda: shared_service.services.key_table.is_buried(digest))
+    challenge = shown_for(visitor, "suspend_member", member_id=named, reason="review")
+    refused = visitor.post("/console/confirmations", lost.sign(challenge))
+    assert (refused.status_code, problem(refused)) == (403, "passkey_invalid")
+    assert not suspended(client, named)
+
+
 def test_a_passkey_planted_in_the_database_confirms_nothing(
     visitors: dict[str, Visitor], clients: dict[str, Client], shared_service: RunningService
 ) -> None:

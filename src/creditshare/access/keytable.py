@@ -121,6 +121,10 @@ class KeyTable:
             known = self._known[kid] = self._checked(row)
         return known
 
+    def is_buried(self, name: str) -> bool:
+        """Whether a tombstone says that a key or passkey was revoked, whatever its row says after a restore."""
+        return name in self._buried
+
     async def find(self, kid: str) -> KnownKey | None:
         """Return a key by its id. An unknown one costs a coalesced reload, and 200 ms before it is given up.
 
@@ -198,11 +202,12 @@ class KeyTable:
             log.error("row does not match its seal", part=part, member_id=spell("mem", member_id))
 
     async def _read_tombstones(self) -> None:
-        """Read which keys are buried, if a tombstone was added; what was read before stays where it cannot be."""
+        """Read which keys and passkeys are buried, if one was added; what was read before stays where it cannot be."""
         stamp = self._tombstones.stamp()
         if stamp != self._stamp:
             with contextlib.suppress(ConfigurationError):
-                self._buried = frozenset((await asyncio.to_thread(self._tombstones.read)).keys)
+                buried = await asyncio.to_thread(self._tombstones.read)
+                self._buried = frozenset((*buried.keys, *buried.passkeys))
                 self._stamp, self._known = stamp, {}
 
     async def confirm(self) -> None:

@@ -18,16 +18,17 @@ from uuid import UUID
 
 from creditshare.errors import ConfigurationError
 
-Kind = Literal["borrower", "record", "key"]
+Kind = Literal["borrower", "record", "key", "passkey"]
 
 
 @dataclass(frozen=True, slots=True)
 class Buried:
-    """All that must not be alive: borrowers and records by their UUIDs, members' keys by their kids."""
+    """All that must not be alive: borrowers and records by UUIDs, keys by kids, passkeys by digests."""
 
     borrowers: tuple[UUID, ...] = ()
     records: tuple[UUID, ...] = ()
     keys: tuple[str, ...] = ()
+    passkeys: tuple[str, ...] = ()
 
 
 class Tombstones:
@@ -75,20 +76,20 @@ class Tombstones:
             raise ConfigurationError(f"{self.path} cannot be read ({error.strerror})") from error
         borrowers: dict[UUID, None] = {}
         records: dict[UUID, None] = {}
-        keys: dict[str, None] = {}
+        named: dict[str, dict[str, None]] = {"key": {}, "passkey": {}}
         for number, line in enumerate(content.split(b"\n")[:-1], start=1):
             try:
                 stone = json.loads(line)
                 kind, name = stone["kind"], str(stone["id"])
-                if kind == "key":
-                    keys[name] = None
+                if kind in named:
+                    named[kind][name] = None
                 else:
                     {"borrower": borrowers, "record": records}[kind][UUID(name)] = None
             except (ValueError, KeyError, TypeError):
                 raise ConfigurationError(
                     f"line {number} of {self.path} is not a tombstone: restore the file from its backup"
                 ) from None
-        return Buried(tuple(borrowers), tuple(records), tuple(keys))
+        return Buried(tuple(borrowers), tuple(records), tuple(named["key"]), tuple(named["passkey"]))
 
 
 def _sync_folder(folder: Path) -> None:

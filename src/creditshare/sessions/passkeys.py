@@ -1,5 +1,6 @@
 """Passkeys: made on a page, worth nothing until the member's own key signs their digest, used to confirm changes."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from creditshare.audit.service import Entry, Recorded
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.errors import FieldError, IntegrityError, Refused
 from creditshare.ids import spell
+from creditshare.keys.tombstones import Tombstones
 from creditshare.sessions.models import passkey
 from creditshare.sessions.rules import PASSKEY_LIMIT, PASSKEY_WITHIN, counts_on
 from creditshare.storage.engine import ReadSession, WriteSession
@@ -42,8 +44,9 @@ class Passkey:
 class Passkeys:
     """Passkeys as named actions; each row is checked against its seal before it counts."""
 
-    def __init__(self, *, key_table: KeyTable, seals: RowSeals) -> None:
+    def __init__(self, *, key_table: KeyTable, tombstones: Tombstones, seals: RowSeals) -> None:
         self._key_table = key_table
+        self._tombstones = tombstones
         self._seals = seals
 
     async def of_member(self, session: ReadSession, member_id: UUID) -> list[Passkey]:
@@ -108,12 +111,13 @@ class Passkeys:
         changed = await self._change(session, row, state="active", confirmed_by=caller.kid, confirmed_at=now)
         return Recorded(changed, _entry("confirm_passkey", changed))
 
-    async def revoke(self, session: WriteSession, caller: Caller, digest: str) -> Recorded[Passkey]:
-        """End a passkey of the caller's member for good."""
+    async def revoke(self, session: WriteSession, caller: Caller, digest: str, *, now: datetime) -> Recorded[Passkey]:
+        """End a passkey of the caller's member for good, also where an older backup brings its row back."""
         row = await self._lock(session, caller.member_id, digest)
         if row["state"] == "revoked":
             raise Refused("state_conflict")
         changed = await self._change(session, row, state="revoked")
+        await asyncio.to_thread(self._tombstones.add, "passkey", [digest], now=now)
         return Recorded(changed, _entry("revoke_passkey", changed))
 
     async def find(self, session: WriteSession, member_id: UUID, credential_id: bytes) -> Passkey:
@@ -140,7 +144,9 @@ class Passkeys:
 
     def _counts(self, one: Passkey) -> bool:
         known = self._key_table.known(one.confirmed_by) if one.confirmed_by else None
-        return one.state == "active" and known is not None and known.registered.state != "revoked"
+        if one.state != "active" or self._key_table.is_buried(one.digest):
+            return False
+        return known is not None and known.registered.state != "revoked"
 
     async def _lock(self, session: WriteSession, member_id: UUID, digest: str) -> RowMapping:
         found = await session.execute(

@@ -44,4 +44,6 @@ async def revoke_passkey(
     """End a passkey of yours for good."""
     del body
     session, _ = opened(work)
-    return PasskeyOut.of(work.record(await services.passkeys.revoke(session, work.caller, digest_of(passkey))))
+    now = services.clock.now()
+    done = await services.passkeys.revoke(session, work.caller, digest_of(passkey), now=now)
+    return PasskeyOut.of(work.record(done))
