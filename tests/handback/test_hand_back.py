@@ -128,3 +128,14 @@ def test_a_named_key_is_sealed_with_its_member(shared_service: RunningService) -
     answer = command(shared_service, "seals", "check", *data(shared_service))
     assert f"member:{member}" in answer.stdout
     shared_service.rewrite("UPDATE member SET name = name WHERE member_id = %s", member)
+
+
+@pytest.mark.parametrize("reason", ["compromise", "other"])
+def test_a_key_that_a_thief_may_have_named_is_named_anew(shared_service: RunningService, reason: str) -> None:
+    bank, key = shared_service.admit(f"Bank {uuid4()}", region="US"), OpeningKey.generate()
+    bank.call("POST", "/v1/me/hand-back-key", data={"jwk": dict(key.public_jwk)})
+    assert bank.identity is not None
+    path = f"/v1/members/{bank.identity.member_id}"
+    shared_service.desk[0].call("POST", f"{path}/keys/{bank.identity.key.kid}/revocation", data={"reason": reason})
+    named = shared_service.desk[1].call("GET", path).data["hand_back_kid"]
+    assert named == (None if reason == "compromise" else key.kid)

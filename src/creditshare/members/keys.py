@@ -162,7 +162,14 @@ class MemberKeys:
         now: datetime,
         by_kid: str,
     ) -> Recorded[Key]:
-        """Revoke a key, and with it what ``rules.revoked`` says; in every worker within two seconds."""
+        """Revoke a key, and with it what ``rules.revoked`` says; in every worker within two seconds.
+
+        A thief may have named where the member's data are to go, so after a compromise that is to be named anew.
+        """
+        if reason == "compromise":
+            owner = await self.rows.lock(session, "member", member_id)
+            if owner is not None and owner["hand_back_jwk"] is not None:
+                await self.rows.change(session, "member", owner, hand_back_jwk=None)
         rows = await self._lock_keys(session, member_id)
         reached = rules.revoked(_facts(rows), kid, by_kid=by_kid, reason=reason, since=since, now=now)
         for row in rows:
