@@ -5,6 +5,7 @@
 3. The route runs: one service call. What it did is noted by ``Work.record``.
 4. The answer's bytes are final. The event commits to their digest and is appended; a successful answer
    is bound to its idempotency key. Commit.
+   An answer that takes long to draw is drawn between two transactions: 2 and 3 are rolled back, and 2 and 4 follow.
 5. Only then is the answer signed and sent. A refusal rolls all back and takes a transaction of its own,
    in which the request is used up and the refusal is an event.
 
@@ -315,7 +316,19 @@ class Exchange:
                     return await self._again(work, session, told)
             if self._part.own_transaction:
                 raise Unavailable("the stored answer was forgotten between two looks at it")
-            return await self._commit(work, session, await self._routed(run_route))
+            response = await self._routed(run_route)
+            if work.drawn is None:
+                return await self._commit(work, session, response)
+        return await self._drawn(work, await work.drawn())
+
+    async def _drawn(self, work: Work, response: Response) -> Response:
+        """Tell what was drawn of what was read: the request is used up now, and its event appended."""
+        async with self._services.database.writing() as session:
+            work.session = session
+            claimed = await self._services.access.claim_request(session, work.caller)
+            work.caller, work.now = claimed.caller, claimed.now
+            self._admits.check(work.caller.member)
+            return await self._commit(work, session, response)
 
     async def _commit(self, work: Work, session: WriteSession, response: Response) -> Response:
         body, entry, event = bytes(response.body), work.entry, None

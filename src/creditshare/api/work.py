@@ -25,7 +25,7 @@ class Work:
     ``content`` is the request's body, read strictly. ``purpose`` is what the caller asks for, where the route knows it:
     a refusal is logged with it too. A route with a transaction of its own sets ``committed``; or ``retell``, which says
     in a transaction of the edge what is to be told instead; or neither, where the request was answered before and the
-    stored answer is told again.
+    stored answer is told again. What a route lets be made of what it read is ``drawn`` between two transactions.
     """
 
     caller: Caller
@@ -38,6 +38,7 @@ class Work:
     entry: Entry | None = None
     committed: LogEntry | None = None
     retell: "Callable[[Work], Awaitable[Response]] | None" = None
+    drawn: Callable[[], Awaitable[Response]] | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def record(self, done: Recorded[T]) -> T:

@@ -4,6 +4,7 @@
    against the key table, which knows a revocation or suspension within two seconds. What ended is ended here.
 2. A form must carry its session's token and come from our own address.
 3. The route runs: services are called as the API calls them. What it did, or showed, is noted by ``Visit.record``.
+   A drawing or a file is drawn in no transaction, and a second one does the rest.
 4. The page's bytes are final. The event commits to their digest and is appended. Commit; only then the page is sent.
 
 A change looks at the key and the member again within its transaction (``Visit.confirmed``), so that a suspension holds
@@ -117,6 +118,8 @@ class Visit:
     form: Mapping[str, str] = field(default_factory=dict)
     entry: Entry | None = None
     digests: ExchangeDigests | None = None
+    drawn: Callable[[], Awaitable[Response]] | None = None
+    """Makes the answer of what was read, between two transactions."""
     attempt: str = "view_page"
     """What a refusal of this visit is a refusal of, as the log names it."""
 
@@ -256,8 +259,19 @@ class Attendance:
                     given = self._request.headers.get(TOKEN_HEADER) or form.get(TOKEN_FIELD, "")
                     services.sessions.require_form_token(holder, given)
                 response = await run_route(self._request)
-                await self._commit(visit, response, form)
-            return response
+                if visit.drawn is None:
+                    await self._commit(visit, response, form)
+                    return response
+        # It takes up to a second: nothing of the database is held, and the session is looked at anew.
+        with services.access.limits.places.take(holder.member_id):
+            response = await visit.drawn()
+        async with services.database.writing() as session:
+            visit.session = session
+            if await services.sessions.find(session, secret, now=now, used=not self._part.quiet) is None:
+                return without_cookie(to_login(self._request), services.issuer)
+            await services.sessions.standing(holder, now=now)
+            await self._commit(visit, response, form)
+        return response
 
     async def _commit(self, visit: Visit, response: Response, form: Mapping[str, str]) -> None:
         """Append the event of what was shown or done, then commit; what is not quiet has one."""

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Response
@@ -68,6 +69,11 @@ async def show_chart(visit: AnyVisit, report: str, theme: str) -> Response:
     shown = visit.record(
         await visit.services.reports.show(visit.session, _asked(visit, report), visit.member, now=visit.now)
     )
+    visit.drawn = partial(_chart, shown, theme)
+    return Response()
+
+
+async def _chart(shown: Mapping[str, Any], theme: str) -> Response:
     try:
         drawn = await asyncio.to_thread(make_chart, shown, theme=theme)
     except ConfigurationError as error:
@@ -88,9 +94,13 @@ async def send_report(visit: AnyVisit, report: str, suffix: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{shown["report"]}.{suffix}"'}
     if suffix == "json":
         return Response(canonical(shown), media_type="application/json", headers=headers)
-    media = SUFFIXES[suffix]
+    visit.drawn = partial(_file, shown, SUFFIXES[suffix], visit.language, headers)
+    return Response()
+
+
+async def _file(shown: Mapping[str, Any], media: str, language: str, headers: Mapping[str, str]) -> Response:
     try:
-        content = await FILES[media].made(shown, visit.language)
+        content = await FILES[media].made(shown, language)
     except ConfigurationError as error:
         raise Refused("not_acceptable", extra={"hint": str(error)}) from None
     return Response(content, media_type=media, headers=headers)
