@@ -41,8 +41,11 @@ class Due:
     body: Mapping[str, Any]
 
 
-def report_portfolios(cast: Cast, *, seed: str) -> None:
-    """Have the lenders report two years of defaults, correct and settle some, and ask about each other's."""
+def report_portfolios(cast: Cast, *, seed: str) -> list[str]:
+    """Have the lenders report two years of defaults, correct and settle some, and ask about each other's.
+
+    Return the ids of all records.
+    """
     draw = random.Random(seed)  # noqa: S311  synthetic borrowers, not secrets
     began = time.monotonic()
     with Client(cast.url, next(iter(cast.lenders.values()))) as line:
@@ -58,6 +61,7 @@ def report_portfolios(cast: Cast, *, seed: str) -> None:
         f"the lenders reported {len(records)} made-up defaults of two years, changed {changed}, asked {asked} times,"
         f" in {time.monotonic() - began:.1f} s"
     )
+    return [record_id for _, record_id, _ in records]
 
 
 def wait_until_told(cast: Cast) -> None:

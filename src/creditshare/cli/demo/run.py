@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from creditshare.cli.demo.desk import leave_tasks
 from creditshare.cli.demo.loans import load_loans, require_file
 from creditshare.cli.demo.portfolio import report_portfolios, wait_until_told
 from creditshare.cli.demo.stage import operator_files, reachable, service, step, stop_leftovers
@@ -55,7 +56,8 @@ def demo(
         else:
             cast = admit_cast(url, operators, data)
             tell_story(cast, data)
-            report_portfolios(cast, seed=(data / "stories").read_text().strip())
+            records = report_portfolios(cast, seed=(data / "stories").read_text().strip())
+            leave_tasks(cast, operators, records)
             tryout = seed_identifiers(url, operators, data)
     with service(data, port, reports_every_s="1") as url:
         if cast is not None:
