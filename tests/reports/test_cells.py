@@ -1,5 +1,7 @@
 """Cells as sums of differences: what is added step by step is what a count from the beginning gives."""
 
+import json
+import zlib
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -213,6 +215,16 @@ def test_a_difference_names_who_and_at_which_lenders(before: Share, now: Share) 
             assert set(cell.touched["one"]) == {lender for lender in LENDERS if old.get(lender) != new.get(lender)}
             assert read(spelled({key: cell})) == {key: cell}
             assert old != new
+
+
+def test_cells_of_before_sums_were_weighed_say_how_they_changed() -> None:
+    who, lender = "one", LENDERS[0]
+    rows = [[["x"], 3, [[0, 3, 700]], [[who, [[0, 1, 200]]]]]]
+    kept = zlib.compress(json.dumps([[lender.hex], rows]).encode())
+    cell = read(kept)["x",]
+    assert (cell.touched[who], cell.moved, cell.sum_told) == ({lender: Holding(1, 200)}, {lender: 200}, False)
+    cell.sum_told = True
+    assert read(spelled({("x",): cell})) == {("x",): cell}
 
 
 def test_what_came_and_went_leaves_who_it_was() -> None:
