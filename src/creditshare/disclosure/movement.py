@@ -31,7 +31,7 @@ def _libraries() -> tuple[Any, Any]:
 
 
 def _program() -> Any:
-    program = _libraries()[0].Highs()
+    program = _libraries()[0].Highs.__base__()  # which takes the same calls and prints no banner
     program.setOptionValue("output_flag", False)  # noqa: FBT003  the solver's own form
     program.setOptionValue("threads", 1)
     return program
