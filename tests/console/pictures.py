@@ -11,6 +11,8 @@ from tests.fixtures.picture_stage import stage
 from tests.fixtures.postgres import open_folder
 from tests.fixtures.service import KEYRING, TEMPLATE, RunningService
 
+from creditshare.cli.demo.desk import leave_tasks
+from creditshare.cli.demo.story import Cast
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
 from creditshare.storage import schema
@@ -44,51 +46,71 @@ class Album:
 def take_all(service: RunningService, folder: Path, work: Path) -> None:
     bank = service.client(Identity.from_file(work / "loan-members" / "0000.jwk.json", sub="chen"))
     operator = service.client(Identity(service.operators[0].member_id, service.operators[0].key, "li"))
-    regulator = service.admit("Financial Regulator", role="regulator")
+    regulator = service.admit("Financial Regulator", role="regulator", region="US")
+    lenders = {path.stem: Identity.from_file(path, sub="demo") for path in sorted((work / "loan-members").iterdir())}
+    with service.superuser() as database:
+        rows = database.execute("SELECT record_id FROM record_current ORDER BY record_id LIMIT 2").fetchall()
+    assert regulator.identity is not None
+    operators = work / "operator-1.jwk.json", work / "operator-2.jwk.json"
+    leave_tasks(Cast(service.url, lenders, regulator.identity), operators, [f"rec_{row[0]}" for row in rows])
     with tempfile.TemporaryDirectory() as profile, open_browser(Path(profile)) as browser:
         album = Album(browser, service, folder)
         browser.devtools("Network.enable")
         album.take("login", "/console/login")
-        album.enter(operator)
-        browser.add_authenticator()
-        make_passkey(browser, operator, "Li, office laptop")
-        album.take("passkeys", "/console/passkeys")
-        album.take("desk", "/console/desk")
-        album.take("desk-phone", "/console/desk", width=390)
-        album.take("desk-dark", "/console/desk", dark=True)
-        album.take("members", "/console/desk/members")
-        member = f"/console/desk/members/{bank.session.signer.member_id}"
-        album.take("member", member)
-        album.take("restriction", member + "/restriction")
-        album.take("onboarding", "/console/desk/members/new")
-        album.take("jobs", "/console/desk/jobs")
-        album.take("health", "/console/desk/health")
-        browser.open(origin_of(service) + "/console/desk")
-        browser.click("form[action$=approve_member] button")
-        browser.wait("document.querySelector('form[data-passkey=sign]')")
-        album.take("confirm")
-        album.enter(regulator)
-        album.take("oversight", "/console/oversight")
-        for report in ("defaults", "multi_lender", "vintages", "member_quality", "inquiries"):
-            album.take(f"report-{report}", f"/console/reports/{report}", height=1000, whole=False)
-        album.take("report-zh-phone", "/console/reports/defaults?lang=zh", width=390, height=1000, whole=False)
-        album.take("report-dark", "/console/reports/defaults?lang=en", dark=True, height=1000, whole=False)
-        album.take("reading", "/console/reading")
-        album.take("log", "/console/log")
-        event = regulator.call("GET", "/v1/me/log-token")
-        del event
-        with service.superuser() as database:
-            row = database.execute("SELECT event_id FROM audit_leaf WHERE idx = 37").fetchone()
-        assert row is not None
-        browser.type("#entry", f"evt_{row[0]}")
-        browser.click("form[action='/console/log'] button")
-        browser.wait("document.querySelector('ol.path')")
-        album.take("proof", height=1000, whole=False)
+        take_of_operator(album, operator, bank)
+        take_of_regulator(album, regulator)
         album.enter(bank)
         album.take("bank", "/console/bank")
         album.take("bank-zh", "/console/bank?lang=zh")
         album.take("inquiries", "/console/bank/inquiries?lang=en", whole=False)
         album.take("consents", "/console/bank/consents")
+
+
+def take_of_operator(album: Album, operator: Client, bank: Client) -> None:
+    browser = album.browser
+    album.enter(operator)
+    browser.add_authenticator()
+    make_passkey(browser, operator, "Li, office laptop")
+    album.take("passkeys", "/console/passkeys")
+    album.take("desk", "/console/desk")
+    album.take("desk-phone", "/console/desk", width=390)
+    album.take("desk-dark", "/console/desk", dark=True)
+    album.take("members", "/console/desk/members")
+    member = f"/console/desk/members/{bank.session.signer.member_id}"
+    album.take("member", member)
+    album.take("restriction", member + "/restriction")
+    album.take("onboarding", "/console/desk/members/new")
+    album.take("erasures", "/console/desk/erasures")
+    album.take("warrants", "/console/warrants")
+    browser.click("main a[href^='/console/warrants/wrt_']")
+    browser.wait("location.pathname.startsWith('/console/warrants/wrt_')")
+    album.take("warrant")
+    album.take("jobs", "/console/desk/jobs")
+    album.take("health", "/console/desk/health")
+    browser.open(origin_of(album.service) + "/console/desk")
+    browser.click("form[action$=approve_member] button")
+    browser.wait("document.querySelector('form[data-passkey=sign]')")
+    album.take("confirm")
+
+
+def take_of_regulator(album: Album, regulator: Client) -> None:
+    browser = album.browser
+    album.enter(regulator)
+    album.take("oversight", "/console/oversight")
+    album.take("asking", "/console/warrants/new")
+    for report in ("defaults", "multi_lender", "vintages", "member_quality", "inquiries"):
+        album.take(f"report-{report}", f"/console/reports/{report}", height=1000, whole=False)
+    album.take("report-zh-phone", "/console/reports/defaults?lang=zh", width=390, height=1000, whole=False)
+    album.take("report-dark", "/console/reports/defaults?lang=en", dark=True, height=1000, whole=False)
+    album.take("reading", "/console/reading")
+    album.take("log", "/console/log")
+    with album.service.superuser() as database:
+        row = database.execute("SELECT event_id FROM audit_leaf WHERE idx = 37").fetchone()
+    assert row is not None
+    browser.type("#entry", f"evt_{row[0]}")
+    browser.click("form[action='/console/log'] button")
+    browser.wait("document.querySelector('ol.path')")
+    album.take("proof", height=1000, whole=False)
 
 
 def main() -> None:
