@@ -170,6 +170,28 @@ def test_none_is_approved_after_its_time_or_its_rejection(case: Case) -> None:
     assert [case.show(one)["status"] for one in (late, rejected, withdrawn)] == ["lapsed", "rejected", "withdrawn"]
 
 
+@pytest.mark.parametrize("by", ["who asked", "who approved", "the other"])
+def test_an_order_is_stopped_by_one_person_until_it_is_carried_out(case: Case, by: str) -> None:
+    asked = case.ask()
+    assert case.approve(case.second, asked) == "done"
+    third = case.service.admit("Third operator", role="operator") if by == "the other" else None
+    who = third or (case.first if by == "who asked" else case.second)
+    path, body = f"/v1/proposals/{asked}/rejection", {"reason": "a court wants it kept"}
+    assert attempt(case.lender, "POST", path, body) == "role_forbidden"
+    assert attempt(who, "POST", path, body) == "done"
+    erased = json.loads(carry_out(case.service, "--json").stdout)["erased"]
+    assert asked not in {one["erasure_id"] for one in erased}
+    assert (case.show(asked)["status"], case.state_of(case.record)) == (
+        "withdrawn" if by == "who asked" else "rejected",
+        "done",
+    )
+    assert case.approve(case.second, asked) == "state_conflict"
+    again = order(case.service, case.record)
+    assert carry_out(case.service).returncode == 0
+    assert attempt(who, "POST", f"/v1/proposals/{again}/rejection", body) == "state_conflict"
+    assert case.state_of(case.record) == "erased"
+
+
 def test_a_borrower_that_nobody_reported_goes_by_its_consent(case: Case) -> None:
     (subject,) = case.lender.tokenise([UNREPORTED])
     consent = grant(case.lender, subject)

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from sqlalchemy import RowMapping
+
 from creditshare.approvals.repository import ProposalRows, proposal_of
 from creditshare.approvals.rules import Proposal, approved
 from creditshare.audit.service import Entry, Recorded
@@ -32,6 +34,7 @@ class Kind:
     ``carry_out`` does what was proposed, for the person who approved it; ``dropped`` tidies up after a rejection.
     ``alone``: approving one says nothing of others of the kind about the same, which stay open.
     ``approvals``: how many different persons must approve it, none of whom proposed it.
+    ``later``: what was approved is carried out by another process, and until then it can be rejected or withdrawn.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Kind:
     alone: bool = False
     approvals: int = 1
     life: timedelta = LIFE
+    later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,7 @@ class Approvals:
     async def reject(
         self, session: WriteSession, proposal_id: UUID, *, by: UUID, reason: str, now: datetime
     ) -> Recorded[Proposal]:
-        """End an open proposal: another person rejects it, who made it withdraws it.
+        """End a proposal that is open or not carried out: another person rejects it, who made it withdraws it.
 
         ``not_found`` for one that there is not, ``state_conflict`` for one that was decided or has ended.
         """
@@ -173,8 +177,7 @@ class Approvals:
         kind = self.kind(named["kind"])
         await kind.hold(session, named["about"])  # as an approval does: of two at once one finds it open
         row = await self._rows.lock(session, proposal_id)
-        decided_before = row is None or row["decided_by"] is not None or row["decision"] is not None
-        if row is None or decided_before or row["expires_at"] <= now:
+        if row is None or not (_waits(row, now) or (kind.later and _is_ordered(row))):
             raise Refused("state_conflict")
         if row["proposed_by"] == by:
             decided: dict[str, Any] = {"decision": "withdrawn", "expires_at": now}
@@ -204,3 +207,12 @@ class Approvals:
         if self._role_of is None:
             raise IntegrityError("approvals were not wired")
         return await self._role_of(session, by)
+
+
+def _waits(row: RowMapping, now: datetime) -> bool:
+    return row["decided_by"] is None and row["decision"] is None and row["expires_at"] > now
+
+
+def _is_ordered(row: RowMapping) -> bool:
+    """Whether it was approved and is not carried out."""
+    return row["decision"] == "approved" and row["carried_out_at"] is None

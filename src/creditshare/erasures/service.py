@@ -42,6 +42,7 @@ class Erasures:
                 approvers=OPERATORS,
                 hold=partial(self._hold, kind.about),
                 carry_out=_order,
+                later=True,
             )
             for name, kind in KINDS.items()
         ]

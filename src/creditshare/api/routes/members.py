@@ -268,7 +268,10 @@ async def reject_proposal(
     work: OperatorWork,
     services: Wired,
 ) -> ProposalOut:
-    """Reject what another operator proposed, or withdraw what you proposed; it cannot be approved any more."""
+    """Reject what another operator proposed, or withdraw what you proposed; it cannot be approved any more.
+
+    An erasure that was approved is stopped by it, until it is carried out.
+    """
     session, now = opened(work)
     done = await services.approvals.reject(
         session, public_id("prp", proposal_id), by=work.caller.member_id, reason=body.reason, now=now
