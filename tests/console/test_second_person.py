@@ -364,6 +364,21 @@ def test_another_regulator_sees_nothing_of_it(stage: Stage) -> None:
         assert other.visitor.get(f"/console/warrants/{warrant}{path}").status_code == 404
 
 
+def test_of_two_proposals_of_a_kind_the_one_that_was_signed_is_carried_out(stage: Stage) -> None:
+    """An admission that names no key is not turned into another one that names its proposer's."""
+    done = stage.first.does("propose_member", name="Approved as shown", role="lender", region="CN")
+    named = "mem_" + done.partition('href="/console/desk/members/mem_')[2].partition('"')[0]
+    plain = stage.proposal(named, "admission")
+    stage.first.does("propose_change", member_id=named, change="admission", key_thumbprint=SigningKey.generate().kid)
+    admitted = stage.second.does("approve_member", proposal_id=plain)
+    said = stage.second.evidence("approve_member", plain).terms
+    assert said == {"proposal_id": plain, "action": "admission", "terms": {}}
+    bank = stage.first.client.acting_for(Identity(named, SigningKey.generate(), "li"))
+    stage.service.clients.append(bank)
+    bank.enrol(unescape(admitted.partition('<code id="command">')[2].partition("<")[0]))
+    assert stage.member(named)["status"] == "active"
+
+
 # One story
 
 

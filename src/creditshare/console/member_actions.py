@@ -79,6 +79,7 @@ async def _approve(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
         terms=shown.terms["terms"],
         by=hand.caller.member_id,
         now=hand.now,
+        only=public_id("prp", shown.terms["proposal_id"]),
     )
     return Recorded(_now(done.value.member, done.value.enrolment_code), done.entry)
 

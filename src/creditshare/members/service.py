@@ -288,13 +288,17 @@ class Members:
         terms: Mapping[str, Any],
         by: UUID,
         now: datetime,
+        only: UUID | None = None,
     ) -> Recorded[Approval]:
         """Decide an open proposal of this kind as the second person, and carry it out; others of the kind end.
 
         The approval repeats the terms: it names what was agreed, and cannot be won for one thing and used for another.
+        ``only`` names the proposal that was shown; no terms then mean that it has none.
         """
-        repeated = self._production or action != "admission"
-        done = await self._approvals.approve(session, action, member_id, terms, by=by, now=now, repeated=repeated)
+        repeated = self._production or action != "admission" or only is not None
+        done = await self._approvals.approve(
+            session, action, member_id, terms, by=by, now=now, repeated=repeated, only=only
+        )
         entry = membership_entry("approve_member", member_id, proposal=action, **done.outcome.details)
         return Recorded(Approval(await self.get(session, member_id), done.outcome.secret), entry)
 
