@@ -414,6 +414,26 @@ def test_guessing_ids_finds_nothing_and_looks_the_same(case: Case) -> None:
     assert all(one == seen[0] for one in seen)
 
 
+@pytest.mark.parametrize("prefix", ["record", "query", "consent"])
+def test_a_warrant_for_one_borrower_is_not_turned_to_another(case: Case, prefix: str) -> None:
+    """An administrator of the database bends the index by which an id leads to its borrower, while it is asked for."""
+    named = str(getattr(case, prefix))
+    case.begin()
+    other = str(getattr(case, prefix))
+    bend = f"UPDATE {prefix}_lookup SET subject_id = %s WHERE {prefix}_id = %s"
+    leads = f"SELECT subject_id FROM {prefix}_lookup WHERE {prefix}_id = %s"
+    with case.service.superuser() as database:
+        ids = [one.partition("_")[2] for one in (named, other)]
+        own, others = (database.execute(leads.encode(), [one]).fetchone() for one in ids)
+        assert own
+        assert others
+        database.execute(bend.encode(), [others[0], ids[0]])
+        refused = attempt(case.regulator, "POST", "/v1/warrants", {**case.terms, "named": named})
+        database.execute(bend.encode(), [own[0], ids[0]])
+    assert refused == "internal_error"
+    assert attempt(case.regulator, "POST", "/v1/warrants", {**case.terms, "named": named}) == "done"
+
+
 def test_an_erased_record_names_nobody_though_its_borrower_is_there(case: Case) -> None:
     warrant = case.in_force()
     erase(case.service, case.record)

@@ -175,7 +175,8 @@ class Approvals:
         if named is None:
             raise Refused("not_found")
         kind = self.kind(named["kind"])
-        await kind.hold(session, named["about"])  # as an approval does: of two at once one finds it open
+        if not _is_ordered(named):  # else whoever carries it out locks the row first, and then what it is about
+            await kind.hold(session, named["about"])  # as an approval does: of two at once one finds it open
         row = await self._rows.lock(session, proposal_id)
         if row is None or not (_waits(row, now) or (kind.later and _is_ordered(row))):
             raise Refused("state_conflict")

@@ -1,18 +1,20 @@
 """Erasures: an operator asks, another approves, the eraser carries it out. What is erased cannot be brought back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from uuid import UUID
 
 import typer
 
 from creditshare.approvals.repository import ProposalRows
+from creditshare.approvals.rules import Proposal
 from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, printable, show
 from creditshare.cli.service import prepared, settings_of
 from creditshare.composition import build_services, database_url, keyring_file
-from creditshare.erasures.carrying import Carrying
-from creditshare.erasures.rules import Terms, terms_of
+from creditshare.erasures.carrying import Carrying, Left
+from creditshare.erasures.rules import terms_of
 from creditshare.ids import spell
 from creditshare.keys.tombstones import Tombstones
 from creditshare.records.erasure import Erasure
@@ -21,8 +23,13 @@ from creditshare.sharing.service import empty_answers
 from creditshare.storage.engine import Database
 
 ErasureId = Annotated[str, typer.Argument(help="The erasure's id, prp_…, as `erase list` shows it.")]
+
 Sure = Annotated[bool, typer.Option("--yes", help="Do it; without this only what would happen is said.")]
 TERMS = ("named", "whole_borrower", "legal_basis", "reason")
+WHY_LEFT: Final[Mapping[Left, str]] = {
+    "gone": "what it names is gone, not by this order",
+    "may_not_order": "one of the two who ordered it is no active operator any more",
+}
 
 erase = typer.Typer(
     no_args_is_help=True,
@@ -90,38 +97,57 @@ def reject(
 
 @erase.command("carry-out")
 def carry_out(data: DataFolder = Path("creditshare-data"), yes: Sure = False, as_json: AsJson = False) -> None:
-    """Erase all that two operators ordered and that is not erased yet. May be interrupted and run again."""
+    """Erase all that two operators ordered and that is not erased yet. May be interrupted and run again.
+
+    Status 1 where an order is left, because one of its operators may not order any more or because what it names is
+    gone by something else. `erase reject` ends such an order.
+    """
     settings = settings_of(data)
     with prepared(settings):
-        orders = asyncio.run(_run(settings, yes=yes))
+        orders, left = asyncio.run(_run(settings, yes=yes))
     lines = [f"{one['erasure_id']}  {_what(one)}" for one in orders]
     if orders and not yes:
         typer.echo("\n".join([*lines, "these are erased for ever; repeat with --yes"]), err=True)
         raise typer.Exit(1)
-    show({"erased": orders}, as_json=as_json, line="\n".join(["erased:", *lines]) if lines else "nothing is ordered")
+    told = "\n".join(["erased:", *lines]) if lines else "nothing is ordered" if not left else "nothing was erased"
+    show({"erased": orders, "left": left}, as_json=as_json, line=told)
+    for one in left:
+        typer.echo(f"left: {one['erasure_id']}  {_what(one)}: {WHY_LEFT[one['why']]}", err=True)
+    if left:
+        raise typer.Exit(1)
 
 
 def _what(one: dict[str, Any]) -> str:
     return f"{'the whole borrower of ' if one['whole_borrower'] else ''}{one['named']}"
 
 
-async def _run(settings: Settings, *, yes: bool) -> Sequence[dict[str, Any]]:
+async def _run(settings: Settings, *, yes: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     services = await build_services(settings)
     database = Database(database_url(settings, "eraser"), role="creditshare_eraser", pool_size=1)
+
+    async def oversees(member_id: UUID) -> bool:
+        async with services.database.reading() as session:
+            return await services.members.role_of(session, member_id) == "operator"
+
     carrying = Carrying(
         database=database,
         rows=ProposalRows(keyring_file(settings).load().row_seals()),
         erasure=Erasure(subjects=services.subjects, audit=services.audit, empty_answers=empty_answers),
         tombstones=Tombstones(settings.tombstones_path),
+        oversees=oversees,
         clock=services.clock.now,
     )
     try:
-        found = [one async for one in carrying.carry_out()] if yes else await carrying.ordered()
+        if not yes:
+            return [_said(order) for order in await carrying.ordered()], []
+        done = [one async for one in carrying.carry_out()]
     finally:
         await database.close()
         await services.database.close()
-    return [{"erasure_id": spell("prp", one.proposal_id)} | _said(terms_of(one)) for one in found]
+    left = [{**_said(one.order), "why": one.left} for one in done if one.left is not None]
+    return [_said(one.order) for one in done if one.left is None], left
 
 
-def _said(terms: Terms) -> dict[str, Any]:
-    return {name: getattr(terms, name) for name in TERMS}
+def _said(order: Proposal) -> dict[str, Any]:
+    terms = terms_of(order)
+    return {"erasure_id": spell("prp", order.proposal_id)} | {name: getattr(terms, name) for name in TERMS}

@@ -308,6 +308,17 @@ async def subject_of_consent(session: ReadSession, consent_id: UUID) -> UUID:
     return UUID(str(subject_id))
 
 
+async def require_consent_of(session: ReadSession, keys: SubjectKeys, consent_id: UUID) -> None:
+    """Raise ``IntegrityError`` if a consent is none of this borrower's, to which an index led that can be bent."""
+    found = await session.execute(
+        select(consent).where(consent.c.subject_id == keys.subject_id, consent.c.consent_id == consent_id)
+    )
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise IntegrityError("an id leads to a borrower that has no such consent")
+    open_consent(keys, row, version=None)
+
+
 async def ids_of_consents(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next consents in the order of their ids, each with its borrower."""
     ids = consent_lookup.c

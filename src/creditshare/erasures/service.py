@@ -10,12 +10,12 @@ from creditshare.access.service import public_id
 from creditshare.approvals.rules import Proposal
 from creditshare.approvals.service import Approvals, Kind, Outcome
 from creditshare.audit.service import Entry, Recorded
-from creditshare.consents.service import subject_of_consent
+from creditshare.consents.service import require_consent_of, subject_of_consent
 from creditshare.erasures import rules
 from creditshare.erasures.rules import KINDS, Terms
 from creditshare.errors import Refused
 from creditshare.ids import Prefix, spell
-from creditshare.records.service import still_readable, subject_of_record
+from creditshare.records.service import subject_of_record, was_erased
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import Subjects
 
@@ -80,8 +80,10 @@ class Erasures:
         return await self._approvals.listed(session, kinds=[*KINDS], before=before, limit=limit)
 
     async def _require_there(self, session: WriteSession, kind: str, about: UUID) -> None:
-        await self._subjects.read(session, await SUBJECT_OF[KINDS[kind].about](session, about))
-        if not KINDS[kind].whole_borrower and not await still_readable(session, [about], except_of=[]):
+        state = await self._subjects.read(session, await SUBJECT_OF[KINDS[kind].about](session, about))
+        if KINDS[kind].about == "cns":
+            await require_consent_of(session, state.keys, about)
+        elif await was_erased(session, state, about) and not KINDS[kind].whole_borrower:
             raise Refused("erased")
 
     async def _hold(self, about: Prefix, session: WriteSession, object_id: UUID) -> None:

@@ -29,6 +29,8 @@ class Buried:
     records: tuple[UUID, ...] = ()
     keys: tuple[str, ...] = ()
     passkeys: tuple[str, ...] = ()
+    orders: frozenset[str] = frozenset()
+    """By whose orders erasures were made, where two people ordered them."""
 
 
 class Tombstones:
@@ -37,10 +39,11 @@ class Tombstones:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def add(self, kind: Kind, names: Sequence[UUID | str], *, now: datetime) -> None:
+    def add(self, kind: Kind, names: Sequence[UUID | str], *, now: datetime, order: str | None = None) -> None:
         """Add one line per name; returns when they are on disk. Call it before the commit."""
-        moment = now.astimezone(UTC).isoformat(timespec="seconds")
-        lines = "".join(json.dumps({"at": moment, "kind": kind, "id": str(name)}) + "\n" for name in names)
+        common = {"at": now.astimezone(UTC).isoformat(timespec="seconds"), "kind": kind}
+        common |= {} if order is None else {"order": order}
+        lines = "".join(json.dumps({**common, "id": str(name)}) + "\n" for name in names)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -77,6 +80,7 @@ class Tombstones:
         borrowers: dict[UUID, None] = {}
         records: dict[UUID, None] = {}
         named: dict[str, dict[str, None]] = {"key": {}, "passkey": {}}
+        orders: set[str] = set()
         for number, line in enumerate(content.split(b"\n")[:-1], start=1):
             try:
                 stone = json.loads(line)
@@ -85,11 +89,12 @@ class Tombstones:
                     named[kind][name] = None
                 else:
                     {"borrower": borrowers, "record": records}[kind][UUID(name)] = None
+                    orders |= {str(stone["order"])} if "order" in stone else set()
             except (ValueError, KeyError, TypeError):
                 raise ConfigurationError(
                     f"line {number} of {self.path} is not a tombstone: restore the file from its backup"
                 ) from None
-        return Buried(tuple(borrowers), tuple(records), tuple(named["key"]), tuple(named["passkey"]))
+        return Buried(tuple(borrowers), tuple(records), tuple(named["key"]), tuple(named["passkey"]), frozenset(orders))
 
 
 def _sync_folder(folder: Path) -> None:

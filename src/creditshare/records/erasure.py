@@ -17,12 +17,12 @@ from sqlalchemy import delete, update
 
 from creditshare.access import service as access
 from creditshare.audit.service import Audit, Entry
-from creditshare.consents.service import subject_of_consent
-from creditshare.errors import Refused
+from creditshare.consents.service import require_consent_of, subject_of_consent
+from creditshare.errors import IntegrityError, Refused
 from creditshare.ids import spell
 from creditshare.records.history import erasure_event
 from creditshare.records.models import record_current, record_event, record_secret
-from creditshare.records.service import subject_of_record
+from creditshare.records.service import subject_of_record, was_erased
 from creditshare.storage.engine import WriteSession
 from creditshare.subjects.service import Subjects
 
@@ -50,13 +50,15 @@ class Erasure:
         """
         subject_id = await subject_of_record(session, record_id)
         state = await self._subjects.lock(session, subject_id)
+        if await was_erased(session, state, record_id):
+            raise Refused("erased")
         gone = await session.execute(
             delete(record_secret)
             .where(record_secret.c.subject_id == subject_id, record_secret.c.record_id == record_id)
             .returning(record_secret.c.record_id)
         )
         if gone.first() is None:
-            raise Refused("erased")
+            raise IntegrityError("a record's key is gone without an erasure")
         await session.execute(
             update(record_current)
             .where(record_current.c.subject_id == subject_id, record_current.c.record_id == record_id)
@@ -84,7 +86,11 @@ class Erasure:
     ) -> UUID:
         """Erase the borrower that a record or consent belongs to, or that is named by its own random id."""
         subject_id = await self._subject_of(session, named, object_id)
-        await self._subjects.lock(session, subject_id)
+        state = await self._subjects.lock(session, subject_id)
+        if named == "record":
+            await was_erased(session, state, object_id)  # whether or not: it is this borrower's
+        elif named == "consent":
+            await require_consent_of(session, state.keys, object_id)
         await session.execute(delete(record_secret).where(record_secret.c.subject_id == subject_id))
         await session.execute(
             update(record_current)

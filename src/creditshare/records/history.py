@@ -79,6 +79,18 @@ def current_mac_bytes(row: CurrentRow) -> bytes:
     return f"{row.record_id}|{row.member_id}|{int(row.visible_from.timestamp() * 1e6)}".encode()
 
 
+def check_chain(state: SubjectState, events: Sequence[EventRow]) -> None:
+    """Raise ``IntegrityError`` unless these are all events of a borrower's records, each in its place."""
+    chain = EMPTY_CHAIN
+    for number, row in enumerate(events, start=1):
+        mac = _event_mac(state.keys, row.record_id, row.event_no, row.version, row.sealed)
+        if row.event_no != number or row.version > state.version or not hmac.compare_digest(mac, row.mac):
+            raise IntegrityError("a record event is not in its place")
+        chain = chain_step(state.keys, chain, mac)
+    if len(events) != state.event_count or not hmac.compare_digest(chain, state.chain):
+        raise IntegrityError("the borrower's record events do not match their chain")
+
+
 def open_histories(
     state: SubjectState, events: Sequence[EventRow], current: Sequence[CurrentRow], salts: Mapping[UUID, bytes]
 ) -> list[History]:
@@ -86,22 +98,16 @@ def open_histories(
 
     Raises ``IntegrityError`` for anything that does not fit the seals.
     """
-    chain = EMPTY_CHAIN
+    check_chain(state, events)
     erased: set[UUID] = set()
     opened: dict[UUID, list[tuple[int, Happened]]] = {}
-    for number, row in enumerate(events, start=1):
-        mac = _event_mac(state.keys, row.record_id, row.event_no, row.version, row.sealed)
-        if row.event_no != number or row.version > state.version or not hmac.compare_digest(mac, row.mac):
-            raise IntegrityError("a record event is not in its place")
-        chain = chain_step(state.keys, chain, mac)
+    for row in events:
         salt = salts.get(row.record_id)
         if row.sealed == ERASED:
             erased.add(row.record_id)
         elif salt is not None:
             plain = state.keys.record_box(row.record_id, salt).open(_place(row.record_id, row.event_no), row.sealed)
             opened.setdefault(row.record_id, []).append((row.version, _HAPPENED.validate_json(plain)))
-    if len(events) != state.event_count or not hmac.compare_digest(chain, state.chain):
-        raise IntegrityError("the borrower's record events do not match their chain")
     known = {row.record_id for row in events}
     if len(current) != len(known) or {row.record_id for row in current} != known:
         raise IntegrityError("a record lacks its events or its clear columns, or has them twice")

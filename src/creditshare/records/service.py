@@ -3,7 +3,7 @@
 import hmac
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from operator import itemgetter
@@ -32,9 +32,11 @@ from creditshare.members import standing
 from creditshare.notices import rules as notice_rules
 from creditshare.policy.service import Policy
 from creditshare.records.history import (
+    ERASED,
     CurrentRow,
     EventRow,
     History,
+    check_chain,
     histories_of,
     open_histories,
     said_in,
@@ -507,6 +509,24 @@ async def subject_of_record(session: ReadSession, record_id: UUID) -> UUID:
     if subject_id is None:
         raise Refused("not_found")
     return UUID(str(subject_id))
+
+
+async def was_erased(session: ReadSession, state: SubjectState, record_id: UUID) -> bool:
+    """Return whether a borrower's record was erased; ``IntegrityError`` if it is none of this borrower's.
+
+    An id leads to a borrower by an index that whoever administers the database can bend for a moment. Whose it is only
+    the borrower's own chain of events says.
+    """
+    names = [getattr(record_event.c, one.name) for one in fields(EventRow)]
+    found = await session.execute(
+        select(*names).where(record_event.c.subject_id == state.subject_id).order_by(record_event.c.event_no)
+    )
+    events = [EventRow(row.event_no, row.record_id, row.version, bytes(row.sealed), bytes(row.mac)) for row in found]
+    check_chain(state, events)
+    own = [event for event in events if event.record_id == record_id]
+    if not own:
+        raise IntegrityError("an id leads to a borrower that has no such record")
+    return own[-1].sealed == ERASED
 
 
 async def _subject_of_own(session: ReadSession, member_id: UUID, record_id: UUID) -> UUID:

@@ -258,6 +258,20 @@ async def subject_of_question(session: ReadSession, query_id: UUID) -> UUID:
     return UUID(str(subject_id))
 
 
+async def require_question_about(session: ReadSession, keys: SubjectKeys, query_id: UUID) -> None:
+    """Raise ``IntegrityError`` if a question was not about this borrower, to which an index led that can be bent.
+
+    ``erased`` where its answer was emptied: nothing says any more whom it was about.
+    """
+    found = await session.execute(
+        select(query_answer).where(query_answer.c.subject_id == keys.subject_id, query_answer.c.query_id == query_id)
+    )
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise IntegrityError("an id leads to a borrower about whom there was no such question")
+    _open_stored(keys, row)
+
+
 async def ids_of_questions(session: ReadSession, *, after: UUID | None, limit: int) -> list[tuple[UUID, UUID]]:
     """Return the next questions in the order of their ids, each with its borrower."""
     ids = query_lookup.c

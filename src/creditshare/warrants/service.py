@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 from creditshare.approvals.rules import Proposal
 from creditshare.approvals.service import LIFE, Approvals, Kind, Outcome
 from creditshare.audit.service import Entry, Recorded
-from creditshare.consents.service import subject_of_consent
+from creditshare.consents.service import require_consent_of, subject_of_consent
 from creditshare.crypto.encoding import b64url_encode
 from creditshare.crypto.rowseals import RowSeals
 from creditshare.crypto.sealing import Place
@@ -21,9 +21,9 @@ from creditshare.keys.custody import SubjectKeys, seal_place
 from creditshare.members.service import Member, Members
 from creditshare.policy.service import Policy
 from creditshare.records.rules import jurisdiction, shown
-from creditshare.records.service import Records, still_readable, subject_of_record
+from creditshare.records.service import Records, subject_of_record, was_erased
 from creditshare.sharing.answer import row_of
-from creditshare.sharing.service import Asked, Sharing, subject_of_question
+from creditshare.sharing.service import Asked, Sharing, require_question_about, subject_of_question
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.subjects.service import Subjects, SubjectState
 from creditshare.warrants import rules
@@ -34,6 +34,9 @@ from creditshare.wire.strict_json import canonical, decode_object
 
 KIND: Final = "warrant"
 STRICTEST: Final = "*"
+SubjectOf = Callable[[ReadSession, UUID], Awaitable[UUID]]
+RequireOf = Callable[[ReadSession, SubjectState, UUID], Awaitable[None]]
+"""Refuses what is not this borrower's: the index by which one came to it can be bent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,10 @@ class Warrants:
         self._approvals = approvals
         self._policy = policy
         self._rows = WarrantRows(seals)
-        self._named: Mapping[Prefix, Callable[[ReadSession, UUID], Awaitable[UUID]]] = {
-            "rec": _subject_of_readable_record,
-            "qry": subject_of_question,
-            "cns": subject_of_consent,
+        self._named: Mapping[Prefix, tuple[SubjectOf, RequireOf]] = {
+            "rec": (subject_of_record, _require_record),
+            "qry": (subject_of_question, _require_question),
+            "cns": (subject_of_consent, _require_consent),
         }
 
     def kind(self) -> Kind:
@@ -252,11 +255,14 @@ class Warrants:
             return None
 
     async def _borrower_of(self, session: ReadSession, named: str) -> SubjectState:
-        for prefix, subject_of in self._named.items():
+        for prefix, (subject_of, require_of) in self._named.items():
             try:
-                return await self._subjects.read(session, await subject_of(session, parse(prefix, named)))
+                object_id = parse(prefix, named)
+                state = await self._subjects.read(session, await subject_of(session, object_id))
+                await require_of(session, state, object_id)
             except (Malformed, Refused):  # that there was a borrower once is nobody's to learn by trying ids
                 continue
+            return state
         raise Refused("not_found")
 
     async def _approved_by(self, session: ReadSession, warrant_id: UUID) -> tuple[UUID, ...]:
@@ -278,12 +284,18 @@ class Warrants:
         return self._policy.number(STRICTEST, name, now.date())
 
 
-async def _subject_of_readable_record(session: ReadSession, record_id: UUID) -> UUID:
-    """Return the borrower that a record belongs to; an erased one leads to nobody."""
-    subject_id = await subject_of_record(session, record_id)
-    if not await still_readable(session, [record_id], except_of=[]):
+async def _require_record(session: ReadSession, state: SubjectState, record_id: UUID) -> None:
+    """Refuse a record that was erased; one that is not this borrower's raises ``IntegrityError``."""
+    if await was_erased(session, state, record_id):
         raise Refused("not_found")
-    return subject_id
+
+
+async def _require_question(session: ReadSession, state: SubjectState, query_id: UUID) -> None:
+    await require_question_about(session, state.keys, query_id)
+
+
+async def _require_consent(session: ReadSession, state: SubjectState, consent_id: UUID) -> None:
+    await require_consent_of(session, state.keys, consent_id)
 
 
 def _inquiry(asked: Asked, names: Mapping[str, str]) -> dict[str, Any]:
