@@ -13,8 +13,8 @@ from creditshare.reports.workbook import make_workbook
 CSV: Final = "text/csv"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PDF: Final = "application/pdf"
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a spreadsheet take text for a formula."""
+FORMULA: Final = (*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20")
+"""What makes a spreadsheet take text for a formula: four signs, their full-width forms, a tab and a return."""
 
 
 @dataclass(frozen=True, slots=True)
