@@ -9,14 +9,19 @@ A thief who holds a member's *only* key can lock the member out; two operators t
 """
 
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from tests.fixtures.attack import BORROWER, at_once, attempt
-from tests.fixtures.service import RunningService, record_body
+from tests.fixtures.service import RunningService, record_body, wait_for
 
 from creditshare.client.bank import Client
 from creditshare.client.core import Identity
+from creditshare.crypto.jwe import OpeningKey
 from creditshare.crypto.jws import SigningKey
+from creditshare.ids import parse
 
 
 def register(client: Client, key: SigningKey) -> str:
@@ -90,6 +95,39 @@ def test_two_keys_that_revoke_each_other_at_once_leave_one(shared_service: Runni
     outcomes = Counter(at_once(2, lambda n: revoke(duel[n], keys[1 - n].kid)))
     assert outcomes["done"] >= 1
     assert third.kid in live(as_key(shared_service, owner, third))
+
+
+def name_hand_back(client: Client, _: SigningKey) -> str:
+    return attempt(client, "POST", "/v1/me/hand-back-key", {"jwk": dict(OpeningKey.generate().public_jwk)})
+
+
+@pytest.mark.parametrize("foothold", [register, name_hand_back])
+def test_what_waits_for_the_revocation_makes_no_foothold(
+    shared_service: RunningService, foothold: Callable[[Client, SigningKey], str]
+) -> None:
+    """The thief's request was good when it came; the revocation, before it in the queue, is carried out first."""
+    owner, key = shared_service.admit("Raced", region="US"), SigningKey.generate()
+    stolen, member = owner.session.signer.key.kid, owner.session.signer.member_id
+    revocation = f"/v1/members/{member}/keys/{stolen}/revocation"
+    with ThreadPoolExecutor(2) as pool:
+        with shared_service.superuser() as held, held.transaction():
+            held.execute("SELECT FROM member WHERE member_id = %s FOR UPDATE", [parse("mem", member)])
+            since = {"reason": "compromise", "since": "2020-01-01T00:00:00Z"}
+            revoked = pool.submit(attempt, shared_service.desk[0], "POST", revocation, since)
+            await_waiting(shared_service, 1)
+            made = pool.submit(foothold, owner, key)
+            await_waiting(shared_service, 2)
+        assert (revoked.result(), made.result()) == ("done", "key_revoked")
+    left = shared_service.desk[1].call("GET", f"/v1/members/{member}").data
+    keys = shared_service.desk[1].pages(f"/v1/members/{member}/keys")
+    assert (left["hand_back_kid"], [one["kid"] for one in keys if one["status"] != "revoked"]) == (None, [])
+
+
+def await_waiting(service: RunningService, count: int) -> None:
+    """Wait until so many transactions wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with service.superuser() as database:
+        wait_for(lambda: database.execute(waiting).fetchone() == (count,))
 
 
 def test_a_key_gives_no_power_over_membership(shared_service: RunningService) -> None:

@@ -238,6 +238,8 @@ class MemberKeys:
     ) -> Key:
         # Keys that are registered at the same time wait for each other, or all of them would find room.
         await session.execute(select(member.c.member_id).where(member.c.member_id == member_id).with_for_update())
+        if registered_by is not None:
+            await require_signing(session, registered_by)
         live = select(func.count()).where(
             member_key.c.member_id == member_id, member_key.c.state != "revoked", member_key.c.expires_at > now
         )
@@ -317,6 +319,16 @@ async def why_key_cannot_sign(session: ReadSession, kid: str) -> str | None:
     if row is None or row.state == "revoked":
         return "key_revoked"
     return None if row.lives else "key_expired"
+
+
+async def require_signing(session: WriteSession, kid: str) -> None:
+    """Refuse who holds the lock on its member, if its key was revoked or ended while it waited for it.
+
+    A thief's foothold must not be made by a request that was good when the revocation was being carried out.
+    """
+    code = await why_key_cannot_sign(session, kid)
+    if code is not None:
+        raise Refused(code)
 
 
 async def not_revoked(session: ReadSession, kids: Sequence[str]) -> tuple[str, ...]:

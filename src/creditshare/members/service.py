@@ -21,7 +21,7 @@ from creditshare.crypto.sealing import Box, Place
 from creditshare.errors import FieldError, Malformed, Refused
 from creditshare.ids import parse, spell, uuid7
 from creditshare.members import rules, standing
-from creditshare.members.keys import Key, MemberKeys, hash_code, insert_key, membership_entry
+from creditshare.members.keys import Key, MemberKeys, hash_code, insert_key, membership_entry, require_signing
 from creditshare.members.models import member, member_key
 from creditshare.members.repository import SealedRows
 from creditshare.members.tiers import Tier
@@ -432,14 +432,18 @@ class Members:
         return Recorded(member_of(changed), membership_entry(operation, member_id, reason=reason))
 
     async def name_hand_back_key(
-        self, session: WriteSession, member_id: UUID, jwk: Mapping[str, object]
+        self, session: WriteSession, member_id: UUID, jwk: Mapping[str, object], *, by_kid: str
     ) -> Recorded[Member]:
-        """Note the public key to which a member's data are encrypted when its membership ends. The last one counts."""
+        """Note the public key to which a member's data are encrypted when its membership ends. The last one counts.
+
+        A compromise takes it away; whose key was revoked while this waited for that names none.
+        """
         try:
             key = RecipientKey.from_jwk(jwk)
         except Malformed as error:
             raise Refused("validation_failed", fields=[FieldError("/jwk", "key_unusable", str(error))]) from None
         row = await self._lock(session, member_id)
+        await require_signing(session, by_kid)
         changed = await self.rows.change(session, "member", row, hand_back_jwk=dict(key.jwk))
         return Recorded(member_of(changed), membership_entry("name_hand_back_key", member_id, kid=key.kid))
 

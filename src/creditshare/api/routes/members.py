@@ -78,8 +78,9 @@ async def show_reciprocity(work: CorrectingLenderWork, services: Wired) -> Recip
 async def name_hand_back_key(body: HandBackKeyIn, work: CorrectingLenderWork, services: Wired) -> MemberOut:
     """Name the key to which your data are encrypted when your membership ends; who hands them over reads nothing."""
     session, _ = opened(work)
+    caller = work.caller
     return MemberOut.of(
-        work.record(await services.members.name_hand_back_key(session, work.caller.member_id, body.jwk))
+        work.record(await services.members.name_hand_back_key(session, caller.member_id, body.jwk, by_kid=caller.kid))
     )
 
 
