@@ -206,6 +206,7 @@ def reports(settings: Settings, database: Database, services: Services) -> Repor
     store, told, sums = cell_store(settings), told_store(settings), tally(settings)
     reading = services.database
     return ReportRuns(
+        database=database,
         counting=Counting(
             database=database, reading=reading, subjects=services.subjects, store=store, told=told, tally=sums
         ),

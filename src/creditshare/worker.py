@@ -74,7 +74,7 @@ async def _until_told(settings: Settings, *, until_input_ends: bool) -> None:
 
 async def _work(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as open_now:
-        database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=3)
+        database = Database(database_url(settings, "worker"), role="creditshare_worker", pool_size=4)
         open_now.push_async_callback(database.close)
         await _wait_for(database)
         await _wait_for_address(settings)

@@ -1,5 +1,6 @@
 """Counting through the service: each act reaches the cells, and step by step gives what a count anew gives."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from tests.fixtures.service import RunningService, record_body, running_service,
 from creditshare.client.bank import Client
 from creditshare.client.problems import Problem
 from creditshare.errors import IntegrityError
+from creditshare.jobs.reports import RUNS_LOCK
 from creditshare.reports.cells import UNIT
 from creditshare.reports.counting import _frozen
 from creditshare.reports.repository import COUNTING_LOCK, FROZEN, CellStore, PartState, Position
@@ -171,6 +173,21 @@ def test_a_position_that_an_administrator_moved_is_not_believed(service: Running
         database.execute("UPDATE report_position SET log_index = log_index + 1")
         with pytest.raises(IntegrityError):
             as_worker(service, position)
+
+
+@pytest.mark.slow
+def test_nobody_counts_while_another_process_works_out_what_may_be_told(service: RunningService) -> None:
+    lender = service.admit("One", region="US")
+    submit(lender, USCC[0], "a")
+    wait_until_counted(service)
+    with service.superuser() as database:
+        due = "SELECT count(*) FROM report_due"
+        database.execute("SELECT pg_advisory_lock(%s)", [RUNS_LOCK])
+        submit(lender, USCC[0], "b")
+        time.sleep(1)  # several turns of the worker
+        assert database.execute(due).fetchone() != (0,)
+        database.execute("SELECT pg_advisory_unlock(%s)", [RUNS_LOCK])
+        wait_for(lambda: database.execute(due).fetchone() == (0,))
 
 
 @pytest.mark.slow

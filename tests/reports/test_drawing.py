@@ -1,6 +1,7 @@
 """A file or a chart of a report is drawn while no transaction is open, and told once its event is in the log."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,7 +30,7 @@ class Pen:
         return b"drawn"
 
     def held_while_drawing(self, ask: Callable[[], Any]) -> tuple[int, Any]:
-        """Return how many transactions of the service are open while it draws, and what comes in the end."""
+        """Return how many transactions of the service stay open while it draws, and what comes in the end."""
         open_ones = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = 'creditshare_app'"
             " AND state = 'idle in transaction'"
@@ -37,7 +38,11 @@ class Pen:
         with ThreadPoolExecutor(1) as beside, self._service.superuser() as database:
             answer = beside.submit(ask)
             assert self._began.wait(20)
-            row = database.execute(open_ones, [self._service.database]).fetchone()
+            for _ in range(30):  # what the service looks at by itself is open for a moment, too
+                row = database.execute(open_ones, [self._service.database]).fetchone()
+                if row == (0,):
+                    break
+                time.sleep(0.1)
             self._let.set()
             assert row is not None
             return row[0], answer.result(20)

@@ -167,7 +167,12 @@ class Releases:
             before = {one: Told.of_json(decode_object(document)) for one, document in told.items()}
             try:
                 telling = await asyncio.to_thread(asking.tell, family, part, cells, before)
-            except (ValueError, KeyError, AssertionError):  # of this part alone: no other waits for it
+            except (
+                ArithmeticError,
+                ValueError,
+                LookupError,
+                AssertionError,
+            ):  # of this part alone: no other waits for it
                 log.exception("a part of the reports cannot be told", family=family, part=part)
                 continue
             documents = {one: canonical(document.as_json()) for one, document in telling.documents.items()}

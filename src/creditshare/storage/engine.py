@@ -212,13 +212,27 @@ class Database:
             yield WriteSession(connection)
 
     @asynccontextmanager
+    async def alone(self, lock: int) -> AsyncIterator[bool]:
+        """Hold an advisory lock as long as the block runs, in no transaction; lends whether it was free.
+
+        It is lost with its connection, so what must not happen twice has to be secured in a transaction as well.
+        """
+        async with self._session(readonly=False, isolation_level="AUTOCOMMIT") as connection:
+            free = bool((await connection.execute(select(func.pg_try_advisory_lock(lock)))).scalar_one())
+            try:
+                yield free
+            finally:
+                if free:
+                    await connection.execute(select(func.pg_advisory_unlock(lock)))
+
+    @asynccontextmanager
     async def _session(self, *, readonly: bool, **options: str) -> AsyncIterator[AsyncConnection]:
         asked = time.perf_counter()
         try:
             async with self._engine.connect() as connection:
                 DATABASE_WAIT.observe(time.perf_counter() - asked)
-                if readonly:
-                    await connection.execution_options(postgresql_readonly=True, **options)
+                if readonly or options:
+                    await connection.execution_options(**({"postgresql_readonly": True} if readonly else {}), **options)
                 yield connection
         except (OperationalError, PoolExhausted) as error:
             DATABASE_FAILURES.inc()
