@@ -1,18 +1,32 @@
 """What takes two people, through pages: each kind with its proposal, its end, its second person and its evidence."""
 
+import json
 import random
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 from tests.fixtures.attack import grant
-from tests.fixtures.pages import OPENED, Person, challenge_shown, fields_of, problem, words_of
-from tests.fixtures.service import RunningService, record_body, running_service
+from tests.fixtures.authenticator import Authenticator
+from tests.fixtures.pages import (
+    OPENED,
+    Person,
+    Visitor,
+    challenge_on,
+    challenge_shown,
+    fields_of,
+    origin_of,
+    problem,
+    words_of,
+)
+from tests.fixtures.processes import command
+from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 from typer.main import get_command
 
 from creditshare.cli import app
@@ -424,6 +438,36 @@ def test_the_life_of_a_member_through_pages(stage: Stage) -> None:
     agreed("termination")
     stands("Terminated")
     assert first.attempt("suspend_member", member_id=named, reason="too_late") == "state_conflict"
+
+
+def test_a_passkey_ends_with_the_key_that_signed_for_it_and_the_next_key_signs_for_the_next(
+    stage: Stage, tmp_path: Path
+) -> None:
+    service, unknown = stage.service, stage.request("rec_01900000-0000-7000-8000-000000000000")
+    client = service.admit("Rotating supervisor", role="regulator", region="US")
+    person, old, new = Person(service, client), client.session.signer.key.kid, SigningKey.generate()
+    client.keys.register(new)
+    stage.second.does("approve_member", proposal_id=stage.proposal(person.member_id, "key"))
+    ends = client.keys.retire(old).data["expires_at"]
+    person.client = service.client(later := Identity(person.member_id, new, "li"))
+    person.visitor = Visitor(service).sign_in(person.client)
+    assert person.attempt("request_warrant", **unknown) == "not_found"  # confirmed: both keys are good for a while
+    wait_for(lambda: ends[:10] in person.sees("/console/passkeys"))
+    service.rewrite("UPDATE member_key SET expires_at = now() WHERE kid = %s", old)
+    wait_for(lambda: "Expired" in person.sees("/console/passkeys"))
+    assert person.attempt("request_warrant", **unknown) == "passkey_invalid"
+    # The same authenticator may make the next one, for which the new key signs.
+    page = person.visitor.get("/console/passkeys").text
+    assert 'data-credentials=""' in page
+    person.authenticator = Authenticator(origin_of(service))
+    made = person.visitor.post("/console/passkeys", person.authenticator.make(challenge_on(page)) | {"label": "next"})
+    digest = made.text.partition("console passkey ")[2].split()[0]
+    file = tmp_path / "new.jwk.json"
+    file.write_text(json.dumps(later.stored()))
+    signed = command(service, "console", "passkey", digest, "--key", str(file), "--url", service.url)
+    (key,) = (one for one in person.client.keys.list() if one["kid"] == new.kid)
+    assert f"it ends with your key, at {key['expires_at'][:19]}" in signed.stdout, signed.stderr
+    assert person.attempt("request_warrant", **unknown) == "not_found"
 
 
 # The command beside each action

@@ -25,10 +25,14 @@ def login(key: Key = None, url: ServiceUrl = None, sub: Sub = "cli", as_json: As
 
 @console.command("passkey")
 def passkey(digest: Digest, key: Key = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
-    """Sign for a passkey that you made on a page a moment ago; from then on it confirms changes there."""
+    """Sign for a passkey that you made on a page a moment ago; it confirms changes there until your key ends."""
     with client(url, key) as service:
         done = service.call("POST", "/v1/me/passkeys", data={"passkey": digest}).data
-    show(done, as_json=as_json, line=f"the passkey {done['label']!r} confirms from now on")
+    show(
+        done,
+        as_json=as_json,
+        line=f"the passkey {done['label']!r} confirms from now on; it ends with your key, at {done['ends_at']}",
+    )
 
 
 @console.command("revoke-passkey")

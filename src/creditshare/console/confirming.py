@@ -70,7 +70,7 @@ async def carry_out(visit: Visit, challenge: bytes) -> tuple[Confirmation, Outco
         raise Refused("confirmation_ended")
     visit.attempt = action.name
     identity = passkeys.credential_of(visit.form)
-    passkey = await services.passkeys.find(visit.session, caller.member_id, identity)
+    passkey = await services.passkeys.find(visit.session, caller.member_id, identity, now=now)
     assertion = passkeys.signed(visit.form, passkey, challenge=challenge_of(document), issuer=services.issuer)
     await services.passkeys.used(visit.session, passkey, sign_count=assertion.sign_count)
     if action.versioned:

@@ -363,8 +363,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     # Passkeys
     "passkeys.title": ("Passkeys", "通行密钥"),
     "passkeys.lead": (
-        "A passkey confirms what you change on these pages. It counts once your member's key has signed for it.",
-        "通行密钥用于确认您在页面上的更改。经成员密钥签名后方可生效。",
+        "A passkey confirms what you change here. It counts once a key of yours has signed for it, and ends with it.",
+        "通行密钥用于确认您在页面上的更改。经成员密钥签名后方可生效，并随该密钥一同失效。",
     ),
     "passkeys.fresh": ("Now sign for it", "请签名确认"),
     "passkeys.fresh_lead": (

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from creditshare.sessions.models import passkey
 from creditshare.sessions.rules import PASSKEY_LIMIT, PASSKEY_WITHIN, counts_on
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.wire.confirmation import passkey_digest
+from creditshare.wire.requests import RegisteredKey
 
 TABLE: Final = "passkey"
 
@@ -58,9 +59,14 @@ class Passkeys:
         )
         return [_passkey(row) for row in found.mappings() if self._holds(row)]
 
-    async def usable(self, session: ReadSession, member_id: UUID) -> list[Passkey]:
-        """Return those of them that confirm: active, and the key that confirmed them is not revoked."""
-        return [one for one in await self.of_member(session, member_id) if self._counts(one)]
+    async def usable(self, session: ReadSession, member_id: UUID, *, now: datetime) -> list[Passkey]:
+        """Return those of them that confirm: active, and the key that confirmed them is neither revoked nor ended."""
+        return [one for one in await self.of_member(session, member_id) if self._counts(one, now)]
+
+    def ends(self, one: Passkey) -> datetime | None:
+        """Return when a passkey ends, which is with the key that confirmed it; None where it is pending or revoked."""
+        key = self._vouching(one)
+        return None if key is None else datetime.fromtimestamp(key.expires_at, UTC)
 
     async def offer(
         self,
@@ -77,7 +83,8 @@ class Passkeys:
         await session.execute(
             delete(passkey).where(passkey.c.state == "pending", passkey.c.made_at <= now - PASSKEY_WITHIN)
         )
-        if len(await self.of_member(session, member_id)) >= PASSKEY_LIMIT:
+        kept = await self.of_member(session, member_id)
+        if sum(one.state == "pending" or self._counts(one, now) for one in kept) >= PASSKEY_LIMIT:
             raise Refused("key_limit")
         digest = passkey_digest(credential_id, jwk)
         row: dict[str, Any] = {
@@ -120,7 +127,7 @@ class Passkeys:
         await asyncio.to_thread(self._tombstones.add, "passkey", [digest], now=now)
         return Recorded(changed, _entry("revoke_passkey", changed))
 
-    async def find(self, session: WriteSession, member_id: UUID, credential_id: bytes) -> Passkey:
+    async def find(self, session: WriteSession, member_id: UUID, credential_id: bytes, *, now: datetime) -> Passkey:
         """Return a passkey that this member may confirm with, locked; ``passkey_invalid`` for any other."""
         found = await session.execute(select(passkey).where(passkey.c.credential_id == credential_id).with_for_update())
         row = found.mappings().one_or_none()
@@ -129,7 +136,7 @@ class Passkeys:
         if not self._holds(row):
             raise IntegrityError("a row of passkey does not match its seal")
         one = _passkey(row)
-        if not self._counts(one):
+        if not self._counts(one, now):
             raise Refused("passkey_invalid")
         return one
 
@@ -142,11 +149,16 @@ class Passkeys:
         )
         await self._change(session, found.mappings().one(), sign_count=sign_count)
 
-    def _counts(self, one: Passkey) -> bool:
+    def _counts(self, one: Passkey, now: datetime) -> bool:
+        key = self._vouching(one)
+        return key is not None and key.expires_at > now.timestamp()
+
+    def _vouching(self, one: Passkey) -> RegisteredKey | None:
+        """Return the key that confirmed a passkey, ended or not; None where either of them was revoked."""
         known = self._key_table.known(one.confirmed_by) if one.confirmed_by else None
-        if one.state != "active" or self._key_table.is_buried(one.digest):
-            return False
-        return known is not None and known.registered.state != "revoked"
+        if known is None or one.state != "active" or self._key_table.is_buried(one.digest):
+            return None
+        return None if known.registered.state == "revoked" else known.registered
 
     async def _lock(self, session: WriteSession, member_id: UUID, digest: str) -> RowMapping:
         found = await session.execute(

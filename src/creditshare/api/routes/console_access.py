@@ -30,8 +30,8 @@ async def create_console_link(work: PageReaderWork, services: Wired, body: Empty
 async def confirm_passkey(body: PasskeyIn, work: ConfirmerWork, services: Wired) -> PasskeyOut:
     """Let a passkey that was made on a page confirm changes from now on. Sign only for one that you made yourself."""
     session, _ = opened(work)
-    done = await services.passkeys.confirm(session, work.caller, body.passkey, now=services.clock.now())
-    return PasskeyOut.of(work.record(done))
+    done = work.record(await services.passkeys.confirm(session, work.caller, body.passkey, now=services.clock.now()))
+    return PasskeyOut.of(done, ends_at=services.passkeys.ends(done))
 
 
 @router.post("/v1/me/passkeys/{passkey}/revocation")
@@ -45,5 +45,5 @@ async def revoke_passkey(
     del body
     session, _ = opened(work)
     now = services.clock.now()
-    done = await services.passkeys.revoke(session, work.caller, digest_of(passkey), now=now)
-    return PasskeyOut.of(work.record(done))
+    done = work.record(await services.passkeys.revoke(session, work.caller, digest_of(passkey), now=now))
+    return PasskeyOut.of(done, ends_at=services.passkeys.ends(done))

@@ -1,5 +1,6 @@
 """Signing in to the pages, and the passkeys that confirm what is done on them."""
 
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,10 +35,16 @@ class PasskeyOut(BaseModel):
     state: str
     made_at: Instant
     confirmed_by: str | None = Field(None, description="The key that signed for it; the passkey ends with that key.")
+    ends_at: Instant | None = Field(None, description="When that key ends. Null for one that was revoked.")
 
     @classmethod
-    def of(cls, one: Passkey) -> "PasskeyOut":
+    def of(cls, one: Passkey, *, ends_at: datetime | None) -> "PasskeyOut":
         """Present a passkey."""
         return cls(
-            passkey=one.digest, label=one.label, state=one.state, made_at=one.made_at, confirmed_by=one.confirmed_by
+            passkey=one.digest,
+            label=one.label,
+            state=one.state,
+            made_at=one.made_at,
+            confirmed_by=one.confirmed_by,
+            ends_at=ends_at,
         )

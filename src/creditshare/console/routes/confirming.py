@@ -25,7 +25,8 @@ async def show_confirmation(visit: ChangingVisit, action: str) -> Response:
         if wanted.again is None or refusal.code != "validation_failed":
             raise
         return wanted.again(visit, refusal.fields)
-    usable = await visit.services.passkeys.usable(visit.session, visit.member.member_id)
+    services = visit.services
+    usable = await services.passkeys.usable(visit.session, visit.member.member_id, now=services.clock.now())
     return visit.page(
         "confirm.html",
         shows="confirmation",

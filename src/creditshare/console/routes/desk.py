@@ -60,7 +60,7 @@ async def show_tasks(visit: OperatorVisit) -> Response:
         ending=ending,
         jobs=await queue(session, limit=0),
         log=await log_state(session),
-        passkeys=await services.passkeys.usable(session, visit.member.member_id),
+        passkeys=await services.passkeys.usable(session, visit.member.member_id, now=services.clock.now()),
     )
 
 

@@ -63,20 +63,24 @@ async def _shown(visit: Visit, *, fresh: str | None) -> Response:
     )
     challenge = await services.sessions.offer(visit.session, visit.holder, offered.document(), now=now)
     kept = await services.passkeys.of_member(visit.session, visit.holder.member_id)
-    usable = await services.passkeys.usable(visit.session, visit.holder.member_id)
+    usable = {one.digest for one in await services.passkeys.usable(visit.session, visit.holder.member_id, now=now)}
     return visit.page(
         "passkeys.html",
         shows="passkeys",
         of={"member_id": whose},
         passkeys=kept,
-        usable={one.digest for one in usable},
+        usable=usable,
+        ends={one.digest: services.passkeys.ends(one) for one in kept},
         fresh=fresh,
         ceremony={
             "challenge": b64url_encode(challenge),
             "rp": rp_id(services.issuer),
             "user": b64url_encode(hashlib.sha256(f"{whose}|{visit.holder.sub}".encode()).digest()),
             "name": f"{visit.member.name} · {visit.holder.sub}",
-            "credentials": " ".join(b64url_encode(one.credential_id) for one in kept),
+            # The authenticator of one that ended with its key may make the next.
+            "credentials": " ".join(
+                b64url_encode(one.credential_id) for one in kept if one.state == "pending" or one.digest in usable
+            ),
         },
     )
 
