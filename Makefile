@@ -85,7 +85,7 @@ migration: $(DEV) ## begin a migration: make migration NAME="what it does"
 	$(BIN)/alembic revision -m "$(NAME)" --rev-id "$$(printf '%04d' "$$(expr "$${last:-0}" + 1)")"
 
 lock: $(LOCK_VENV)/bin/pip-compile ## renew the locks after a change in pyproject.toml; UPGRADE=--upgrade for newer versions
-	@$(COMPILE) --extra embedded --output-file requirements.txt pyproject.toml
+	@$(COMPILE) --extra embedded --extra reports --output-file requirements.txt pyproject.toml
 	@$(LOCK_VENV)/bin/python -c 'import tomllib; \
 	group = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"]; \
 	print(*(line for line in group if not line.startswith("creditshare")), sep="\n")' \
