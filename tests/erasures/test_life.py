@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -292,6 +293,13 @@ def test_the_eraser_believes_no_order_that_does_not_bear_its_seal(case: Case) ->
         database.execute("DELETE FROM proposal WHERE proposal_id = %s", [asked.removeprefix("prp_")])
 
 
+def test_a_folder_without_a_service_is_refused_and_left_empty(case: Case, tmp_path: Path) -> None:
+    done = command(case.service, "erase", "carry-out", "--yes", "--data", str(tmp_path / "nowhere"))
+    assert done.returncode == 2
+    assert "no service in" in done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_the_service_cannot_erase_and_the_eraser_cannot_order(case: Case) -> None:
     asked = case.ask().removeprefix("prp_")
     with psycopg.connect(_plain(case, "app"), autocommit=True) as app:
@@ -323,8 +331,9 @@ def test_the_whole_of_it_by_commands(case: Case, tmp_path: Any) -> None:
     why = ("--legal-basis", "consent_withdrawn", "--reason", "asked for by the borrower")
     asked = run("request", case.record, *why)["erasure_id"]
     gone = run("request", case.other, *why)["erasure_id"]
-    assert "role_forbidden" in run("approve", asked, code=1)["told"]
-    assert run("approve", asked, operator=1)["status"] == "approved"
+    assert "role_forbidden" in run("approve", asked, "--yes", code=1)["told"]
+    assert "repeat with --yes" in run("approve", asked, operator=1, code=2)["told"]
+    assert run("approve", asked, "--yes", operator=1)["status"] == "approved"
     assert run("reject", gone, "--reason", "another company", operator=1)["decision"] == "rejected"
     listed = {one["erasure_id"]: one["status"] for one in run("list")["data"]}
     assert (listed[asked], listed[gone]) == ("approved", "rejected")

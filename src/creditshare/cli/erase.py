@@ -1,6 +1,7 @@
 """Erasures: an operator asks, another approves, the eraser carries it out. What is erased cannot be brought back."""
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,6 +16,7 @@ from creditshare.cli.service import prepared, settings_of
 from creditshare.composition import build_services, database_url, keyring_file
 from creditshare.erasures.carrying import Carrying, Left
 from creditshare.erasures.rules import terms_of
+from creditshare.errors import ConfigurationError
 from creditshare.ids import spell
 from creditshare.keys.tombstones import Tombstones
 from creditshare.records.erasure import Erasure
@@ -69,11 +71,21 @@ def list_erasures(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJ
 
 
 @erase.command("approve")
-def approve(erasure_id: ErasureId, key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson = False) -> None:
-    """Approve what another operator asked for: what it says is shown, and signed with your approval."""
+def approve(
+    erasure_id: ErasureId,
+    key_file: KeyFile = None,
+    url: ServiceUrl = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Approve what another operator asked for: what it says is shown, asked about, and signed with your approval."""
     with client(url, key_file) as service:
         asked = service.call("GET", f"/v1/erasures/{erasure_id}").data
         typer.echo(printable("\n".join(f"{name:14} {asked[name]}" for name in (*TERMS, "requested_by"))), err=True)
+        if not yes and not sys.stdin.isatty():
+            raise ConfigurationError("to approve this, repeat with --yes")
+        if not yes:
+            typer.confirm("approve it?", abort=True, err=True)
         body = {name: asked[name] for name in TERMS}
         done = service.call("POST", f"/v1/erasures/{erasure_id}/approvals", data=body).data
     line = f"{erasure_id} is {done['status']}; `creditshare erase carry-out` on the service's machine erases it"
@@ -103,6 +115,8 @@ def carry_out(data: DataFolder = Path("creditshare-data"), yes: Sure = False, as
     gone by something else. `erase reject` ends such an order.
     """
     settings = settings_of(data)
+    if not settings.keyring_path.exists():
+        raise ConfigurationError(f"there is no service in {data}: {settings.keyring_path} is missing")
     with prepared(settings):
         orders, left = asyncio.run(_run(settings, yes=yes))
     lines = [f"{one['erasure_id']}  {_what(one)}" for one in orders]

@@ -210,7 +210,7 @@ def proposals(key_file: KeyFile = None, url: ServiceUrl = None, as_json: AsJson 
     with client(url, key_file) as service:
         found = service.pages("/v1/proposals")
     lines = [
-        f"{one['proposal_id']}  {one['action']:15}  of {one['member_id']}  by {one['proposed_by']}"
+        f"{one['proposal_id']}  {one['action']:15}  of {one['about']}  by {one['proposed_by']}"
         f"  until {one['expires_at']}  {json.dumps(one['terms'])}"
         for one in found
     ]

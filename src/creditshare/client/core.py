@@ -230,9 +230,12 @@ def signing_kid(got: Received) -> str | None:
 
 
 def parse_jwks(document: Mapping[str, Any]) -> dict[str, VerifyingKey]:
-    """Return the service's keys by id."""
+    """Return the service's keys by id; ``Malformed`` for what is no set of keys (RFC 7517 section 5)."""
+    listed = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(jwk, dict) for jwk in listed):
+        raise Malformed("a set of keys is an object with an array `keys` (RFC 7517)")
     keys = [
         VerifyingKey.from_jwk({name: jwk[name] for name in ("kty", "crv", "x", "y", "use") if name in jwk})
-        for jwk in document["keys"]
+        for jwk in listed
     ]
     return {key.kid: key for key in keys}

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ def demo(
     """
     if loans is not None:
         require_file(loans)
+    # Ends as Ctrl-C does: the service, its worker and the database are stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     data = reachable(data.resolve())
     if reset and data.exists():
         stop_leftovers(data)
