@@ -311,6 +311,21 @@ def test_a_warrant_takes_a_regulator_and_two_operators(stage: Stage) -> None:
     assert stage.first.evidence("revoke_warrant", warrant).terms["reason"] == "no_need"
 
 
+def test_the_number_of_an_order_is_not_shown_to_who_is_to_type_it_from_the_order(stage: Stage) -> None:
+    number = "2026-CV-4711"
+    warrant = asked_for(stage, stage.borrower()[0], reference=number)
+    page = f"/console/warrants/{warrant}"
+
+    def shown_to(person: Person) -> bool:
+        return any(number in person.visitor.get(path).text for path in (page, "/console/warrants", "/console/desk"))
+
+    assert [shown_to(one) for one in (stage.supervisor, stage.first, stage.second)] == [True, False, False]
+    stage.first.does("approve_warrant", warrant_id=warrant, reference=number)
+    assert [shown_to(one) for one in (stage.supervisor, stage.first, stage.second)] == [True, True, False]
+    stage.second.does("approve_warrant", warrant_id=warrant, reference=number)
+    assert shown_to(stage.second)
+
+
 def test_each_look_under_a_warrant_is_an_event_about_the_borrower(stage: Stage) -> None:
     record, _ = stage.borrower()
     warrant = asked_for(stage, record)

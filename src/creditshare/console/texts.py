@@ -621,6 +621,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Approve only what you saw an order for. You sign all that it says.",
         "仅在亲见文书后批准。您将对全部内容签名。",
     ),
+    "warrants.withheld": ("Shown once you approved", "您批准后显示"),
     "warrants.seen_hint": ("Typed from the order itself, not from this page", "请照文书原件填写，而非照抄本页"),
     "warrants.revoke": ("End it", "终止"),
     "warrants.revoke_lead": (

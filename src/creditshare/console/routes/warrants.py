@@ -47,11 +47,14 @@ async def show_one_warrant(visit: OverseerVisit, warrant_id: str) -> Response:
     named = public_id("wrt", warrant_id)
     one = visit.record(await visit.services.warrants.show(visit.session, named, by=visit.member))
     waiting = await visit.services.approvals.open(visit.session, about=named, now=visit.now)
+    stands, me = one.warrant.status(visit.now), visit.member
     return visit.page(
         "warrants/warrant.html",
         shows="warrant",
         one=one,
-        stands=one.warrant.status(visit.now),
+        stands=stands,
+        # Who is to type the number from the order itself cannot copy it from here.
+        withheld=stands == "requested" and me.role == "operator" and me.member_id not in one.approved_by,
         live=LIVE,
         waiting=waiting,
         needed=APPROVALS,
