@@ -401,7 +401,7 @@ def test_of_two_proposals_of_a_kind_the_one_that_was_signed_is_carried_out(stage
     stage.first.does("propose_change", member_id=named, change="admission", key_thumbprint=SigningKey.generate().kid)
     admitted = stage.second.does("approve_member", proposal_id=plain)
     said = stage.second.evidence("approve_member", plain).terms
-    assert said == {"proposal_id": plain, "action": "admission", "terms": {}}
+    assert (said["proposal_id"], said["action"], said["terms"]) == (plain, "admission", {})
     bank = stage.first.client.acting_for(Identity(named, SigningKey.generate(), "li"))
     stage.service.clients.append(bank)
     bank.enrol(unescape(admitted.partition('<code id="command">')[2].partition("<")[0]))
@@ -435,7 +435,19 @@ def test_the_life_of_a_member_through_pages(stage: Stage) -> None:
     stands("Due diligence")
     for person in (first, second):
         assert "file 2026/41 · Operator 2" in person.sees(f"/console/desk/members/{named}")
+    shown = second.visitor.post("/console/confirm/approve_member", {"proposal_id": stage.proposal(named, "admission")})
+    for told in ("Lender", "US-CA", "L-7", "business: Wu", "ops@bank.example", key.kid, "Proposed by Operator 1"):
+        assert told in words_of(shown.text), told
+    assert stage.member(named)["licence_no"] == "L-7"
+    assert stage.member(named)["contacts"] == {"business": "Wu", "technical": "ops@bank.example"}
+    for told in ("L-7", "business: Wu"):
+        assert told in first.sees(f"/console/desk/members/{named}")
     admitted = second.does("approve_member", proposal_id=stage.proposal(named, "admission"))
+    said = second.evidence("approve_member", named).terms
+    assert said["as_it_stands"] == {
+        "role": "lender", "region": "US-CA", "jurisdictions": ["US"], "state": "due_diligence", "licence_no": "L-7",
+    }  # fmt: skip
+    assert "contacts" not in json.dumps(said)
     code = unescape(admitted.partition('<code id="command">')[2].partition("<")[0])
     stands("Certified")
     bank = first.client.acting_for(Identity(named, key, "wu"))

@@ -12,6 +12,7 @@ from creditshare.wire.actions import EXCHANGES
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
 FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked", "wrong", "page"}
 FAMILIES |= {
+    "contact_kind",
     "warrant_state",
     "basis",
     "scope",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from creditshare.access.service import public_id
 from creditshare.approvals.rules import Proposal
@@ -11,8 +12,10 @@ from creditshare.console.actions import Action, Hand, Outcome, Terms
 from creditshare.console.visits import Visit
 from creditshare.errors import Refused
 from creditshare.ids import spell
-from creditshare.members.service import QUOTAS, Application, Member
+from creditshare.members.service import QUOTAS, Application, Member, Members
+from creditshare.storage.engine import ReadSession
 from creditshare.wire.confirmation import Confirmation
+from creditshare.wire.instants import spell_instant
 
 PROPOSED: Final = ("lift_suspension", "lift_limitation", "recovery", "jurisdictions", "termination", "admission")
 
@@ -57,21 +60,38 @@ async def open_proposal(visit: Visit) -> Proposal:
     raise Refused("confirmation_ended")
 
 
-async def _ask_about_proposal(visit: Visit) -> tuple[str, Terms]:
-    proposal = await open_proposal(visit)
+def _about(visit: Visit, proposal: Proposal) -> tuple[str, Terms]:
     about = visit.services.approvals.kind(proposal.kind).about
     named = spell("prp", proposal.proposal_id)
     terms = {"proposal_id": named, "action": proposal.kind, "terms": dict(proposal.terms)}
     return spell(about, proposal.about), terms
 
 
+async def _as_it_stands(members: Members, session: ReadSession, member_id: UUID) -> Terms:
+    """Return what a second person approves a change of; how to reach it is shown, and signed by nobody."""
+    one = await members.get(session, member_id)
+    licence_no = (await members.particulars(session, member_id)).licence_no
+    stands: Terms = {"role": one.role, "region": one.region, "jurisdictions": list(one.jurisdictions)}
+    return {**stands, "state": one.status} | ({} if licence_no is None else {"licence_no": licence_no})
+
+
 async def _ask_approval(visit: Visit) -> tuple[str, Terms]:
-    concerned, terms = await _ask_about_proposal(visit)
-    public_id("mem", concerned)  # of anything else the approval is an action of its own
-    return concerned, terms
+    """Show who proposed it and when, and the institution as it stands: that is signed with the terms."""
+    proposal = await open_proposal(visit)
+    concerned, terms = _about(visit, proposal)
+    member_id = public_id("mem", concerned)  # of anything else the approval is an action of its own
+    return concerned, {
+        **terms,
+        "proposed_by": spell("mem", proposal.proposed_by),
+        "proposed_at": spell_instant(proposal.proposed_at),
+        "as_it_stands": await _as_it_stands(visit.services.members, visit.session, member_id),
+    }
 
 
 async def _approve(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
+    member_id = public_id("mem", shown.object)
+    if await _as_it_stands(hand.services.members, hand.session, member_id) != shown.terms["as_it_stands"]:
+        raise Refused("precondition_failed")
     done = await hand.services.members.approve(
         hand.session,
         public_id("mem", shown.object),
@@ -85,7 +105,7 @@ async def _approve(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
 
 
 async def _ask_rejection(visit: Visit) -> tuple[str, Terms]:
-    concerned, terms = await _ask_about_proposal(visit)
+    concerned, terms = _about(visit, await open_proposal(visit))
     return concerned, {**terms, "reason": forms.text(visit, "reason")}
 
 

@@ -29,7 +29,7 @@ from creditshare.settings import Environment
 from creditshare.storage.engine import ReadSession, WriteSession
 from creditshare.storage.paging import page_of
 from creditshare.wire.instants import spell_instant
-from creditshare.wire.strict_json import canonical
+from creditshare.wire.strict_json import canonical, decode_object
 
 MemberRole = Literal["lender", "regulator", "operator"]
 ProposalAction = Literal[
@@ -87,6 +87,14 @@ class Application:
     region: str
     jurisdictions: tuple[str, ...]
     key_thumbprint: str | None
+    licence_no: str | None
+    contacts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Particulars:
+    """What an operator said of an institution that decides nothing: its licence, and whom to turn to."""
+
     licence_no: str | None
     contacts: Mapping[str, str]
 
@@ -204,7 +212,7 @@ class Members:
             raise Refused("state_conflict", extra={"hint": "admit two operators first; bootstrap keys must have ended"})
         self._require_thumbprint(application.key_thumbprint)
         member_id = uuid7(now)
-        contacts = self._box.seal(Place("member", "contacts", member_id.bytes), canonical(dict(application.contacts)))
+        contacts = self._box.seal(_place_of_contacts(member_id), canonical(dict(application.contacts)))
         await self.rows.add(
             session,
             "member",
@@ -400,6 +408,16 @@ class Members:
         changed = await self.rows.change(session, "member", row, status=follows, examination=noted)
         return Recorded(member_of(changed), membership_entry("begin_due_diligence", member_id, note=note))
 
+    async def particulars(self, session: ReadSession, member_id: UUID) -> Particulars:
+        """Return an institution's licence and contacts as they were proposed: for operators."""
+        row = await self.rows.find(session, "member", member_id)
+        if row is None:
+            raise Refused("not_found")
+        if row["contacts"] is None:
+            return Particulars(row["licence_no"], {})
+        contacts = decode_object(self._box.open(_place_of_contacts(member_id), bytes(row["contacts"])))
+        return Particulars(row["licence_no"], {kind: str(who) for kind, who in contacts.items()})
+
     async def examination(self, session: ReadSession, member_id: UUID) -> Examination | None:
         """Return what was noted when an institution's due diligence began, if it did: for operators."""
         row = await self.rows.find(session, "member", member_id)
@@ -527,6 +545,10 @@ def member_of(row: RowMapping) -> Member:
         None if row["hand_back_jwk"] is None else row["hand_back_jwk"]["kid"],
         row["tier"] or "full",
     )
+
+
+def _place_of_contacts(member_id: UUID) -> Place:
+    return Place("member", "contacts", member_id.bytes)
 
 
 def _version(row: RowMapping, proposals: Sequence[Proposal]) -> str:

@@ -182,8 +182,11 @@ async def show_member(member_id: MemberId, work: OperatorWork, services: Wired) 
     work.headers["ETag"] = etag(await services.members.version(session, named, now=now))
     found = MemberOut.of(await services.members.get(session, named))
     examination = await services.members.examination(session, named)
+    particulars = await services.members.particulars(session, named)
     return MemberShownOut(
         **found.model_dump(),
+        licence_no=particulars.licence_no,
+        contacts=dict(particulars.contacts),
         ending_keys=await _ending(services, session, named),
         examination=None if examination is None else ExaminationOut.of(examination),
     )

@@ -313,8 +313,10 @@ class ExaminationOut(BaseModel):
 
 
 class MemberShownOut(MemberOut):
-    """An institution, which of its keys end soon, and what was noted when its due diligence began."""
+    """An institution with its licence and contacts, which of its keys end soon, what was noted of its due diligence."""
 
+    licence_no: str | None = None
+    contacts: dict[str, str]
     ending_keys: list[EndingKeyOut]
     examination: ExaminationOut | None = None
 

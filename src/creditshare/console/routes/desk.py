@@ -115,6 +115,7 @@ async def show_one_member(visit: OperatorVisit, member_id: str) -> Response:
         passkeys=await services.passkeys.of_member(session, named),
         sessions=await services.sessions.count(session, named, now=services.clock.now()),
         possible=_possible(visit, one),
+        particulars=await services.members.particulars(session, named),
         examination=await services.members.examination(session, named),
         names=await services.members.names(session),
     )
