@@ -15,10 +15,11 @@ import pypdf
 import pytest
 from tests.fixtures.browser import Browser, open_browser
 from tests.fixtures.loans import load, made_up
-from tests.fixtures.pages import origin_of, sign_in
+from tests.fixtures.pages import Visitor, origin_of, sign_in, words_of
 from tests.fixtures.service import RunningService, running_service
 
 from creditshare.client.bank import Client
+from creditshare.console.routes import reports as pages
 from creditshare.storage.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
@@ -125,3 +126,13 @@ def test_each_download_is_an_act_of_the_log(service: RunningService, visitor: Br
     before = read()
     downloaded(visitor, service, tmp_path, "csv")
     assert read() >= before + 2  # the page and the file
+
+
+def test_what_nothing_here_draws_is_not_offered(
+    service: RunningService, regulator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "lacking", lambda: ("svg", "pdf"))
+    page = Visitor(service).sign_in(regulator).get(f"/console/reports/defaults?{VIEW}").text
+    for suffix, offered in (("csv", True), ("xlsx", True), ("pdf", False), ("svg", False)):
+        assert (f".{suffix}?" in page) is offered
+    assert "Not drawn here: SVG, PDF" in words_of(page)

@@ -14,7 +14,8 @@ from creditshare.client.bank import Client
 from creditshare.client.problems import Problem
 from creditshare.console.routes import reports as pages
 from creditshare.errors import ConfigurationError
-from creditshare.reports.files import CSV, FILES, FileKind
+from creditshare.reports import files
+from creditshare.reports.files import CSV, FILES, PANGO, FileKind, lacking
 
 
 class Pen:
@@ -109,3 +110,16 @@ def test_a_chart_of_a_page(shared_service: RunningService, visitor: Visitor, mon
     assert (answer.status_code, answer.content) == (200, b"drawn")
     assert "sandbox" in answer.headers["content-security-policy"]
     assert events(shared_service) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("without", "lacks"),
+    [(set(), ()), ({"vl_convert"}, ("svg",)), ({"weasyprint", "xlsxwriter"}, ("xlsx", "pdf")), ({PANGO}, ("pdf",))],
+)
+def test_what_cannot_be_drawn_is_known(
+    monkeypatch: pytest.MonkeyPatch, without: set[str], lacks: tuple[str, ...]
+) -> None:
+    there = lambda name: None if name in without else name  # noqa: E731  stands for both ways to look
+    monkeypatch.setattr(files, "find_spec", there)
+    monkeypatch.setattr(files, "find_library", there)
+    assert lacking.__wrapped__() == lacks

@@ -503,6 +503,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "reports.no_release": ("nothing was told yet", "尚无发布"),
     "reports.withheld": ("{count} cells are withheld and hatched.", "{count} 个单元格不予公布，以斜线标示。"),
     "reports.more": ("{count} more rows stand in the files.", "其余 {count} 行见文件。"),
+    "reports.lacking": (
+        "Not drawn here: {what}. Whoever runs the service installs creditshare[reports], for PDF Pango too.",
+        "本服务不能生成：{what}。请服务运维人员安装 creditshare[reports]；PDF 另需 Pango。",
+    ),
     "reports.empty": ("Nothing was told of this period.", "该期间尚无公布内容。"),
     "reports.method": ("Method", "方法"),
     "reports.sources": ("Sources", "依据"),

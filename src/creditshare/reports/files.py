@@ -4,12 +4,18 @@ import asyncio
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
+from ctypes.util import find_library
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, Final
 
 from creditshare.reports.pdf import make_pdf
 from creditshare.reports.workbook import make_workbook
 
+NEEDS: Final[Mapping[str, str]] = {"xlsx": "xlsxwriter", "svg": "vl_convert", "pdf": "weasyprint"}
+"""What draws what, of the extra ``reports``."""
+PANGO: Final = "pangoft2-1.0"  # of the system; weasyprint lays text out by it
 CSV: Final = "text/csv"
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 PDF: Final = "application/pdf"
@@ -30,6 +36,13 @@ class FileKind:
         ``ConfigurationError`` where the extra ``reports`` is not installed.
         """
         return await asyncio.to_thread(self.make, [report], language)
+
+
+@cache
+def lacking() -> tuple[str, ...]:
+    """Return which of the formats nothing here can draw, so that nobody is offered them."""
+    without = [suffix for suffix, module in NEEDS.items() if find_spec(module) is None]
+    return tuple(without if "pdf" in without or find_library(PANGO) else [*without, "pdf"])
 
 
 def make_csv(reports: Sequence[Mapping[str, Any]], language: str) -> bytes:

@@ -88,7 +88,9 @@ def print_links(url: str, keys: Mapping[str, Path]) -> None:
             link = client.call("POST", "/v1/console-links", data={}).data["url"]
         out.print(f"  {who:13} {link}", markup=False, highlight=False, soft_wrap=True)
     again = shlex.join([sys.executable, "-m", "creditshare", "console", "login"])
-    out.print(f"  another one   {again} --key KEYFILE --url {url}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"  another one   {again} --url {url} --key one of", markup=False, highlight=False, soft_wrap=True)
+    for who, file in there.items():
+        out.print(f"  {who:13} {file}", markup=False, highlight=False, soft_wrap=True)
 
 
 def keep_serving(url: str, data: Path, tryout: list[str] | None) -> None:

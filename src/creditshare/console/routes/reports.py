@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Response
 from creditshare.console.visits import PageRoute, Visit, anybody
 from creditshare.errors import ConfigurationError, Refused
 from creditshare.reports.charts import make_chart
-from creditshare.reports.files import FILES
+from creditshare.reports.files import FILES, lacking
 from creditshare.reports.service import Asked
 from creditshare.wire.strict_json import canonical
 
@@ -54,6 +54,7 @@ async def show_one_report(visit: AnyVisit, report: str) -> Response:
         shows="report",
         report=shown,
         views=list(kind.views),
+        lacking=lacking(),
         shown_rows=shown["rows"][:SHOWN_ROWS],
         withheld=sum(row.get("status", "s") != "s" for row in shown["rows"]),
         asked=asked,
