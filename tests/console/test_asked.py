@@ -1,5 +1,7 @@
 """What a lender's own page says that it is asked for: of its keys, its state, its tier; and nothing once it is done."""
 
+import re
+import time
 from typing import LiteralString
 
 import pytest
@@ -7,7 +9,9 @@ from tests.fixtures.pages import OPENED, Visitor, words_of
 from tests.fixtures.service import RunningService
 
 from creditshare.client.bank import Client
+from creditshare.client.problems import Problem
 from creditshare.crypto.jwe import OpeningKey
+from creditshare.wire.reasons import REASONS
 
 NOTHING = "Nothing is asked of you."
 LIMITED, KEY, TIER, HAND_BACK = (
@@ -32,6 +36,34 @@ def test_nothing_once_a_key_for_the_hand_back_is_named(shared_service: RunningSe
     assert asked(shared_service, bank) == [HAND_BACK]
     bank.call("POST", "/v1/me/hand-back-key", data={"jwk": dict(OpeningKey.generate().public_jwk)})
     assert asked(shared_service, bank) == [NOTHING]
+
+
+def test_each_report_on_its_page_is_one_that_it_may_read(shared_service: RunningService) -> None:
+    visitor = Visitor(shared_service).sign_in(shared_service.admit("A lender that reads"))
+    links = re.findall(r'href="(/console/reports/[a-z_]+)"', visitor.get("/console/bank").text)
+    assert len(links) == 3
+    shown = {link: visitor.get(link) for link in links}
+    assert {link: page.status_code for link, page in shown.items()} == dict.fromkeys(links, 200)
+    assert all("purpose" not in page.text.partition("<select")[2].partition("</select")[0] for page in shown.values())
+    while OPENED:
+        OPENED.pop().close()
+
+
+def test_refusals_of_pages_are_none_of_questions(shared_service: RunningService) -> None:
+    bank = shared_service.admit("A lender that looks around")
+    (subject,) = bank.tokenise(["91999999DEM000006M"])
+    visitor = Visitor(shared_service).sign_in(bank)
+    assert visitor.get("/console/reports/defaults").status_code != 200
+    with pytest.raises(Problem) as refused:
+        bank.query(subject, purpose="pre_loan", consent_id="cns_01900000-0000-7000-8000-000000000000")
+    deadline, told = time.monotonic() + 10, ""
+    while (title := REASONS[refused.value.code].title.en) not in told and time.monotonic() < deadline:
+        told = words_of(visitor.get("/console/bank/inquiries").text).partition("Refused, by reason")[2]
+    by_reason = told.partition("The newest")[0]
+    assert title in by_reason
+    assert REASONS["not_found"].title.en not in by_reason
+    while OPENED:
+        OPENED.pop().close()
 
 
 STATES: dict[str, LiteralString] = {

@@ -3,14 +3,18 @@
 import csv
 import io
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind, Text
 from creditshare.reports.charts import SENTINEL, make_chart
+from creditshare.reports.conduct import cut
+from creditshare.reports.documents import Row
 from creditshare.reports.files import make_csv
 from creditshare.reports.pack import dictionary
 from creditshare.reports.pdf import page_of
+from creditshare.reports.tables import ACTIVITY
 from creditshare.reports.workbook import make_workbook
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script>"
@@ -41,6 +45,14 @@ def test_every_column_has_a_name_and_every_name_a_column() -> None:
 def test_a_report_that_lenders_may_read_names_them_in_a_view() -> None:
     for kind in KINDS.values():
         assert kind.own == any("lender" in view for view in kind.views.values()), kind.name
+
+
+def test_refusals_of_questions_are_told_and_no_others() -> None:
+    lender = str(uuid4())
+    acts = (("run_query", "consent_missing"), ("view_page", "not_found"), ("confirm_passkey", "passkey_invalid"))
+    rows = [Row("", (*act, "", "working", lender), "s", "s", None, 1, 1, None) for act in acts]
+    told = cut("inquiries", ("month", "reason"), {(ACTIVITY, "2026-01"): rows})
+    assert told == {("2026-01", "consent_missing"): {"asked": 1, "refused": 1}}
 
 
 def a_report(kind: Kind, view: str, rows: list[dict[str, Any]]) -> dict[str, Any]:

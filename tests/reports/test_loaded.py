@@ -187,12 +187,16 @@ def test_a_lender_reads_its_own_rows_and_no_others(loaded: Loaded) -> None:
     for asked, code in (
         ("/v1/reports/defaults", "role_forbidden"),
         ("/v1/reports/multi_lender", "role_forbidden"),
-        ("/v1/reports/inquiries", "role_forbidden"),  # its first view names no lender
+        ("/v1/reports/inquiries?by=month,purpose", "role_forbidden"),  # a view that names no lender
         ("/v1/reports/nothing", "not_found"),
     ):
+        path, _, query = asked.partition("?")
         with pytest.raises(Problem) as refused:
-            lender.call("GET", asked)
+            lender.call("GET", path, query=query)
         assert refused.value.code == code
+    for one in lender.call("GET", "/v1/reports")["data"]:
+        assert all("lender" in view["by"] for view in one["views"]), one
+        assert lender.call("GET", f"/v1/reports/{one['report']}")["by"] == one["views"][0]["by"]
     other = next(str(member) for member in loaded.lenders)
     rows = lender.call("GET", "/v1/reports/inquiries", query=f"by=month,lender&lender=mem_{other}")["rows"]
     assert all(row["lender"] == own for row in rows)

@@ -5,7 +5,7 @@ subtract (decision 30).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from creditshare.reports.tables import (
@@ -56,6 +56,12 @@ class Kind:
     def of_conduct(self) -> bool:
         """Whether it tells of what members did, and nothing of borrowers."""
         return bool(self.families) and self.families[0] in {QUALITY, ACTIVITY}
+
+    def as_read_by(self, role: str) -> "Kind":
+        """Return it with the views that a role may read: a lender those that name lenders, for its own rows."""
+        if role != "lender":
+            return self
+        return replace(self, views={name: view for name, view in self.views.items() if "lender" in view})
 
     @property
     def default_view(self) -> str:

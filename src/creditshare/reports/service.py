@@ -108,7 +108,7 @@ class Reports:
             if reader.role == "lender" and not kind.own:
                 continue
             told = sorted(part for family in kind.families for part in parts.get(family, []))
-            listed.append(Listed(kind, told[0] if told else None, told[-1] if told else None))
+            listed.append(Listed(kind.as_read_by(reader.role), told[0] if told else None, told[-1] if told else None))
         return listed
 
     async def show(
@@ -120,7 +120,7 @@ class Reports:
         ``validation_failed`` naming a period, view or filter that it does not have, or more than it can hold.
         """
         kind = _kind(asked, reader)
-        by, first, last = _checked(kind, asked)
+        by, first, last = _checked(kind, asked, reader)
         filters = dict(asked.filters or {})
         if reader.role == "lender":
             filters["lender"] = spell("mem", reader.member_id)
@@ -242,8 +242,8 @@ def _require_standing(reader: Member) -> None:
     standing.require(reader.status, "keep" if reader.role == "lender" else "oversee")
 
 
-def _checked(kind: Kind, asked: Asked) -> tuple[str, str, str]:
-    by = asked.by or kind.default_view
+def _checked(kind: Kind, asked: Asked, reader: Member) -> tuple[str, str, str]:
+    by = asked.by or kind.as_read_by(reader.role).default_view
     if by not in kind.views:
         detail = "one of " + " | ".join(kind.views)
         raise Refused("validation_failed", fields=[FieldError("/query/by", "unknown_code", detail)])

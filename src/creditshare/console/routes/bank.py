@@ -26,7 +26,8 @@ LOOKED_AT: Final = 2_000
 """How many of the log's newest leaves are looked through for a member's own acts."""
 SHOWN_ACTS: Final = 100
 LIFECYCLES: Final = ("pending", "live", "ended", "withdrawn", "erased")
-ASKING: Final = frozenset({"run_query", "run_query_batch"})
+ASKING: Final = frozenset({"run_query", "run_query_batch", "run_non_performing_test"})
+"""Acts that ask about borrowers: of these a refusal is one of a question, and of no page or passkey."""
 
 
 async def own_acts(visit: Visit) -> list[LoggedAct]:
@@ -87,7 +88,7 @@ async def show_own_inquiries(visit: LenderVisit) -> Response:
         "bank/inquiries.html",
         shows="own_inquiries",
         bars=drawing.days(counts, last=visit.now.date(), number=DAYS),
-        refusals=Counter(act.outcome for act in acts if act.outcome != "ok").most_common(),
+        refusals=Counter(act.outcome for act in acts if act.action in ASKING and act.outcome != "ok").most_common(),
         acts=[act for act in acts if act.action in ASKING or act.outcome != "ok"][:SHOWN_ACTS],
         looked_at=LOOKED_AT,
     )
