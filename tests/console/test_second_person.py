@@ -379,6 +379,18 @@ def test_what_may_not_be_asked_for_is_not_even_shown(stage: Stage, name: str, va
     assert challenge_shown(refused.text) == challenge_shown("")  # no document to sign
 
 
+@pytest.mark.parametrize(("days", "said"), [(-1, "A time that lies ahead"), (31, "Further ahead than is said below")])
+def test_an_end_that_may_not_be_is_named_with_the_limit(stage: Stage, days: int, said: str) -> None:
+    ends_on = (stage.today() + timedelta(days=days)).date().isoformat()
+    form = stage.request("rec_01900000-0000-7000-8000-000000000000", ends_on=ends_on)
+    refused = stage.supervisor.visitor.post("/console/confirm/request_warrant", form)
+    assert refused.status_code == 422
+    assert f'value="{ends_on}" maxlength="10" autocomplete="off" spellcheck="false" required aria-invalid="true"' in (
+        refused.text
+    )
+    assert f"{said} A day, such as 2026-12-31; it must lie ahead, by at most 30 days" in words_of(refused.text)
+
+
 def test_an_id_of_nothing_is_learned_to_be_one_by_a_signed_try_alone(stage: Stage) -> None:
     unknown = stage.request("rec_01900000-0000-7000-8000-000000000000")
     assert stage.supervisor.visitor.post("/console/confirm/request_warrant", unknown).status_code == 200

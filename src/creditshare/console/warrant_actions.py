@@ -5,6 +5,7 @@ the five minutes in which it can be confirmed, and in a rejection or revocation,
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,7 +16,7 @@ from creditshare.audit.service import Recorded
 from creditshare.console import forms
 from creditshare.console.actions import Action, Hand, Outcome, Terms
 from creditshare.console.visits import Visit, wrong
-from creditshare.errors import FieldError
+from creditshare.errors import FieldError, Refused
 from creditshare.ids import spell
 from creditshare.warrants.rules import LEGAL_BASES, SCOPES
 from creditshare.warrants.rules import Terms as WarrantTerms
@@ -62,6 +63,7 @@ def show_request(visit: Visit, faults: Sequence[FieldError] = ()) -> Response:
         status=422 if faults else 200,
         bases=LEGAL_BASES,
         scopes=SCOPES,
+        most_days=visit.services.warrants.most_days(now=visit.now),
         given=visit.form or begins_with,
         faults=forms.by_field(faults),
     )
@@ -79,8 +81,16 @@ async def _ask_request(visit: Visit) -> tuple[str, Terms]:
         scopes=scopes,
         ends_at=forms.end_of_day(visit, "ends_on"),
     )
-    visit.services.warrants.check(terms, now=visit.now)
+    try:
+        visit.services.warrants.check(terms, now=visit.now)
+    except Refused as refusal:
+        raise Refused(refusal.code, fields=[_as_entered(one) for one in refusal.fields]) from None
     return "", _repeated(terms)
+
+
+def _as_entered(fault: FieldError) -> FieldError:
+    """Return what is wrong with the instant as what is wrong with the day that was entered."""
+    return replace(fault, pointer="/ends_on") if fault.pointer == "/ends_at" else fault
 
 
 async def _request(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:

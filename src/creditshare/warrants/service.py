@@ -107,7 +107,11 @@ class Warrants:
 
     def check(self, terms: Terms, *, now: datetime) -> None:
         """Refuse what may not be asked for, naming every wrong field. Whether what it names is there is not told."""
-        rules.check(terms, most_days=self._number("warrant.max_days", now), now=now)
+        rules.check(terms, most_days=self.most_days(now=now), now=now)
+
+    def most_days(self, *, now: datetime) -> int:
+        """Return how many days ahead a warrant may end."""
+        return self._number("warrant.max_days", now)
 
     async def request(
         self, session: WriteSession, regulator: Member, terms: Terms, *, now: datetime
