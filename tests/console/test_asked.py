@@ -3,9 +3,10 @@
 import re
 import time
 from typing import LiteralString
+from urllib.parse import urlencode
 
 import pytest
-from tests.fixtures.pages import OPENED, Visitor, words_of
+from tests.fixtures.pages import OPENED, Visitor, fields_of, problem, words_of
 from tests.fixtures.service import RunningService
 
 from creditshare.client.bank import Client
@@ -45,6 +46,33 @@ def test_each_report_on_its_page_is_one_that_it_may_read(shared_service: Running
     shown = {link: visitor.get(link) for link in links}
     assert {link: page.status_code for link, page in shown.items()} == dict.fromkeys(links, 200)
     assert all("purpose" not in page.text.partition("<select")[2].partition("</select")[0] for page in shown.values())
+    while OPENED:
+        OPENED.pop().close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong", "said"),
+    [
+        ({"from": "banana", "to": ""}, ["from"], "Not in the form that is said below"),
+        ({"from": "2026-01", "to": "2026-13"}, ["to"], "Not in the form that is said below"),
+        ({"from": "banana", "to": "2026-13"}, ["from", "to"], "Not in the form that is said below"),
+        ({"from": "2026-05", "to": "2026-04"}, ["to"], "Before the beginning"),
+    ],
+)
+def test_a_period_that_is_none_is_told_beside_its_field(
+    shared_service: RunningService, asked: dict[str, str], wrong: list[str], said: str
+) -> None:
+    visitor = Visitor(shared_service).sign_in(shared_service.admit("A lender that mistypes"))
+    query = f"{urlencode(asked)}&by=year,lender"
+    page = visitor.get(f"/console/reports/member_quality?{query}")
+    assert page.status_code == 422
+    assert re.findall(r'<input id="([a-z]+)"[^>]*aria-invalid="true"', page.text) == wrong
+    assert fields_of(page.text) == asked
+    assert said in words_of(page.text)
+    assert "Method" not in words_of(page.text)  # no report
+    assert '"year,lender" selected' in page.text
+    for file in ("file.csv", "chart/light.svg"):
+        assert problem(visitor.get(f"/console/reports/member_quality/{file}?{query}")) == "validation_failed"
     while OPENED:
         OPENED.pop().close()
 

@@ -165,6 +165,7 @@ def test_a_report_is_signed_and_says_how_it_was_made(loaded: Loaded, regulator: 
         ("from=2005-02&to=2005-01", "/query/to"),
         ("from=2005", "/query/from"),
         ("purpose=pre_loan", "/query/purpose"),
+        ("colour=red", "/query/colour"),
     ],
 )
 def test_what_a_report_does_not_have_is_named(regulator: Client, query: str, pointer: str) -> None:

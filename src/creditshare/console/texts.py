@@ -75,6 +75,8 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "wrong.too_long": ("Too long, or with characters that cannot be printed", "过长或含不可打印字符"),
     "wrong.unknown_code": ("One of those offered", "请选择所列选项之一"),
     "wrong.identifier": ("Names no borrower: not an identifier", "请勿填写借款人识别号"),
+    "wrong.before_from": ("Before the beginning", "早于起始月份"),
+    "wrong.not_in_view": ("Not of this view", "所选维度不含此项"),
     "wrong.in_past": ("A time that lies ahead", "须为将来的时间"),
     "wrong.too_late": ("Further ahead than is said below", "超出下方所述的最长期限"),
     "wrong.not_as_proposed": ("Not as it was asked for", "与申请不一致"),
@@ -494,6 +496,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "reports.none": ("No report tells of you yet.", "尚无相关报表。"),
     "reports.from": ("From", "起"),
     "reports.to": ("To", "止"),
+    "reports.month_hint": ("A month, such as 2026-12", "月份，例如 2026-12"),
     "reports.by": ("By", "维度"),
     "reports.waiting": ("Entries not counted yet", "尚未统计的条目"),
     "reports.release": (

@@ -252,7 +252,8 @@ def _checked(kind: Kind, asked: Asked, reader: Member) -> tuple[str, str, str]:
         raise Refused("validation_failed", fields=[FieldError("/query/to", "before_from", "a month not before from")])
     wrong = [name for name in asked.filters or {} if name not in kind.views[by] or name in UNSELECTABLE]
     if wrong:
-        detail = f"only what the view {by} has"
+        there = [name for name in kind.views[by] if name not in UNSELECTABLE]
+        detail = f"the view {by} has " + (" | ".join(there) if there else "no dimension to select by")
         raise Refused(
             "validation_failed", fields=[FieldError(f"/query/{name}", "not_in_view", detail) for name in wrong]
         )

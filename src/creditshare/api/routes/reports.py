@@ -65,6 +65,8 @@ async def show_report(
         "purpose": purpose,
     }
     filters = {dimension: value for dimension, value in given.items() if value is not None}
+    # A name that nobody knows is refused like one that the view has not: left out, it would select everything.
+    filters |= {name: value for name, value in request.query_params.items() if name not in {*given, "from", "to", "by"}}
     language = _language(request)
     asked = Asked(report, from_, to, by, filters, language)
     shown = work.record(await services.reports.show(session, asked, work.caller.member, now=now))

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Response
 
+from creditshare.console import forms
 from creditshare.console.visits import PageRoute, Visit, anybody
-from creditshare.errors import ConfigurationError, Refused
+from creditshare.errors import ConfigurationError, FieldError, Refused
 from creditshare.reports.charts import make_chart
 from creditshare.reports.files import FILES, lacking
 from creditshare.reports.service import Asked
@@ -19,6 +20,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 AnyVisit = Annotated[Visit, Depends(anybody)]
 MONTH: Final = re.compile("[0-9]{4}-(0[1-9]|1[0-2])")
 SHOWN_ROWS: Final = 400
+PERIOD: Final = ("from", "to")
 THEMES: Final = ("light", "dark")
 DIMENSIONS: Final = ("region", "industry", "size", "currency", "lender", "purpose")
 SUFFIXES: Final = {kind.suffix: media for media, kind in FILES.items()}
@@ -42,13 +44,29 @@ async def show_reports(visit: AnyVisit) -> Response:
 
 @router.get("/console/reports/{report}")
 async def show_one_report(visit: AnyVisit, report: str) -> Response:
-    """Show a report."""
-    asked = _asked(visit, report)
+    """Show a report; where what is asked for is wrong, what is wrong instead of it, with all that was entered."""
     listed = await visit.services.reports.listed(visit.session, visit.member)
     kind = next((one.kind for one in listed if one.kind.name == report), None)
     if kind is None:
         raise Refused("not_found")
-    shown = visit.record(await visit.services.reports.show(visit.session, asked, visit.member, now=visit.now))
+    try:
+        asked = _asked(visit, report)
+        done = await visit.services.reports.show(visit.session, asked, visit.member, now=visit.now)
+    except Refused as refusal:
+        faults = {name.removeprefix("query/"): fault for name, fault in forms.by_field(refusal.fields).items()}
+        if not faults.keys() & {*PERIOD}:
+            raise
+        return visit.page(
+            "reports/asked.html",
+            shows="reports",
+            status=422,
+            kind=kind,
+            views=list(kind.views),
+            chosen=visit.request.query_params.get("by", kind.default_view),
+            given=visit.request.query_params,
+            faults=faults,
+        )
+    shown = visit.record(done)
     return visit.page(
         "reports/report.html",
         shows="report",
@@ -57,7 +75,9 @@ async def show_one_report(visit: AnyVisit, report: str) -> Response:
         lacking=lacking(),
         shown_rows=shown["rows"][:SHOWN_ROWS],
         withheld=sum(row.get("status", "s") != "s" for row in shown["rows"]),
-        asked=asked,
+        chosen=shown["by"],
+        given={"from": asked.first or "", "to": asked.last or ""},
+        faults={},
         query=_query(asked),
     )
 
@@ -109,13 +129,16 @@ async def _file(shown: Mapping[str, Any], media: str, language: str, headers: Ma
 
 def _asked(visit: Visit, report: str) -> Asked:
     given = visit.request.query_params
-    first, last = (_month(given.get(name, "")) for name in ("from", "to"))
+    wrong = [FieldError(f"/{name}", "format", "a month, such as 2026-12") for name in PERIOD if not _fits(given, name)]
+    if wrong:
+        raise Refused("validation_failed", fields=wrong)
+    first, last = (given.get(name) or None for name in PERIOD)
     filters = {name: given[name][:64] for name in DIMENSIONS if given.get(name)}
     return Asked(report, first, last, given.get("by") or None, filters, visit.language)
 
 
-def _month(text: str) -> str | None:
-    return text if MONTH.fullmatch(text) else None
+def _fits(given: Mapping[str, str], name: str) -> bool:
+    return not given.get(name) or MONTH.fullmatch(given[name]) is not None
 
 
 def _query(asked: Asked) -> Mapping[str, Any]:
