@@ -1,4 +1,4 @@
-"""A report's files, downloaded by a click in a real browser, opened and read."""
+"""A report in a real browser: its files, downloaded by a click, opened and read; and what a phone shows of it."""
 
 import csv
 import io
@@ -82,6 +82,26 @@ def test_csv(visitor: Browser, service: RunningService, tmp_path: Path, rows: li
         "" if row["records"] is None else str(row["records"]) for row in rows
     ]
     assert [line["status"] for line in lines] == [row["status"] for row in rows]
+
+
+@pytest.mark.parametrize("language", TITLES)
+def test_on_a_phone_table_and_chart_scroll_in_their_boxes(
+    visitor: Browser, service: RunningService, language: str
+) -> None:
+    visitor.resize(390)
+    visitor.open(f"{origin_of(service)}/console/reports/defaults?{VIEW}&lang={language}")
+    visitor.wait("document.querySelector('img.chart').complete")
+    lines = "[...document.querySelectorAll('.wide thead th')].map(one => one.clientHeight)"
+    assert visitor.run(
+        f"return Math.max(...{lines}) < 1.5 * parseFloat(getComputedStyle(document.body).lineHeight) + 16"
+    )
+    for box in (".wide", ".chart-box"):
+        scrolls = "one.scrollWidth > one.clientWidth && (one.scrollLeft = 9, one.scrollLeft === 9)"
+        assert visitor.run(f"const one = document.querySelector('{box}'); return {scrolls}"), box
+        assert visitor.run(f"return getComputedStyle(document.querySelector('{box}')).overflowX") == "auto", box
+    assert visitor.run("return document.querySelector('img.chart').clientWidth") >= 600
+    assert visitor.run("return document.documentElement.scrollWidth <= innerWidth")
+    visitor.resize(1280)
 
 
 @pytest.mark.parametrize(("language", "sheet"), [("en", "Method"), ("zh", "方法")])
