@@ -2,11 +2,14 @@
 
 import csv
 import io
+import re
 from typing import Any
 from uuid import uuid4
 
+import openpyxl
 import pytest
 
+from creditshare.api.codelists import CODE_LISTS
 from creditshare.reports.catalogue import KINDS, LABELS, STATUSES, Kind, Text
 from creditshare.reports.charts import SENTINEL, make_chart
 from creditshare.reports.conduct import cut
@@ -15,6 +18,7 @@ from creditshare.reports.files import make_csv
 from creditshare.reports.pack import dictionary
 from creditshare.reports.pdf import page_of
 from creditshare.reports.tables import ACTIVITY
+from creditshare.reports.words import BASES, VALUES
 from creditshare.reports.workbook import make_workbook
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script>"
@@ -32,6 +36,37 @@ def test_every_text_is_there_in_both_languages() -> None:
         assert not any(ord(character) in CHINESE for character in text.en)
         assert text.of("zh") == text.zh
         assert text.of("fr") == text.en
+
+
+def test_each_code_has_words_in_both_languages() -> None:
+    codes = {
+        "purpose": CODE_LISTS["query_purposes"],
+        "size": (*CODE_LISTS["size_classes"], "unknown"),
+        "from": CODE_LISTS["buckets"],
+        "to": CODE_LISTS["life_events"],
+        "reason": CODE_LISTS["error_codes"],
+    }
+    assert {name: set(known) - VALUES[name].keys() for name, known in codes.items()} == {name: set() for name in codes}
+    for told in (*VALUES.values(), {basis: Text(basis, zh) for basis, zh in BASES.items()}):
+        for code, text in told.items():
+            assert any(ord(character) in CHINESE for character in text.zh), code
+            assert not any(ord(character) in CHINESE for character in text.en), code
+
+
+def test_a_chinese_file_says_codes_and_bases_in_chinese() -> None:
+    kind = KINDS["roll_rates"]
+    report = a_report(kind, "year,from,to", rows_of(kind, "year,from,to"))
+    report["rows"][0] |= {"from": "d120", "to": "settled_full"}
+    report["rules"] = [{"rule": "reports.min_borrowers", "value": "5", "basis": next(iter(BASES))}]
+    page = page_of([report], "zh")
+    for told in ("逾期 120 天起", "全额结清", "本系统规则"):
+        assert told in page, told
+    assert not re.search("d120|settled_full|house rule", page)
+    assert "d120" in make_csv([report], "zh").decode()
+    book = openpyxl.load_workbook(io.BytesIO(make_workbook([report], "zh")))
+    cells = [str(cell) for sheet in book for row in sheet.iter_rows(values_only=True) for cell in row]
+    assert "逾期 120 天起" in cells
+    assert not [cell for cell in cells if re.search("d120|settled_full|house rule", cell)]
 
 
 def test_every_column_has_a_name_and_every_name_a_column() -> None:

@@ -13,6 +13,7 @@ from jinja2.runtime import Context
 from creditshare.console.texts import TEXTS
 from creditshare.ids import spell
 from creditshare.reports.catalogue import KINDS, LABELS
+from creditshare.reports.words import basis_in_words, value_in_words
 from creditshare.wire.reasons import REASONS
 
 Language = Literal["en", "zh"]
@@ -105,7 +106,11 @@ def _named(context: Context, name: str) -> str:
 @pass_context
 def _view(context: Context, name: str) -> str:
     """Return what a report is told by, in words."""
-    labels = [LABELS[one].of(context["language"]) if one in LABELS else one for one in name.split(",")]
+    language = context["language"]
+    labels = [
+        LABELS[one].of(language) if one in LABELS else value_in_words("view", one, {}, language)
+        for one in name.split(",")
+    ]
     return " × ".join(labels)
 
 
@@ -144,7 +149,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(t=_t, code=_code, refusal=_refusal, report_title=_named, view_title=_view, spell=spell)
+    made.globals.update(
+        t=_t,
+        code=_code,
+        refusal=_refusal,
+        report_title=_named,
+        view_title=_view,
+        value_title=value_in_words,
+        basis_title=basis_in_words,
+        spell=spell,
+    )
     made.filters.update(moment=_moment, day=_day, number=_number, amount=_amount, ago=_ago)
     return made
 

@@ -412,7 +412,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "health.checkpoint": ("newest checkpoint {ago} old", "最新检查点距今 {ago}"),
     "health.pending": ("Entries waiting", "等待条目"),
     "health.oldest": ("oldest {ago}; promised {mmd} s", "最久 {ago}；承诺 {mmd} 秒"),
-    "health.cosigned": ("Cosigned by a quorum", "已获法定见证"),
+    "health.cosigned": ("Cosigned by a quorum", "已获足数见证方联署"),
     "health.cosigned_note": ("entries", "条目"),
     "health.no_witnesses": ("no witnesses are configured", "未配置见证方"),
     "health.stamped": ("Not time-stamped for", "未加时间戳时长"),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from creditshare.errors import ConfigurationError
+from creditshare.reports.words import value_in_words
 from creditshare.reports.workbook import MISSING
 
 FONT: Final = "system-ui, 'Segoe UI', Roboto, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
@@ -31,9 +32,9 @@ WIDTH: Final = 720
 Spec = dict[str, Any]
 
 
-def make_chart(report: Mapping[str, Any], *, theme: str = "light") -> str | None:
+def make_chart(report: Mapping[str, Any], *, theme: str = "light", language: str = "en") -> str | None:
     """Return the chart of a report as SVG, or nothing for one without rows."""
-    spec = chart_of(report, theme=theme)
+    spec = chart_of(report, theme=theme, language=language)
     if spec is None:
         return None
     try:
@@ -47,7 +48,7 @@ def make_chart(report: Mapping[str, Any], *, theme: str = "light") -> str | None
     return hatched[:start] + PATTERN.format(ground=ground, line=line) + hatched[start:]
 
 
-def chart_of(report: Mapping[str, Any], *, theme: str) -> Spec | None:
+def chart_of(report: Mapping[str, Any], *, theme: str, language: str = "en") -> Spec | None:
     """Return the specification: bars along one dimension, a heat map over two, lines where months have several."""
     rows, dimensions = report["rows"], [c["name"] for c in report["columns"] if c["kind"] == "dimension"]
     if not rows or not dimensions:
@@ -57,7 +58,7 @@ def chart_of(report: Mapping[str, Any], *, theme: str) -> Spec | None:
     if report["report"] == "multi_lender":
         measure = "borrowers"
     axes = [name for name in dimensions if name != "currency"]
-    data = [_datum(row, measure, report) for row in rows]
+    data = [_datum(row, measure, report, dimensions, language) for row in rows]
     if len(axes) == 1:
         spec = _bars(axes[0], data, titles, measure, theme)
     elif axes[0] == "month" and report["report"] in {"multi_lender", "inquiries", "consents"}:
@@ -67,9 +68,10 @@ def chart_of(report: Mapping[str, Any], *, theme: str) -> Spec | None:
     return spec | {"data": {"values": data}, **_frame(theme)}
 
 
-def _datum(row: Mapping[str, Any], measure: str, report: Mapping[str, Any]) -> dict[str, Any]:
-    names = report.get("lenders", {})
-    datum = {name: names.get(value, value) if name == "lender" else value for name, value in row.items()}
+def _datum(
+    row: Mapping[str, Any], measure: str, report: Mapping[str, Any], dimensions: Sequence[str], language: str
+) -> dict[str, Any]:
+    datum = dict(row) | {name: value_in_words(name, row[name], report, language) for name in dimensions}
     datum["withheld"] = row.get(measure) is None
     return datum
 

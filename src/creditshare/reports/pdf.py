@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from creditshare.errors import ConfigurationError
 from creditshare.reports.charts import make_chart
+from creditshare.reports.words import basis_in_words, value_in_words
 from creditshare.reports.workbook import MISSING
 
 MOST_LINES: Final = 400
@@ -90,14 +91,14 @@ def section_of(report: Mapping[str, Any], language: str) -> Iterator[str]:
     if release:
         facts.append((words["release"], f"{release['number']} · {release['made_at'][:10]}"))
     yield "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in facts) + "</p>"
-    chart = make_chart(report)
+    chart = make_chart(report, language=language)
     if chart is not None:
         yield f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(chart.encode()).decode()}">'
     if report["rows"]:
-        yield from _table(report, words)
+        yield from _table(report, language)
     else:
         yield f"<p>{words['nothing']}</p>"
-    yield from _explained(report, words)
+    yield from _explained(report, language)
 
 
 def span_of(report: Mapping[str, Any]) -> str:
@@ -113,23 +114,23 @@ def _dimension_titles(report: Mapping[str, Any]) -> list[str]:
     return [column["title"] for column in report["columns"] if column["kind"] == "dimension"]
 
 
-def _table(report: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+def _table(report: Mapping[str, Any], language: str) -> Iterator[str]:
     yield "<table><thead><tr>"
     for column in report["columns"]:
         yield f"<th{'' if column['kind'] == 'dimension' else ' class=n'}>{escape(column['title'])}</th>"
     yield "</tr></thead><tbody>"
     for row in report["rows"][:MOST_LINES]:
-        yield "<tr>" + "".join(_cell(row, column, report) for column in report["columns"]) + "</tr>"
+        yield "<tr>" + "".join(_cell(row, column, report, language) for column in report["columns"]) + "</tr>"
     yield "</tbody></table>"
     left = len(report["rows"]) - MOST_LINES
     if left > 0:
-        yield f"<p>{words['more'].format(count=left)}</p>"
+        yield f"<p>{WORDS[language]['more'].format(count=left)}</p>"
 
 
-def _cell(row: Mapping[str, Any], column: Mapping[str, str], report: Mapping[str, Any]) -> str:
+def _cell(row: Mapping[str, Any], column: Mapping[str, str], report: Mapping[str, Any], language: str) -> str:
     value = row.get(column["name"])
     if column["kind"] == "dimension":
-        return f"<td>{escape(report.get('lenders', {}).get(value, value))}</td>"
+        return f"<td>{escape(value_in_words(column['name'], value, report, language))}</td>"
     if value is None:
         status = row.get("exposure_status" if column["name"] == "exposure" else "status", "u")
         return f"<td class=w>{status}</td>"
@@ -142,7 +143,8 @@ def _grouped(amount: str) -> str:
     return f"{int(whole):,}.{cents}"
 
 
-def _explained(report: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+def _explained(report: Mapping[str, Any], language: str) -> Iterator[str]:
+    words = WORDS[language]
     yield f"<h2>{words['method']}</h2><p>{escape(report['method'])}</p><dl>"
     for status, text in report["statuses"].items():
         yield f"<dt>{escape(status)}</dt><dd>{escape(text)}</dd>"
@@ -155,7 +157,8 @@ def _explained(report: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[
         yield f"<dt>{words['unreadable']}</dt><dd>{report['release']['log']['unreadable']:,}</dd>"
     yield f"</dl><h2>{words['rules']}</h2><dl>"
     for rule in report["rules"]:
-        yield f"<dt>{escape(rule['rule'])}</dt><dd>{escape(rule['value'])} · {escape(rule['basis'])}</dd>"
+        basis = basis_in_words(rule["basis"], language)
+        yield f"<dt>{escape(rule['rule'])}</dt><dd>{escape(rule['value'])} · {escape(basis)}</dd>"
     yield f"</dl><h2>{words['signature']}</h2><pre>{escape(report['digest'])}\n{escape(report['signature'])}</pre>"
     if report["release"] and report["release"]["log"]["checkpoint"]:
         yield f"<h2>{words['log']}</h2><pre>{escape(report['release']['log']['checkpoint'])}</pre>"

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from creditshare.errors import ConfigurationError
+from creditshare.reports.words import basis_in_words, value_in_words
 
 MISSING: Final = "files of reports need the extra: pip install 'creditshare[reports]'"
 WIDEST: Final = 48
@@ -37,7 +38,7 @@ def make_workbook(reports: Sequence[Mapping[str, Any]], language: str) -> bytes:
         sheet.set_column(0, 0, 28)
         sheet.set_column(1, 1, 100)
         for report in reports:
-            place = _write_method(sheet, place, report, forms)
+            place = _write_method(sheet, place, report, forms, language)
     return data.getvalue()
 
 
@@ -71,7 +72,10 @@ def _write_rows(sheet: Any, report: Mapping[str, Any], forms: _Forms, language: 
         sheet.write_string(top, number, WORDS[language]["lender" if name == "lender_name" else "status"], forms.head)
     for place, row in enumerate(report["rows"], start=top + 1):
         for number, column in enumerate(columns):
-            _write_value(sheet, place, number, row.get(column["name"]), column, forms)
+            value = row.get(column["name"])
+            if column["kind"] == "dimension" and column["name"] != "lender":  # beside the id stands the name
+                value = value_in_words(column["name"], value, report, language)
+            _write_value(sheet, place, number, value, column, forms)
         for number, name in enumerate(more, start=len(columns)):
             text = lenders.get(row.get("lender"), "") if name == "lender_name" else row.get(name) or ""
             sheet.write_string(place, number, text)
@@ -94,7 +98,7 @@ def _write_value(sheet: Any, place: int, number: int, value: Any, column: Mappin
         sheet.write_string(place, number, value)
 
 
-def _write_method(sheet: Any, top: int, report: Mapping[str, Any], forms: _Forms) -> int:
+def _write_method(sheet: Any, top: int, report: Mapping[str, Any], forms: _Forms, language: str) -> int:
     sheet.write_string(top, 0, report["title"], forms.title)
     release = report["release"] or {}
     log = release.get("log", {})
@@ -104,7 +108,7 @@ def _write_method(sheet: Any, top: int, report: Mapping[str, Any], forms: _Forms
         ("", ""),
         *report["statuses"].items(),
         ("", ""),
-        *((rule["rule"], f"{rule['value']} · {rule['basis']}") for rule in report["rules"]),
+        *((rule["rule"], f"{rule['value']} · {basis_in_words(rule['basis'], language)}") for rule in report["rules"]),
         ("", ""),
         ("held", ", ".join(report["held"])),
         ("release", str(release.get("number", ""))),

@@ -90,13 +90,13 @@ async def show_chart(visit: AnyVisit, report: str, theme: str) -> Response:
     shown = visit.record(
         await visit.services.reports.show(visit.session, _asked(visit, report), visit.member, now=visit.now)
     )
-    visit.drawn = partial(_chart, shown, theme)
+    visit.drawn = partial(_chart, shown, theme, visit.language)
     return Response()
 
 
-async def _chart(shown: Mapping[str, Any], theme: str) -> Response:
+async def _chart(shown: Mapping[str, Any], theme: str, language: str) -> Response:
     try:
-        drawn = await asyncio.to_thread(make_chart, shown, theme=theme)
+        drawn = await asyncio.to_thread(make_chart, shown, theme=theme, language=language)
     except ConfigurationError as error:
         raise Refused("not_found", extra={"hint": str(error)}) from None
     if drawn is None:
