@@ -8,12 +8,12 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.fixtures.tables import Default, grid, population, recovered, withheld
+from tests.fixtures.views import at
 
 from creditshare.disclosure.cells import Name, Status, System
 from creditshare.disclosure.elimination import Echelon
 from creditshare.disclosure.protect import audit, protect
 from creditshare.disclosure.rules import Rules
-from creditshare.disclosure.views import at
 
 VIEWS = [frozenset(v) for v in (["month", "region"], ["month", "industry"], ["year", "region", "industry"])]
 RULES = st.builds(

@@ -2,11 +2,11 @@
 
 import pytest
 from tests.fixtures.tables import Default, grid, population, recovered, withheld
+from tests.fixtures.views import at
 
 from creditshare.disclosure.cells import Cell, Name, Relation, Status, System
 from creditshare.disclosure.protect import Protection, audit, protect
 from creditshare.disclosure.rules import Rules
-from creditshare.disclosure.views import at
 from creditshare.errors import Unprotectable
 
 RULES = Rules(min_borrowers=5, min_lenders=3, dominance=(), p_percent=0)

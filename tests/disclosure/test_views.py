@@ -2,11 +2,11 @@
 
 import pytest
 from tests.fixtures.tables import YEARS, Default, population, recovered, withheld
+from tests.fixtures.views import at, margins, released
 
 from creditshare.disclosure.cells import Cell, Relation
 from creditshare.disclosure.protect import protect
 from creditshare.disclosure.rules import Rules
-from creditshare.disclosure.views import at, margins, released
 
 
 def test_views_bring_their_shared_margins() -> None:

@@ -6,7 +6,6 @@ from datetime import date, timedelta
 from typing import Final
 
 WIDTH: Final = 640
-HEIGHT: Final = 120
 BASE: Final = 100
 
 

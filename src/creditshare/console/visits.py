@@ -53,7 +53,6 @@ TOKEN_FIELD: Final = "form_token"  # noqa: S105  a field's name
 TOKEN_HEADER: Final = "x-form-token"  # noqa: S105  a header's name
 SECRET_FIELDS: Final = frozenset({TOKEN_FIELD, "code"})
 MOST_FIELDS: Final = 64
-ENDED: Final = frozenset({"key_revoked", "key_expired", "member_suspended", "role_forbidden"})
 PAGE_HEADERS: Final = {
     **HARDENED,
     "Content-Security-Policy": policy(forms=True),

@@ -4,9 +4,9 @@ Plain values in, statuses out; what a cell is about, how it is stored and who re
 are those of the field (Hundepool et al., *Statistical Disclosure Control*, 2012), the statuses sdcTable's:
 ``u`` primary and ``x`` secondary suppression, ``s`` published, ``z`` zero, published.
 
-**A release is one system.** All its tables are published together, and whoever attacks combines them. ``views`` makes
-the relations between the cells of a family of views, months within years and shared margins among them; ``protect``
-decides over all of it at once; ``audit`` says what could be worked back from a given set of statuses.
+**A release is one system.** All its tables are published together, and whoever attacks combines them. Whoever asks
+names the relations between its cells, months within years and shared margins among them (``reports/tables.py``);
+``protect`` decides over all of it at once, and its ``audit`` says what could be worked back from given statuses.
 
 **Whom it protects.** The borrowers of a small cell (threshold), the business of a single lender in a sum (dominance,
 p %), against readers, and against a lender who knows the cells in which it alone has records.
@@ -14,15 +14,16 @@ p %), against readers, and against a lender who knows the cells in which it alon
 **How.** ::
 
     counts:  primary (threshold) --> complementary suppression of each relation --> audit of the whole --+
-                                     ^------------------------- one partner more for each finding -------+
+                                     ^------ partners at the least loss, by a linear program ------------+
     sums:    primary = suppressed counts and concentrated sums, then the same
 
 ===============  ================================================================================================
 ``cells``        cell, relation, system; statuses
-``views``        coordinates, views, hierarchies; the relations between them
 ``rules``        threshold, (n,k)-dominance, p %; protection widths
 ``pattern``      the growing set of withheld cells, and when one relation by itself is safe
+``component``    withheld cells that hang together
 ``elimination``  exact sparse linear algebra: determined cells, and vectors along which the others can move
+``movement``     linear programs that propose such vectors, and partners; a proposal counts where it holds exactly
 ``audit``        determined, narrow, unproven
 ``protect``      the loop, and what is published
 ``retelling``    differencing over time: held slices, thinned series

@@ -1,6 +1,6 @@
 """What stays erased or revoked whatever backup is restored: a file beside the key file, outside the database.
 
-One line of JSON per borrower, record or member's key. A line is written and forced to disk *before* the
+One line of JSON per borrower, record, member's key or passkey. A line is written and forced to disk *before* the
 transaction that erases or revokes commits: a crash in between leaves an order that is carried out later
 (``creditshare restore apply``), never an erasure that a restore would undo. Lines are only ever added.
 A torn last line is one whose transaction never committed, so it is cut off.

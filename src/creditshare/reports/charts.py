@@ -13,7 +13,6 @@ from creditshare.reports.words import value_in_words
 from creditshare.reports.workbook import MISSING
 
 FONT: Final = "system-ui, 'Segoe UI', Roboto, 'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
-INK: Final = {"light": "#1d2530", "dark": "#e6e9ee"}
 QUIET: Final = {"light": "#5b6472", "dark": "#9aa4b2"}
 LINE: Final = {"light": "#e3e6ea", "dark": "#2d3541"}
 HUE: Final = {"light": "#1f6f78", "dark": "#62b6be"}

@@ -4,7 +4,7 @@ All of a year's tables are one system: whoever has them all can subtract any fro
 together (``telling.py``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -128,8 +128,3 @@ def is_over(month: str, *, on: date, closes_after_days: int) -> bool:
     year, number = int(month[:4]), int(month[5:])
     following = date(year + number // MONTHS, number % MONTHS + 1, 1)
     return following + timedelta(days=closes_after_days) <= on
-
-
-def values_of(table: Table, key: Key) -> Mapping[str, str]:
-    """Return a cell's values by dimension."""
-    return dict(zip(table.dimensions, key[1:], strict=True))
