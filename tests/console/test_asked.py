@@ -90,6 +90,8 @@ def test_refusals_of_pages_are_none_of_questions(shared_service: RunningService)
     by_reason = told.partition("The newest")[0]
     assert title in by_reason
     assert REASONS["not_found"].title.en not in by_reason
+    assert "Looked at a page · a report " in told
+    assert "查看页面 · 报表 " in words_of(visitor.get("/console/bank/inquiries?lang=zh").text)
     while OPENED:
         OPENED.pop().close()
 

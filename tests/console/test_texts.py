@@ -6,13 +6,26 @@ import pytest
 
 from creditshare.console.onboarding import STEPS
 from creditshare.console.render import FOLDER, TABS
+from creditshare.console.routes import (
+    bank,
+    confirming,
+    desk,
+    entrance,
+    erasures,
+    oversight,
+    passkeys,
+    reports,
+    warrants,
+)
 from creditshare.console.texts import TEXTS
+from creditshare.console.visits import PageRoute
 from creditshare.wire.actions import EXCHANGES
 
 FAMILIES = {"ago", "change", "contact", "ended", "lifecycle", "lifecycle_note", "proposal", "purpose", "quota", "role"}
 FAMILIES |= {"state", "term", "touched", "action", "restrict", "asked", "wrong", "page"}
 FAMILIES |= {
     "contact_kind",
+    "route",
     "warrant_state",
     "basis",
     "scope",
@@ -52,6 +65,14 @@ def test_each_page_that_a_regulator_or_lender_sees_has_words() -> None:
     shown = {name for file in [*routes, FOLDER / "warrant_actions.py"] for name in PAGE.findall(file.read_text())}
     as_acts = {"report", "warrant", "warrant_records", "warrant_inquiries"}  # told as what they are, not as pages
     assert shown - as_acts == {key.removeprefix("page.") for key in TEXTS if key.startswith("page.")}
+
+
+def test_each_route_that_may_refuse_a_look_has_words() -> None:
+    """Also those of operators' pages, which are no pages to the others."""
+    routers = (bank, confirming, desk, entrance, erasures, oversight, passkeys, reports, warrants)
+    named = {f"route.{one.name}" for module in routers for one in module.router.routes if isinstance(one, PageRoute)}
+    assert len(named) > 20
+    assert named == {key for key in TEXTS if key.startswith("route.")}
 
 
 @pytest.mark.parametrize("key", TEXTS)
