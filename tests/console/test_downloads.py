@@ -25,7 +25,7 @@ from creditshare.storage.embedded import EmbeddedPostgres
 pytestmark = pytest.mark.slow
 
 LENDERS = 8
-LOANS = 800
+LOANS = 500
 TITLES = {"en": "Defaults and exposure", "zh": "违约与敞口"}
 VIEW = "by=year"
 

@@ -9,6 +9,7 @@ from tests.fixtures.loopback import localhost_context
 from tests.fixtures.pages import OPENED, Visitor, link_for, sign_in
 from tests.fixtures.service import RunningService, running_service
 
+from creditshare.client.bank import trusted_authorities
 from creditshare.storage.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
@@ -21,11 +22,13 @@ def service(
     file = tmp_path_factory.mktemp("tls") / "localhost.pem"
     localhost_context(file, days=1)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SSL_CERT_FILE", str(file))  # what clients trust
+        patched.setenv("SSL_CERT_FILE", str(file))  # what clients trust, which a process reads once
+        trusted_authorities.cache_clear()
         with running_service(postgres, template, certificate=file) as running:
             yield running
             while OPENED:
                 OPENED.pop().close()
+    trusted_authorities.cache_clear()
 
 
 def test_the_cookie_is_secure_and_of_this_host_alone(service: RunningService) -> None:
