@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.fixtures.report_cells import as_worker, cells_of, wait_until_counted
+from tests.fixtures.report_cells import as_worker, cells_of, report_within_notice, wait_until_counted
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.client.bank import Client
@@ -113,22 +113,7 @@ def count_anew(service: RunningService) -> None:
 @pytest.mark.slow
 def test_a_record_counts_from_the_day_on_which_it_may_be_seen(service: RunningService) -> None:
     lender = service.admit("One", region="CN")
-    (subject,) = lender.tokenise([USCC[0]])
-    consent = lender.grant_consent(
-        subject, kind="provide", purposes=["default_reporting"], scopes=["defaults"], document=b"signed"
-    )["consent_id"]
-    digest = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
-    body = record_body(
-        subject,
-        "a",
-        currency="CNY",
-        region={"scheme": "GB/T 2260", "code": "350100"},
-        lawful_basis="consent",
-        provide_consent_id=consent,
-        notice={"sent_on": (TODAY - timedelta(days=2)).isoformat(), "channel": "post", "evidence_digest": digest},
-    )
-    del body["public_ref"]
-    lender.call("POST", "/v1/records", data=body)
+    report_within_notice(lender, USCC[0])
     wait_until_counted(service)
     assert cells_of(service, DEFAULTS) == {}
     assert by_lender(service, "notice") == 1

@@ -3,12 +3,12 @@
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
-from tests.fixtures.report_cells import as_worker, cells_of, count_and_tell
+from tests.fixtures.report_cells import as_worker, cells_of, count_and_tell, report_within_notice
 from tests.fixtures.service import RunningService, record_body, running_service, wait_for
 
 from creditshare.client.bank import Client
@@ -211,22 +211,7 @@ def test_who_is_taken_out_of_the_queue_is_counted_all_the_same(
 
 def test_a_borrower_that_is_due_by_time_alone_waits_in_its_own_row(service: RunningService) -> None:
     lender = service.admit("One", region="CN")
-    (subject,) = lender.tokenise([USCC[0]])
-    consent = lender.grant_consent(
-        subject, kind="provide", purposes=["default_reporting"], scopes=["defaults"], document=b"signed"
-    )["consent_id"]
-    digest = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"
-    body = record_body(
-        subject,
-        "a",
-        currency="CNY",
-        region={"scheme": "GB/T 2260", "code": "350100"},
-        lawful_basis="consent",
-        provide_consent_id=consent,
-        notice={"sent_on": (TODAY - timedelta(days=2)).isoformat(), "channel": "post", "evidence_digest": digest},
-    )
-    del body["public_ref"]
-    lender.call("POST", "/v1/records", data=body)
+    report_within_notice(lender, USCC[0])
     count_and_tell(service)
     with attacker(service) as database:
         assert database.execute("SELECT count(*) FROM report_due").fetchone() == (0,)

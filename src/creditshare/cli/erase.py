@@ -11,6 +11,7 @@ import typer
 
 from creditshare.approvals.repository import ProposalRows
 from creditshare.approvals.rules import Proposal
+from creditshare.cli.members import reject
 from creditshare.cli.options import AsJson, DataFolder, KeyFile, ServiceUrl, client, printable, show
 from creditshare.cli.service import prepared, settings_of
 from creditshare.composition import build_services, database_url, keyring_file
@@ -92,19 +93,7 @@ def approve(
     show(done, as_json=as_json, line=line)
 
 
-@erase.command("reject")
-def reject(
-    erasure_id: ErasureId,
-    key_file: KeyFile = None,
-    url: ServiceUrl = None,
-    *,
-    reason: Annotated[str, typer.Option(help="Why; the log keeps it for ever, so name no borrower.")],
-    as_json: AsJson = False,
-) -> None:
-    """Reject what another operator asked for, or withdraw what you asked for."""
-    with client(url, key_file) as service:
-        done = service.call("POST", f"/v1/proposals/{erasure_id}/rejection", data={"reason": reason}).data
-    show(done, as_json=as_json, line=f"{erasure_id} is {done['decision']}")
+erase.command("reject")(reject)
 
 
 @erase.command("carry-out")
