@@ -1,6 +1,7 @@
 """What pages change about members, and every rejection of what waits for a second person."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from creditshare.console.actions import Action, Hand, Outcome, Terms
 from creditshare.console.visits import Visit
 from creditshare.errors import Refused
 from creditshare.ids import spell
-from creditshare.members.service import QUOTAS, Application, Member, Members
+from creditshare.members.service import QUOTAS, Application, Member, Members, Restriction
 from creditshare.storage.engine import ReadSession
 from creditshare.wire.confirmation import Confirmation
 from creditshare.wire.instants import spell_instant
@@ -136,23 +137,11 @@ async def _ask_reason(visit: Visit) -> tuple[str, Terms]:
     return await _named(visit), {"reason": forms.text(visit, "reason")}
 
 
-async def _suspend(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
+async def _restrict(restriction: Restriction, hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
     done = await hand.services.members.restrict(
         hand.session,
         public_id("mem", shown.object),
-        "suspension",
-        by=hand.caller.member_id,
-        reason=shown.terms["reason"],
-        now=hand.now,
-    )
-    return Recorded(_now(done.value), done.entry)
-
-
-async def _limit(hand: Hand, shown: Confirmation) -> Recorded[Outcome]:
-    done = await hand.services.members.restrict(
-        hand.session,
-        public_id("mem", shown.object),
-        "limitation",
+        restriction,
         by=hand.caller.member_id,
         reason=shown.terms["reason"],
         now=hand.now,
@@ -239,8 +228,8 @@ ACTIONS: Final = (
     Action("approve_member", "operator", _ask_approval, _approve, _command_of_approval, versioned=True),
     Action("reject_proposal", "operator", _ask_rejection, _reject, _command_of_rejection),
     Action("begin_due_diligence", "operator", _ask_examination, _examine, _command_of_examination, versioned=True),
-    Action("suspend_member", "operator", _ask_reason, _suspend, _command_of_suspension),
-    Action("limit_member", "operator", _ask_reason, _limit, _command_of_limitation),
+    Action("suspend_member", "operator", _ask_reason, partial(_restrict, "suspension"), _command_of_suspension),
+    Action("limit_member", "operator", _ask_reason, partial(_restrict, "limitation"), _command_of_limitation),
     Action("propose_change", "operator", _ask_change, _propose, _command_of_change, versioned=True),
     Action("propose_quotas", "operator", _ask_quotas, _propose, _command_of_quotas, versioned=True),
 )
